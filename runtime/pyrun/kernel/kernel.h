@@ -1,0 +1,59 @@
+/* The kernel, one function per system call and no policy. Python sees exactly these declarations: build.py hands
+ * this file to cffi. Each function returns the system call's result, or -errno. Integers are fds, flags and sizes as
+ * in the call's man page; text arguments are NUL-terminated. */
+
+/* processes and namespaces */
+long k_clone3(unsigned long long flags, int cgroup_fd);
+long k_unshare(unsigned long flags);
+long k_setns(int fd, int type);
+long k_pidfd_open(int pid);
+long k_pidfd_send_signal(int pidfd, int signal);
+long k_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
+long k_permitted_capabilities(unsigned long long *permitted);
+long k_sethostname(const char *name, size_t size);
+long k_setdomainname(const char *name, size_t size);
+long k_join_session_keyring(const char *name);
+
+/* signals: masks are bit sets, bit N-1 for signal N */
+long k_signal_mask(unsigned long long mask);
+long k_signalfd(unsigned long long mask);
+long k_default_signals(void);
+
+/* mounts */
+long k_open_tree(int dirfd, const char *path, unsigned int flags);
+long k_move_mount(int from_fd, const char *from, int to_fd, const char *to, unsigned int flags);
+long k_fsopen(const char *type, unsigned int flags);
+long k_fspick(int dirfd, const char *path, unsigned int flags);
+long k_fsconfig(int fd, unsigned int command, const char *key, const char *value, int aux);
+long k_fsmount(int fd, unsigned int flags, unsigned int attributes);
+long k_mount_setattr(int fd, const char *path, unsigned int flags, unsigned long long set, unsigned long long clear,
+                     unsigned long long propagation);
+long k_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data);
+long k_umount2(const char *target, int flags);
+long k_pivot_root(const char *new_root, const char *put_old);
+long k_statfs_type(int fd);
+
+/* files */
+long k_openat2(int dirfd, const char *path, unsigned long long flags, unsigned long long mode,
+               unsigned long long resolve);
+long k_close_range(unsigned int first, unsigned int last, unsigned int flags);
+long k_flock(int fd, int operation);
+long k_memfd_create(const char *name, unsigned int flags);
+long k_seal(int fd);
+long k_chown_fd(int fd, unsigned int uid, unsigned int gid);
+long k_poll(struct pollfd *fds, unsigned int count, int milliseconds);
+
+/* sockets: AF_UNIX; SOCK_SEQPACKET for the pair, SOCK_STREAM for named ones */
+long k_socketpair(int *fds);
+long k_listen(const char *path);
+long k_connect(const char *path);
+long k_send_fd(int sock, const char *data, size_t size, int fd);
+
+/* terminals */
+long k_pty_unlock(int master);
+long k_pty_peer(int master);
+long k_set_controlling_terminal(int fd);
+long k_set_window_size(int fd, unsigned short rows, unsigned short columns);
+long k_copy_window_size(int from_fd, int to_fd);
+long k_terminal_raw(int fd, char *saved);
+long k_terminal_restore(int fd, const char *saved);
