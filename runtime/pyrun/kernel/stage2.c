@@ -11,6 +11,7 @@
  * Out: one struct report on `sync` (while create listens), then on the connection that `start` makes.
  *
  * Built with -static -nostdlib -ffreestanding where we know how to make a system call, and against libc elsewhere. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
