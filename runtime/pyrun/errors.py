@@ -1,0 +1,76 @@
+"""The one exception for what a user can cause, and its one sentence.
+
+Hot module. A kernel function raises OSError with the system call's name in its text and the path as filename; the
+step that knows the JSON path wraps it once, by `failed`; `render` is the only place that makes the final sentence.
+
+Engines classify what went wrong by words: "executable file not found", "no such file or directory" and "permission
+denied" mean that the container's *program* could not be executed (exit status 127 or 126). So `words` says the same
+things otherwise for everything else.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SAFE_WORDS = {
+    errno.ENOENT: "does not exist",
+    errno.EACCES: "access refused",
+    errno.EPERM: "not permitted",
+    errno.ENOTDIR: "a component is not a directory",
+}
+
+
+class PyrunError(Exception):
+    """What a user can cause and mend.
+
+    `sentence` says what failed and why, `json_path` which property of config.json asked for it ("" if none), `hint`
+    what to do ("" if unknown). `kind` lets callers tell a few cases apart without reading text.
+    """
+
+    def __init__(self, sentence: str, json_path: str = "", hint: str = "", kind: str = "") -> None:
+        Exception.__init__(self, sentence)
+        self.sentence = sentence
+        self.json_path = json_path
+        self.hint = hint
+        self.kind = kind
+
+
+def words(error: OSError) -> str:
+    """The reason of an OSError in words that no engine mistakes for a missing program: "openat2 /x: does not exist"."""
+    number = error.errno or 0
+    reason = _SAFE_WORDS.get(number) or (posix.strerror(number) if number else str(error))
+    call = error.strerror.partition(": ")[0] if error.strerror and ": " in error.strerror else ""
+    where = f"{call} {error.filename}" if call and error.filename else call or error.filename or ""
+    return f"{where}: {reason}" if where else reason
+
+
+def failed(doing: str, error: OSError, json_path: str = "", hint: str = "") -> PyrunError:
+    """An OSError as the user's sentence: `doing` is a gerund phrase, such as "mounting tmpfs on /dev"."""
+    return PyrunError(f"{doing}: {words(error)}", json_path, hint)
+
+
+def render(error: PyrunError) -> str:
+    """The sentence as stderr and the log have it: one line, printable."""
+    text = error.sentence
+    if error.json_path:
+        text = f"{error.json_path}: {text}"
+    if error.hint:
+        text = f"{text} ({error.hint})"
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """`text` with everything that could end a line or drive a terminal replaced by an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+
+
+def joined(items: Sequence[str]) -> str:
+    """A list for a sentence: "a, b and c"."""
+    return ", ".join(items[:-1]) + " and " + items[-1] if len(items) > 1 else "".join(items)

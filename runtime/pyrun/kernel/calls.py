@@ -1,0 +1,192 @@
+"""Files, sockets and descriptors: one function per system call, no policy.
+
+Hot module. Everything here raises OSError(errno, "call: reason", path). Constants carry the kernel's names. What
+`posix` has already is called from there by those who need it.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from _pyrun_kernel import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+AT_FDCWD = -100
+RESOLVE_NO_XDEV = 1
+RESOLVE_NO_MAGICLINKS = 2
+RESOLVE_NO_SYMLINKS = 4
+RESOLVE_BENEATH = 8
+RESOLVE_IN_ROOT = 16
+LOCK_SH, LOCK_EX, LOCK_NB = 1, 2, 4
+CLOSE_RANGE_CLOEXEC = 4
+MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_EXEC = 1, 2, 0x10
+POLLIN, POLLHUP, POLLERR = 1, 16, 8
+O_PATH = 0o10000000
+O_CLOEXEC = posix.O_CLOEXEC
+F_SETFD_CLOEXEC_ALL = 0xFFFFFFFF
+
+
+def failure(call: str, number: int, path: str | None = None) -> OSError:
+    """The exception for a system call that returned -number."""
+    return OSError(number, f"{call}: {posix.strerror(number)}", path)
+
+
+def check(result: int, call: str, path: str | None = None) -> int:
+    """`result`, or the exception for it if it is negative."""
+    if result < 0:
+        raise failure(call, -result, path)
+    return result
+
+
+def openat2(dirfd: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
+    """openat2(2); O_CLOEXEC is always added."""
+    return check(lib.k_openat2(dirfd, path.encode(), flags | O_CLOEXEC, mode, resolve), "openat2", path)
+
+
+def statfs_type(fd: int) -> int:
+    """The file system's magic number: fstatfs(2)."""
+    return check(lib.k_statfs_type(fd), "fstatfs")
+
+
+def flock(fd: int, operation: int) -> bool:
+    """flock(2); False if LOCK_NB was asked for and another holds the lock."""
+    result = lib.k_flock(fd, operation)
+    if result == -errno.EWOULDBLOCK:
+        return False
+    check(result, "flock")
+    return True
+
+
+def chown_fd(fd: int, uid: int, gid: int) -> None:
+    """fchownat(2) of the file that `fd` is, O_PATH or not."""
+    check(lib.k_chown_fd(fd, uid, gid), "fchownat")
+
+
+def sealed_memfd(name: str, content: bytes) -> int:
+    """A file of memory that holds `content` and can never be changed: memfd_create(2), F_ADD_SEALS."""
+    flags = MFD_CLOEXEC | MFD_ALLOW_SEALING
+    result = lib.k_memfd_create(name.encode(), flags | MFD_EXEC)
+    if result == -errno.EINVAL:  # MFD_EXEC is of Linux 6.3
+        result = lib.k_memfd_create(name.encode(), flags)
+    fd = check(result, "memfd_create", name)
+    write_all(fd, content)
+    check(lib.k_seal(fd), "fcntl(F_ADD_SEALS)", name)
+    return fd
+
+
+def memfd(name: str, content: bytes) -> int:
+    """A file of memory positioned at its start, for reading by another process."""
+    fd = check(lib.k_memfd_create(name.encode(), MFD_CLOEXEC), "memfd_create", name)
+    write_all(fd, content)
+    posix.lseek(fd, 0, 0)
+    return fd
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """write(2) until all is written."""
+    while data:
+        data = data[posix.write(fd, data) :]
+
+
+def read_all(fd: int, limit: int) -> bytes:
+    """All that `fd` holds; OSError(EFBIG) if that is more than `limit` bytes."""
+    parts = []
+    left = limit
+    while part := posix.read(fd, min(left + 1, 1 << 20)):
+        parts.append(part)
+        left -= len(part)
+        if left < 0:
+            raise failure("read", errno.EFBIG)
+    return b"".join(parts)
+
+
+def read_file(path: str, limit: int = 1 << 24) -> bytes:
+    """The content of a file on the host (trusted: /proc, /sys, our state)."""
+    fd = posix.open(path, posix.O_RDONLY | O_CLOEXEC)
+    try:
+        return read_all(fd, limit)
+    finally:
+        posix.close(fd)
+
+
+def write_file(path: str, data: str | bytes) -> None:
+    """One write(2) to an existing file on the host, as kernel files want it; the OSError names the path."""
+    fd = posix.open(path, posix.O_WRONLY | O_CLOEXEC)
+    try:
+        posix.write(fd, data.encode() if isinstance(data, str) else data)
+    except OSError as error:
+        raise failure("write", error.errno or 0, path) from None
+    finally:
+        posix.close(fd)
+
+
+def replace_file(dirfd: int, name: str, data: bytes, mode: int = 0o600) -> None:
+    """Write a file whole or not at all: a new one, then rename(2)."""
+    temporary = f".{name}.new"
+    fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | O_CLOEXEC, mode,
+                    dir_fd=dirfd)  # fmt: skip
+    try:
+        write_all(fd, data)
+    finally:
+        posix.close(fd)
+    posix.rename(temporary, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
+
+
+def close_range_on_exec(first: int) -> None:
+    """Mark every descriptor from `first` on to be closed by execve."""
+    result = lib.k_close_range(first, 0xFFFFFFFF, CLOSE_RANGE_CLOEXEC)
+    if result in (-errno.ENOSYS, -errno.EINVAL):  # the flag is of Linux 5.11
+        for name in posix.listdir("/proc/self/fd"):
+            if int(name) >= first:
+                try:
+                    posix.set_inheritable(int(name), False)
+                except OSError:
+                    pass  # the listing's own descriptor, closed by now
+    else:
+        check(result, "close_range")
+
+
+def poll(fds: list[int], milliseconds: int) -> list[int]:
+    """Those of `fds` that can be read or were hung up: poll(2) for POLLIN; -1 waits without end."""
+    array: Any = ffi.new("struct pollfd[]", len(fds))
+    for i, fd in enumerate(fds):
+        array[i].fd = fd
+        array[i].events = POLLIN
+    result = lib.k_poll(array, len(fds), milliseconds)
+    if result == -errno.EINTR:
+        return []
+    check(result, "poll")
+    return [fd for i, fd in enumerate(fds) if array[i].revents]
+
+
+def socketpair() -> tuple[int, int]:
+    """Two ends of an AF_UNIX SOCK_SEQPACKET connection: one write is one message."""
+    fds: Any = ffi.new("int[2]")
+    check(lib.k_socketpair(fds), "socketpair")
+    return fds[0], fds[1]
+
+
+def listen(dirfd: int, name: str) -> int:
+    """A listening AF_UNIX socket in a folder given by descriptor (which also keeps the address short)."""
+    return check(lib.k_listen(f"/proc/self/fd/{dirfd}/{name}".encode()), "bind", name)
+
+
+def connect(path: str) -> int:
+    """A connection to the AF_UNIX socket at `path`, of any length."""
+    if len(path.encode()) < 108:
+        return check(lib.k_connect(path.encode()), "connect", path)
+    folder, _, name = path.rpartition("/")
+    fd = posix.open(folder or "/", O_PATH | O_CLOEXEC)
+    try:
+        return check(lib.k_connect(f"/proc/self/fd/{fd}/{name}".encode()), "connect", path)
+    finally:
+        posix.close(fd)
+
+
+def send_fd(sock: int, data: bytes, fd: int) -> None:
+    """Send one descriptor along with `data`: SCM_RIGHTS, unix(7)."""
+    check(lib.k_send_fd(sock, data, len(data), fd), "sendmsg")

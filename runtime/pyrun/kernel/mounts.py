@@ -1,0 +1,81 @@
+"""Mounts and roots: one function per system call, no policy. Hot module."""
+
+from __future__ import annotations
+
+import posix
+
+from _pyrun_kernel import ffi, lib
+
+from pyrun.kernel.calls import check
+
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = posix.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 4
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
+FSOPEN_CLOEXEC = 1
+FSPICK_CLOEXEC, FSPICK_EMPTY_PATH = 1, 8
+FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE, FSCONFIG_CMD_RECONFIGURE = 0, 1, 6, 7
+FSMOUNT_CLOEXEC = 1
+MOUNT_ATTR_RDONLY = 1
+MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED = 32, 4096, 16384, 1 << 18, 1 << 19, 1 << 20
+MNT_DETACH = 2
+
+
+def clone_tree(fd: int, recursive: bool) -> int:
+    """A detached copy of the mount that `fd` stands in, rooted at `fd`: open_tree(2)."""
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    return check(lib.k_open_tree(fd, b"", flags), "open_tree")
+
+
+def move_mount(mount_fd: int, target_fd: int) -> None:
+    """Attach a detached mount at the place that `target_fd` is: move_mount(2)."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+    check(lib.k_move_mount(mount_fd, b"", target_fd, b"", flags), "move_mount")
+
+
+def fsopen(kind: str) -> int:
+    """A context to configure a new file system: fsopen(2)."""
+    return check(lib.k_fsopen(kind.encode(), FSOPEN_CLOEXEC), "fsopen", kind)
+
+
+def fspick(fd: int) -> int:
+    """A context to reconfigure the file system at `fd`: fspick(2)."""
+    return check(lib.k_fspick(fd, b"", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH), "fspick")
+
+
+def fsconfig(fd: int, command: int, key: str | None = None, value: str | None = None) -> None:
+    """fsconfig(2): set a flag or a string, create, reconfigure."""
+    key_data = ffi.NULL if key is None else key.encode()
+    value_data = ffi.NULL if value is None else value.encode()
+    check(lib.k_fsconfig(fd, command, key_data, value_data, 0), "fsconfig", key)
+
+
+def fsmount(fd: int, attributes: int) -> int:
+    """The configured file system as a detached mount with MOUNT_ATTR_* `attributes`: fsmount(2)."""
+    return check(lib.k_fsmount(fd, FSMOUNT_CLOEXEC, attributes), "fsmount")
+
+
+def mount_setattr(fd: int, recursive: bool, set_: int, clear: int, propagation: int = 0) -> None:
+    """Change MOUNT_ATTR_* and MS_SHARED… of the mount at `fd`: mount_setattr(2), Linux 5.12."""
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    check(lib.k_mount_setattr(fd, b"", flags, set_, clear, propagation), "mount_setattr")
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None) -> None:
+    """mount(2)."""
+    source_data = ffi.NULL if source is None else source.encode()
+    kind_data = ffi.NULL if kind is None else kind.encode()
+    data_data = ffi.NULL if data is None else data.encode()
+    check(lib.k_mount(source_data, target.encode(), kind_data, flags, data_data), "mount", target)
+
+
+def umount_detach(target: str) -> None:
+    """umount2(2) with MNT_DETACH."""
+    check(lib.k_umount2(target.encode(), MNT_DETACH), "umount2", target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2)."""
+    check(lib.k_pivot_root(new_root.encode(), put_old.encode()), "pivot_root", new_root)

@@ -1,0 +1,103 @@
+"""Processes, namespaces and signals: one function per system call, no policy. Hot module."""
+
+from __future__ import annotations
+
+import errno
+
+from _pyrun_kernel import ffi, lib
+
+from pyrun.kernel.calls import check
+
+CLONE_NEWTIME = 0x80
+CLONE_PARENT = 0x8000
+CLONE_NEWNS = 0x20000
+CLONE_NEWCGROUP = 0x2000000
+CLONE_NEWUTS = 0x4000000
+CLONE_NEWIPC = 0x8000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_CHILD_SUBREAPER = 36
+
+SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGTERM, SIGCHLD, SIGURG, SIGWINCH = 1, 2, 3, 9, 15, 17, 23, 28
+SIGPIPE, SIGTTIN, SIGTTOU = 13, 21, 22
+ALL_SIGNALS = (1 << 64) - 1
+
+
+def clone3(flags: int, cgroup_fd: int = -1) -> int:
+    """clone3(2) like fork: 0 in the child, the pid in the parent; -1 or a cgroup to be born in (cgroup v2)."""
+    return check(lib.k_clone3(flags, cgroup_fd), "clone3")
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    check(lib.k_unshare(flags), "unshare")
+
+
+def setns(fd: int, kind: int, path: str) -> None:
+    """setns(2); `kind` is the CLONE_NEW* flag that the namespace must be of, `path` is for the message."""
+    check(lib.k_setns(fd, kind), "setns", path)
+
+
+def pidfd_open(pid: int) -> int:
+    """pidfd_open(2), or -1 if there is no such process."""
+    result = lib.k_pidfd_open(pid)
+    return -1 if result == -errno.ESRCH else check(result, "pidfd_open")
+
+
+def pidfd_send_signal(pidfd: int, signal: int) -> bool:
+    """pidfd_send_signal(2); False if the process has ended."""
+    result = lib.k_pidfd_send_signal(pidfd, signal)
+    if result == -errno.ESRCH:
+        return False
+    check(result, "pidfd_send_signal")
+    return True
+
+
+def prctl(option: int, value: int) -> None:
+    """prctl(2) with one argument."""
+    check(lib.k_prctl(option, value, 0, 0, 0), "prctl")
+
+
+def permitted_capabilities() -> int:
+    """This process's permitted set as a bit mask: capget(2)."""
+    mask = ffi.new("unsigned long long *")
+    check(lib.k_permitted_capabilities(mask), "capget")
+    return int(mask[0])
+
+
+def sethostname(name: str) -> None:
+    """sethostname(2)."""
+    data = name.encode()
+    check(lib.k_sethostname(data, len(data)), "sethostname")
+
+
+def setdomainname(name: str) -> None:
+    """setdomainname(2)."""
+    data = name.encode()
+    check(lib.k_setdomainname(data, len(data)), "setdomainname")
+
+
+def join_session_keyring(name: str) -> None:
+    """keyctl(KEYCTL_JOIN_SESSION_KEYRING); a kernel without keyrings, or a full quota, is no failure."""
+    result = lib.k_join_session_keyring(name.encode())
+    if result not in (-errno.ENOSYS, -errno.EDQUOT):
+        check(result, "keyctl")
+
+
+def default_signals() -> None:
+    """Every signal's action to the default, none blocked: what a new program expects."""
+    check(lib.k_default_signals(), "sigprocmask")
+
+
+def signal_mask(mask: int) -> None:
+    """Block exactly the signals of `mask`."""
+    check(lib.k_signal_mask(mask), "sigprocmask")
+
+
+def signalfd(mask: int) -> int:
+    """A descriptor from which the blocked signals of `mask` are read: signalfd(2), 128 bytes each, number first."""
+    return check(lib.k_signalfd(mask), "signalfd")
