@@ -1,0 +1,200 @@
+"""The seccomp filter of a container: its program, from a cache where it can be, and its flags.
+
+Hot module. A profile is compiled to BPF by seccomp_compiler.py in a full interpreter (some 30 ms), once; the
+program is kept in a file under the runtime's root, so that from then on it costs one read. The file holds
+everything that the program was made from, and is compared whole: nothing but exactly this profile, compiled
+by this version with this libseccomp, can ever be taken for it. Where the program is loaded: kernel/stage2.c,
+as the last thing before the user's program is executed.
+
+seccomp(2), runtime-spec config-linux § Seccomp.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+
+from pyrun import jsontext
+from pyrun.errors import PyrunError, failed
+from pyrun.kernel import calls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Raise it with every change of what seccomp_compiler.py makes of a profile, or of the file's format.
+VERSION = 1
+#: What the program depends on, besides the machine.
+INPUTS = ("defaultAction", "defaultErrnoRet", "architectures", "syscalls")
+MAX_ENTRIES = 64
+MAX_FILE = 1 << 24
+
+_SPEC_ALLOW = 4
+#: SECCOMP_FILTER_FLAG_*, linux/seccomp.h. The kernel takes WAIT_KILLABLE_RECV only with a listener, which
+#: exists only with SCMP_ACT_NOTIFY; without one there is nothing to wait for.
+_FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 1,
+    "SECCOMP_FILTER_FLAG_LOG": 2,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": _SPEC_ALLOW,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 0,
+}
+
+
+def flags(profile: dict[str, Any]) -> int:
+    """The flags for seccomp(2). A profile that has no `flags` gets SPEC_ALLOW, what Linux does since 5.16."""
+    names = profile.get("flags")
+    if names is None:
+        return _SPEC_ALLOW
+    result = 0
+    for index, name in enumerate(names):
+        if name not in _FLAGS:
+            raise PyrunError(f"{name}: unknown flag", f"linux.seccomp.flags[{index}]")
+        result |= _FLAGS[name]
+    return result
+
+
+def program(profile: dict[str, Any], cache_dir: str) -> bytes:
+    """The BPF program of a profile (`linux.seccomp`), an array of struct sock_filter, ready for seccomp(2).
+
+    `cache_dir` is made when it is missing (its parent must be there). A cache that can't be used costs time,
+    never a failure. PyrunError with the JSON path for a profile that can't be compiled.
+    """
+    key = repr((VERSION, posix.uname().machine, [profile.get(name) for name in INPUTS])).encode()
+    name = f"{_digest(key):016x}"
+    start = b"pyrun seccomp %d %d\n%s" % (VERSION, len(key), key)
+    found = _load(f"{cache_dir}/{name}", start)
+    if found is None:
+        library, found = _compile({name: profile[name] for name in INPUTS if profile.get(name) is not None})
+        body = _stamp(library) + b"\n" + found
+        _store(cache_dir, name, start + _seal(body) + body)
+    return found
+
+
+def _digest(data: bytes) -> int:
+    """A number of 61 bits for some bytes, the same in every process: their value modulo 2**61 - 1.
+
+    Quick (30 KB in 30 µs), and only a name or a check against damage: nothing trusts that it is unique.
+    """
+    return hash(int.from_bytes(data, "little"))
+
+
+def _seal(body: bytes) -> bytes:
+    return b"%d %016x\n" % (len(body), _digest(body))
+
+
+def _stamp(library: str) -> bytes:
+    """Which libseccomp: after an upgrade, which knows more system calls, we compile anew."""
+    try:
+        status = posix.stat(library)
+    except OSError:
+        return b""
+    return f"{library} {status.st_size} {status.st_mtime_ns}".encode("utf-8", "surrogateescape")
+
+
+def _load(path: str, start: bytes) -> bytes | None:
+    """The program in a cache file, if the file is ours, whole, and made from what `start` says."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        status = posix.fstat(fd)
+        if status.st_uid != posix.geteuid() or status.st_mode & 0o170022 != 0o100000:
+            return None
+        data = calls.read_all(fd, MAX_FILE)
+    except OSError:
+        return None
+    finally:
+        posix.close(fd)
+    if not data.startswith(start):
+        return None
+    seal, _, body = data[len(start) :].partition(b"\n")
+    if seal + b"\n" != _seal(body):
+        return None
+    stamp, _, found = body.partition(b"\n")
+    library = stamp.rsplit(b" ", 2)[0].decode("utf-8", "surrogateescape")
+    return found if stamp and stamp == _stamp(library) else None
+
+
+def _store(cache_dir: str, name: str, data: bytes) -> None:
+    """Write a cache file, whole or not at all; quietly not where the directory isn't safely ours."""
+    try:
+        posix.mkdir(cache_dir, 0o700)
+    except OSError:
+        pass  # it is there already, or can't be: open tells
+    try:
+        dirfd = posix.open(cache_dir, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        status = posix.fstat(dirfd)
+        if status.st_uid != posix.geteuid() or status.st_mode & 0o022:
+            return
+        _drop_oldest(dirfd)
+        temporary = f"{name}.{posix.getpid()}"
+        create = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
+        try:
+            fd = posix.open(temporary, create, 0o600, dir_fd=dirfd)
+        except FileExistsError:  # left by a killed process of the same number; the next one finds it gone
+            posix.unlink(temporary, dir_fd=dirfd)
+            return
+        try:
+            calls.write_all(fd, data)
+        finally:
+            posix.close(fd)
+        posix.rename(temporary, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
+    except OSError:
+        return
+    finally:
+        posix.close(dirfd)
+
+
+def _drop_oldest(dirfd: int) -> None:
+    """Keep the cache bounded: of too many files the older half goes."""
+    names = posix.listdir(dirfd)
+    if len(names) < MAX_ENTRIES:
+        return
+    ages = [(posix.stat(name, dir_fd=dirfd, follow_symlinks=False).st_mtime_ns, name) for name in names]
+    for _, name in sorted(ages)[: len(names) // 2]:
+        posix.unlink(name, dir_fd=dirfd)
+
+
+def _compile(profile: dict[str, Any]) -> tuple[str, bytes]:
+    """Run the compiler: libseccomp's path, and the program.
+
+    Files of memory instead of pipes: nothing can block, and no SIGPIPE is possible.
+    """
+    argv, env = _compiler()
+    fds = [calls.memfd("seccomp-profile", jsontext.encode(profile).encode())]
+    try:
+        fds += [calls.memfd("seccomp-program", b""), calls.memfd("seccomp-error", b"")]
+        actions = [(posix.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
+        pid = posix.posix_spawn(argv[0], argv, env, file_actions=actions, setsigmask=())
+        try:
+            status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+        except ChildProcessError:  # SIGCHLD is ignored, as our caller left it: the output tells
+            status = 0
+        output, errors = (_content(fd) for fd in fds[1:])
+    except OSError as error:
+        raise failed(f"starting the seccomp compiler {argv[0]}", error, "linux.seccomp") from None
+    finally:
+        for fd in fds:
+            posix.close(fd)
+    library, _, found = output.partition(b"\n")
+    if status or not found or len(found) % 8:
+        words = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        path, colon, sentence = words.partition(": ")
+        if not colon or not path.startswith("linux.seccomp"):
+            path, sentence = "linux.seccomp", f"the seccomp compiler failed: {words or f'status {status}'}"
+        raise PyrunError(sentence, path)
+    return library.decode("utf-8", "surrogateescape"), found
+
+
+def _content(fd: int) -> bytes:
+    posix.lseek(fd, 0, 0)
+    return calls.read_all(fd, MAX_FILE)
+
+
+def _compiler() -> tuple[list[str], dict[bytes, bytes]]:
+    """The command line and environment of the compiler."""
+    return [sys.executable, "-m", "pyrun.seccomp_compiler"], dict(posix.environ)
