@@ -23,7 +23,7 @@ from oci_spec.fields import (
 from oci_spec.process import ID_MAPPINGS
 from oci_spec.resources import RESOURCES
 
-ONE_LINE = "^[^\\n\\u0000\\ud800-\\udfff]*$"
+ONE_LINE = "^[^\\n\\u0000]*$"
 
 
 def is_one_line(text: str) -> bool:

@@ -1,7 +1,7 @@
 """Mount options (config.md#linux-mount-options): each name and what it sets and clears.
 
-Numbers are those of linux/mount.h, the same on every architecture. An option in none of these tables goes to the
-file system as data, comma-joined (the specification's SHOULD).
+Numbers are those of linux/mount.h, the same on every architecture. An option in none of these tables goes to
+the file system as data, comma-joined (the specification's SHOULD).
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ PROPAGATION = {
     "unbindable": MS_UNBINDABLE,
 }
 
-# The options of FLAGS that concern one mount rather than its file system, as attributes for
-# mount_setattr(2): option -> (set, clear). The kernel wants the whole access time field cleared to set any of it.
+# The options of FLAGS that concern one mount rather than its file system, as attributes for mount_setattr(2):
+# option -> (set, clear). The kernel wants the whole access time field cleared to set any of it.
 ATTRIBUTES = {
     "atime": (MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME),
     "dev": (0, MOUNT_ATTR_NODEV),
@@ -136,8 +136,8 @@ RECURSIVE = {
     "rsymfollow": (0, MOUNT_ATTR_NOSYMFOLLOW),
 }
 
-# Done by the runtime itself: idmapped mounts (one mount, a whole tree), and a tmpfs that starts with a copy of what
-# it covers.
+# Done by the runtime itself: idmapped mounts (one mount, a whole tree), and a tmpfs that starts with a copy
+# of what it covers.
 IDMAP = ("idmap", "ridmap")
 OTHER = ("tmpcopyup",)
 

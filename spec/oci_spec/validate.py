@@ -1,0 +1,200 @@
+"""Every fault of a config.json at once, in the words of the parser, which stops at the first one.
+
+The tables and the rules are the only source: this module walks the same tables, and collects.
+"""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from oci_spec import config, fields, rules
+from oci_spec.fields import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oci_spec.fields import Kind, Part
+
+JSON_SECTION = "glossary.md#json"
+OTHER_PLATFORMS = ("windows", "solaris", "vm", "zos", "freebsd")
+
+
+def errors(source: bytes | dict[str, Any]) -> list[dict[str, str]]:
+    """Every fault, as {"path", "found", "wanted", "section"}; an empty list for a valid configuration.
+
+    `source` is the content of a config.json, or what it decodes to (which stays as it is). The path is empty
+    for the document as a whole.
+    """
+    document: object = source
+    faults: list[ConfigError] = []
+    if isinstance(source, bytes):
+        try:
+            document, faults = decode(source)
+        except ConfigError as error:
+            return [record(error)]
+    faults += collect(config.CONFIG, document, (), "config.md")
+    sound = prune(document, faults)
+    faults += rules.faults(sound)
+    return [record(fault) for fault in faults]
+
+
+def warnings(document: dict[str, Any]) -> list[str]:
+    """What is allowed and yet likely a mistake, a sentence each; unknown properties with the nearest name."""
+    sound = prune(document, list(collect(config.CONFIG, document, (), "config.md")))
+    return [*unknown(config.CONFIG, document, ()), *rules.warnings(sound)]
+
+
+def record(fault: ConfigError) -> dict[str, str]:
+    """A fault as a JSON object."""
+    return {"path": fault.path, "found": fault.found, "wanted": fault.wanted, "section": fault.section}
+
+
+def decode(content: bytes) -> tuple[object, list[ConfigError]]:
+    """Decode JSON; the second result names repeated names. Raises ConfigError if it isn't JSON at all.
+
+    Refused like on the fast path: bytes that aren't UTF-8, NaN and Infinity, numbers of thousands of digits,
+    and nesting beyond the interpreter's recursion limit.
+    """
+    repeated: dict[int, tuple[object, list[str]]] = {}
+
+    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
+        result = dict(items)
+        if len(result) != len(items):
+            names = [name for name, _ in items]
+            repeated[id(result)] = (result, [name for name in result if names.count(name) > 1])
+        return result
+
+    def constant(name: str) -> object:
+        raise ConfigError(name, "a number that JSON has", JSON_SECTION)
+
+    try:
+        document = json.loads(content.decode(), object_pairs_hook=pairs, parse_constant=constant)
+        return document, list(repetitions(document, (), repeated)) if repeated else []
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        found = f"byte 0x{content[error.start]:02x} in line {line}, column {column}"
+        raise ConfigError(found, "UTF-8", JSON_SECTION) from None
+    except json.JSONDecodeError as error:
+        found = f"{error.msg[:1].lower()}{error.msg[1:]} in line {error.lineno}, column {error.colno}"
+        raise ConfigError(found, "JSON", JSON_SECTION) from None
+    except ValueError:  # int() on more digits than the interpreter converts
+        raise ConfigError("a number of thousands of digits", "a number of 64 bits", JSON_SECTION) from None
+    except RecursionError:
+        raise ConfigError("nesting without end", "a document of reasonable depth", JSON_SECTION) from None
+
+
+def repetitions(
+    value: object, parts: tuple[Part, ...], repeated: dict[int, tuple[object, list[str]]]
+) -> Iterator[ConfigError]:
+    """The places of the objects in which names are repeated."""
+    for name in repeated.get(id(value), (None, []))[1]:
+        yield ConfigError("the name twice", "names that differ in an object", JSON_SECTION, (*parts, name))
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from repetitions(item, (*parts, key), repeated)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from repetitions(item, (*parts, index), repeated)
+
+
+def collect(kind: Kind, value: object, parts: tuple[Part, ...], section: str) -> Iterator[ConfigError]:
+    """Every fault of a value that should be of a kind."""
+    check = kind[0]
+    if check is fields.check_object and isinstance(value, dict):
+        for key, item in value.items():
+            if key in kind[1] and item is not None:
+                yield from collect(kind[1][key], item, (*parts, key), fields.section_of(kind, key))
+        for key in kind[2]:
+            if value.get(key) is None:
+                found = "null" if key in value else "nothing"
+                wanted = "a value: it is required"
+                yield ConfigError(found, wanted, fields.section_of(kind, key), (*parts, key))
+    elif check is fields.check_list and isinstance(value, list) and len(value) >= kind[2]:
+        for index, item in enumerate(value):
+            yield from collect(kind[1], item, (*parts, index), section)
+    elif check is fields.check_map and isinstance(value, dict):
+        for key, item in value.items():
+            yield from collect(kind[2], key, (*parts, key), section)
+            yield from collect(kind[1], item, (*parts, key), section)
+    else:
+        try:
+            check(kind, value)
+        except ConfigError as error:
+            error.parts = (*parts, *error.parts)
+            error.section = error.section or section
+            yield error
+
+
+def prune(document: object, faults: list[ConfigError]) -> dict[str, Any]:
+    """A copy of what is known and not at fault, so that the rules can look at it.
+
+    A fault inside an array takes the array's property with it (indexes in later faults stay true), a missing
+    property its object; then again, until the parser is content but for the top's own required properties.
+    """
+    sound: Any = known(config.CONFIG, document)
+    if not isinstance(sound, dict):
+        return {}
+    for fault in faults:
+        remove(sound, fault.parts)
+    while True:
+        try:
+            config.parse(sound)
+        except ConfigError as error:
+            if error.parts[0] not in sound:
+                return sound
+            remove(sound, error.parts)
+        else:
+            return sound
+
+
+def known(kind: Kind, value: object) -> object:
+    """A copy of the known properties that aren't null."""
+    if kind[0] is fields.check_object and isinstance(value, dict):
+        there = {key: item for key, item in value.items() if key in kind[1] and item is not None}
+        return {key: known(kind[1][key], item) for key, item in there.items()}
+    if kind[0] is fields.check_list and isinstance(value, list):
+        return [known(kind[1], item) for item in value]
+    if kind[0] is fields.check_map and isinstance(value, dict):
+        return {key: known(kind[1], item) for key, item in value.items()}
+    return value
+
+
+def remove(document: dict[str, Any], parts: tuple[Part, ...]) -> None:
+    """Remove the property that a path leads to, or the nearest around it that is there and in no array."""
+    holder: Any = document
+    at: tuple[dict[str, Any], str] | None = None
+    for part in parts:
+        if not isinstance(holder, dict) or not isinstance(part, str) or part not in holder:
+            break
+        at = (holder, part)
+        holder = holder[part]
+    if at is not None:
+        del at[0][at[1]]
+
+
+def unknown(kind: Kind, value: object, parts: tuple[Part, ...]) -> Iterator[str]:
+    """A sentence for each property that the tables don't have."""
+    check = kind[0]
+    if check is fields.check_object and isinstance(value, dict):
+        for key, item in value.items():
+            if key in kind[1]:
+                yield from unknown(kind[1][key], item, (*parts, key))
+            else:
+                yield f"{fields.join((*parts, key))}: {guess(key, list(kind[1]), not parts)}"
+    elif check is fields.check_list and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from unknown(kind[1], item, (*parts, index))
+    elif check is fields.check_map and isinstance(value, dict):
+        for key, item in value.items():
+            yield from unknown(kind[1], item, (*parts, key))
+
+
+def guess(key: str, known: list[str], top: bool) -> str:
+    """What to say of an unknown property."""
+    if top and key in OTHER_PLATFORMS:
+        return "a section for another platform, ignored"
+    near = get_close_matches(key, known, 1)
+    return f"unknown property, ignored; did you mean {near[0]}?" if near else "unknown property, ignored"
