@@ -57,3 +57,11 @@ long k_set_window_size(int fd, unsigned short rows, unsigned short columns);
 long k_copy_window_size(int from_fd, int to_fd);
 long k_terminal_raw(int fd, char *saved);
 long k_terminal_restore(int fd, const char *saved);
+
+/* bpf(2): programs that decide about a cgroup's devices (BPF_PROG_TYPE_CGROUP_DEVICE) */
+long k_bpf_load_device_program(const char *instructions, unsigned int count, const char *name);
+long k_bpf_attach_device_program(int cgroup_fd, int program_fd, int replaced_fd);
+long k_bpf_detach_device_program(int cgroup_fd, int program_fd);
+long k_bpf_device_programs(int cgroup_fd, unsigned int *ids, unsigned int room);
+long k_bpf_program_by_id(unsigned int id);
+long k_bpf_program_name(int program_fd, char *name);

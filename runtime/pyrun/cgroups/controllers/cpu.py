@@ -1,0 +1,106 @@
+"""linux.resources.cpu without cpus and mems: config-linux.md § CPU; kernel: scheduler/sched-bwc.rst,
+cgroup-v2.rst § CPU.
+
+Hot module. Times in microseconds. A share, quota or period of 0 is "not set": engines send it so.
+"""
+
+from __future__ import annotations
+
+from pyrun.cgroups import files
+from pyrun.errors import PyrunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrun.cgroups.files import Write
+
+PATH = "linux.resources.cpu"
+MIN_SHARES, MAX_SHARES = 2, 262144
+MAX_WEIGHT = 10000
+
+
+def v1(cpu: dict[str, Any]) -> list[Write]:
+    """What to write into the container's cgroup of the cpu hierarchy."""
+    writes: list[Write] = []
+    for key, name in (
+        ("realtimePeriod", "cpu.rt_period_us"),
+        ("realtimeRuntime", "cpu.rt_runtime_us"),
+        ("shares", "cpu.shares"),
+        ("period", "cpu.cfs_period_us"),
+        ("quota", "cpu.cfs_quota_us"),
+    ):
+        if cpu.get(key):
+            writes.append((name, str(cpu[key]), f"{PATH}.{key}", False))
+    return writes + _burst_and_idle(cpu, "cpu.cfs_burst_us")
+
+
+def realtime(cpu: dict[str, Any]) -> list[Write]:
+    """What v1 wants written into the new cgroups above the container's too: a share of their real time."""
+    return [entry for entry in v1(cpu) if entry[0].startswith("cpu.rt_")]
+
+
+def v2(cpu: dict[str, Any], directory: str) -> list[Write]:
+    """What to write into a cgroup v2, `directory`. PyrunError for real-time scheduling, which v2 has no
+    share of.
+    """
+    for key in ("realtimeRuntime", "realtimePeriod"):
+        if cpu.get(key):
+            raise PyrunError("cgroup v2 has no limit for real-time scheduling", f"{PATH}.{key}")
+    writes: list[Write] = []
+    if cpu.get("shares"):
+        writes.append(("cpu.weight", str(weight(cpu["shares"])), f"{PATH}.shares", False))
+    quota, period = cpu.get("quota", 0), cpu.get("period", 0)
+    if quota or period:
+        text = str(quota) if quota > 0 else "max"
+        if not quota:  # the file takes a period only behind a quota
+            text = _quota_in_force(directory)
+        key = "quota" if quota else "period"
+        writes.append(("cpu.max", f"{text} {period}" if period else text, f"{PATH}.{key}", False))
+    return writes + _burst_and_idle(cpu, "cpu.max.burst")
+
+
+def _quota_in_force(directory: str) -> str:
+    try:
+        return files.read(f"{directory}/cpu.max").partition(" ")[0]
+    except OSError:
+        return "max"  # the controller is missing: the write will say so
+
+
+def _burst_and_idle(cpu: dict[str, Any], burst_file: str) -> list[Write]:
+    """Both came with Linux 5.14 and 5.15; 0 is what a kernel without them does anyway."""
+    return [
+        (name, str(cpu[key]), f"{PATH}.{key}", cpu[key] == 0)
+        for key, name in (("burst", burst_file), ("idle", "cpu.idle"))
+        if key in cpu
+    ]
+
+
+def weight(shares: int) -> int:
+    """cpu.weight (1 to 10000, default 100) for cpu.shares (2 to 262144, default 1024).
+
+    The curve 10^((L² + 125 L) / 612 - 7/34), L = log2(shares), rounded up, goes through both ends and the
+    defaults. runc has it since 1.3.2, crun since 1.23, Kubernetes since 1.35; the linear formula before
+    made 39 of 1024, less than half the weight of any process outside of containers. Shares beyond the ends
+    count as the ends, as in v1.
+    """
+    if shares <= MIN_SHARES:
+        return 1
+    if shares >= MAX_SHARES:
+        return MAX_WEIGHT
+    power = _log2(shares)
+    exact: float = 10.0 ** ((power * power + 125 * power - 126) / 612)
+    return -int(-exact // 1)
+
+
+def _log2(number: int) -> float:
+    """The logarithm, digit by digit, without the module math: exact for powers of two."""
+    digits = number.bit_length() - 1
+    rest, result, step = number / (1 << digits), float(digits), 0.5
+    for _ in range(30):
+        rest *= rest
+        if rest >= 2:
+            rest /= 2
+            result += step
+        step /= 2
+    return result

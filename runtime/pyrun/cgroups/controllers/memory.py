@@ -1,0 +1,106 @@
+"""linux.resources.memory: config-linux.md § Memory; kernel: cgroup-v1/memory.rst, cgroup-v2.rst § Memory.
+
+Hot module. Bytes; -1 is unlimited. 0 is "not set": no process could live with it, and engines send it for
+unset.
+"""
+
+from __future__ import annotations
+
+from pyrun.cgroups import files
+from pyrun.errors import PyrunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrun.cgroups.files import Write
+
+PATH = "linux.resources.memory"
+# property: the v1 file. The limit comes before memory+swap, as a new cgroup wants it: it may not be above it.
+V1_LIMITS = (
+    ("limit", "memory.limit_in_bytes"),
+    ("swap", "memory.memsw.limit_in_bytes"),
+    ("reservation", "memory.soft_limit_in_bytes"),
+    ("kernel", "memory.kmem.limit_in_bytes"),
+    ("kernelTCP", "memory.kmem.tcp.limit_in_bytes"),
+)
+
+
+def v1(memory: dict[str, Any]) -> list[Write]:
+    """What to write into the container's cgroup of the memory hierarchy. PyrunError."""
+    writes: list[Write] = []
+    if "useHierarchy" in memory:  # the kernel has nothing else since 5.11, and refuses 0
+        writes.append(
+            ("memory.use_hierarchy", str(int(memory["useHierarchy"])), f"{PATH}.useHierarchy", False)
+        )
+    for key, name in V1_LIMITS:
+        value = _limit(memory, key)
+        if value:
+            writes.append((name, str(value), f"{PATH}.{key}", False))
+    if memory.get("limit") == -1 and not memory.get("swap"):
+        # An unlimited limit would be above the memory+swap limit that an update finds, so that one has to
+        # go as well.
+        writes.append(("memory.memsw.limit_in_bytes", "-1", f"{PATH}.limit", True))
+    if "swappiness" in memory:
+        writes.append(("memory.swappiness", str(memory["swappiness"]), f"{PATH}.swappiness", False))
+    if memory.get("disableOOMKiller"):
+        writes.append(("memory.oom_control", "1", f"{PATH}.disableOOMKiller", False))
+    return writes
+
+
+def v2(memory: dict[str, Any]) -> list[Write]:
+    """What to write into a cgroup v2. PyrunError for what v2 has no equivalent of."""
+    for key in ("kernel", "kernelTCP"):
+        if _limit(memory, key) > 0:
+            raise PyrunError("cgroup v2 has no limit of its own for kernel memory", f"{PATH}.{key}")
+    if "swappiness" in memory:
+        raise PyrunError("cgroup v2 has no swappiness per cgroup", f"{PATH}.swappiness")
+    if memory.get("disableOOMKiller"):
+        raise PyrunError("cgroup v2 can't disable the OOM killer", f"{PATH}.disableOOMKiller")
+    if memory.get("useHierarchy") is False:
+        raise PyrunError("cgroup v2 is always hierarchical", f"{PATH}.useHierarchy")
+    limit, swap, reservation = _limit(memory, "limit"), _limit(memory, "swap"), _limit(memory, "reservation")
+    writes: list[Write] = []
+    if limit:
+        writes.append(("memory.max", _or_max(limit), f"{PATH}.limit", False))
+    if swap or limit == -1:
+        unlimited = swap == -1 or not swap
+        value = "max" if unlimited else str(_swap_alone(limit, swap))
+        writes.append(("memory.swap.max", value, f"{PATH}.swap", unlimited))
+    if reservation:
+        writes.append(("memory.low", _or_max(reservation), f"{PATH}.reservation", False))
+    return writes
+
+
+def check_usage(memory: dict[str, Any], directory: str) -> None:
+    """`checkBeforeUpdate`: refuse a limit below what a v2 cgroup uses; v1's kernel does so itself.
+    PyrunError.
+    """
+    limit = _limit(memory, "limit")
+    if not memory.get("checkBeforeUpdate") or limit <= 0:
+        return
+    used = int(files.read(f"{directory}/memory.current"))
+    if used > limit:
+        raise PyrunError(f"{limit} bytes is below the {used} that {directory} uses now", f"{PATH}.limit")
+
+
+def _swap_alone(limit: int, swap: int) -> int:
+    """v2 limits swap alone, the configuration memory and swap together."""
+    if limit <= 0:
+        raise PyrunError(
+            "cgroup v2 limits swap alone: memory and swap together need a memory limit", f"{PATH}.swap"
+        )
+    if swap < limit:
+        raise PyrunError(f"memory and swap together, {swap}, is below memory, {limit}", f"{PATH}.swap")
+    return swap - limit
+
+
+def _limit(memory: dict[str, Any], key: str) -> int:
+    value = memory.get(key, 0)
+    if value < -1:
+        raise PyrunError(f"{value} is neither a number of bytes nor -1", f"{PATH}.{key}")
+    return int(value)
+
+
+def _or_max(value: int) -> str:
+    return "max" if value == -1 else str(value)

@@ -1,0 +1,82 @@
+"""Reading and writing the files of a cgroup, and the one sentence for a write that fails.
+
+Hot module. A `Write` is (file, value, JSON path, may be missing): the controllers make lists of them from the
+configuration, without touching the kernel, and `write_all` puts them into effect.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from pyrun.errors import PyrunError, words
+from pyrun.kernel.calls import O_CLOEXEC, read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Write = tuple[str, str, str, bool]
+
+
+def read(path: str) -> str:
+    """The text of a cgroup file without its last newline; OSError."""
+    return read_file(path).decode().rstrip("\n")
+
+
+def write(directory: str, name: str, value: str, json_path: str, optional: bool = False) -> None:
+    """Write `value` to one file of a cgroup.
+
+    PyrunError names value, file, cgroup and reason. A file that isn't there is no error if `optional`.
+    """
+    try:
+        put(directory, name, value)
+    except OSError as error:
+        if not (optional and error.errno == errno.ENOENT):
+            raise _refused(directory, name, value, json_path, error) from None
+
+
+def put(directory: str, name: str, value: str) -> None:
+    """The bare open(2), write(2), close(2); OSError."""
+    fd = posix.open(f"{directory}/{name}", posix.O_WRONLY | O_CLOEXEC)
+    try:
+        posix.write(fd, value.encode())
+    finally:
+        posix.close(fd)
+
+
+def write_all(directory: str, writes: Sequence[Write]) -> None:
+    """Write all; in the given order where the kernel agrees with it.
+
+    Some limits are checked against each other (memory with memory+swap, quota with period and burst, shares
+    with idle), and which must come first depends on the values in force. So what is refused as invalid is
+    tried again after the rest, as long as anything moves.
+    """
+    pending = writes
+    while pending:
+        again = []
+        reason = OSError()
+        for entry in pending:
+            name, value, json_path, optional = entry
+            try:
+                put(directory, name, value)
+            except OSError as error:
+                if error.errno == errno.EINVAL and len(pending) > 1:
+                    again.append(entry)
+                    reason = error
+                elif not (optional and error.errno == errno.ENOENT):
+                    raise _refused(directory, name, value, json_path, error) from None
+        if len(again) == len(pending):
+            name, value, json_path, _ = again[-1]
+            raise _refused(directory, name, value, json_path, reason)
+        pending = again
+
+
+def _refused(directory: str, name: str, value: str, json_path: str, error: OSError) -> PyrunError:
+    hint = f"this kernel has no {name}" if error.errno == errno.ENOENT else ""
+    return PyrunError(f"writing {value} to {name} of {directory}: {reason(error)}", json_path, hint)
+
+
+def reason(error: OSError) -> str:
+    """The errno alone, in words."""
+    return words(OSError(error.errno, ""))

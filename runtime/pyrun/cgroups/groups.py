@@ -1,0 +1,158 @@
+"""What is in a cgroup directory: its processes, the cgroups below, and how both go. The same for v1 and v2.
+
+Hot module. A container can nest cgroups deeper than a path may be long, so everything below is reached by
+descriptors.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from pyrun.cgroups import files
+from pyrun.errors import PyrunError
+from pyrun.kernel.calls import O_CLOEXEC, read_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SIGKILL = 9
+_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | O_CLOEXEC
+
+
+def processes(directory: str) -> list[int]:
+    """The processes of a cgroup and of those below it; none if it is gone.
+
+    A process of a PID namespace that can't be seen from here is listed as 0 by the kernel and left out.
+    """
+    try:
+        fd = posix.open(directory, _DIRECTORY)
+    except OSError:
+        return []
+    try:
+        found = _listed(fd, "cgroup.procs")
+        if _links(fd) > 2:
+            for parent, name in _below(directory):
+                found += _listed(parent, f"{name}/cgroup.procs")
+    finally:
+        posix.close(fd)
+    return found
+
+
+def _listed(dirfd: int, name: str) -> list[int]:
+    try:
+        fd = posix.open(name, posix.O_RDONLY | O_CLOEXEC, dir_fd=dirfd)
+    except OSError:
+        return []
+    try:
+        return [int(line) for line in read_all(fd, 1 << 26).split() if line != b"0"]
+    except OSError:
+        return []  # a threaded cgroup: its domain above lists the process
+    finally:
+        posix.close(fd)
+
+
+def has_children(directory: str) -> bool:
+    """Whether there are cgroups below."""
+    return posix.stat(directory).st_nlink > 2
+
+
+def _links(fd: int) -> int:
+    return posix.fstat(fd).st_nlink
+
+
+def _children(fd: int) -> list[str]:
+    if _links(fd) <= 2:  # kernfs counts them: no need to look through the files
+        return []
+    with posix.scandir(fd) as entries:
+        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def _below(directory: str) -> Iterator[tuple[int, str]]:
+    """(descriptor of the parent, name) of each cgroup below, children before parents; open only while it is
+    used.
+    """
+    fd = posix.open(directory, _DIRECTORY)
+    try:
+        names: list[str] = []
+        waiting = [_children(fd)]
+        while True:
+            if waiting[-1]:
+                name = waiting[-1].pop()
+                try:
+                    child = posix.open(name, _DIRECTORY, dir_fd=fd)
+                except OSError:
+                    continue  # gone meanwhile
+                names.append(name)
+                waiting.append(_children(child))
+            else:
+                waiting.pop()
+                if not names:
+                    return
+                name = names.pop()
+                child = posix.open("..", _DIRECTORY, dir_fd=fd)
+                posix.close(fd)
+                fd = child
+                yield fd, name
+                continue
+            posix.close(fd)
+            fd = child
+    finally:
+        posix.close(fd)
+
+
+def kill_all(pids: Sequence[int]) -> None:
+    """SIGKILL to each but the caller; those that ended meanwhile are fine."""
+    own = posix.getpid()
+    for pid in pids:
+        if pid > 0 and pid != own:
+            try:  # noqa: SIM105 (contextlib isn't there in the half-initialised interpreter)
+                posix.kill(pid, SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+def kill_frozen(directory: str, pids: Sequence[int]) -> None:
+    """SIGKILL to all of a cgroup of v1's freezer, frozen meanwhile so that they can't fork faster than they
+    die.
+
+    `pids` are those that are known to be there: the caller must not freeze itself.
+    """
+    if posix.getpid() in pids:
+        kill_all(pids)
+        return
+    try:
+        files.put(directory, "freezer.state", "FROZEN")
+        kill_all(processes(directory))
+        files.put(directory, "freezer.state", "THAWED")
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # gone, or no freezer: killing goes on, by rounds
+            raise PyrunError(f"freezing {directory}: {files.reason(error)}") from None
+        kill_all(pids)
+
+
+def remove_below(directory: str) -> bool:
+    """Remove the cgroups below, deepest first; False if one is still in use."""
+    done = True
+    try:
+        for parent, name in _below(directory):
+            try:
+                posix.rmdir(name, dir_fd=parent)
+            except OSError as error:
+                done = done and error.errno == errno.ENOENT
+    except FileNotFoundError:
+        pass  # the whole directory is gone
+    return done
+
+
+def rmdir(directory: str) -> bool:
+    """Remove one cgroup; fine if it is gone, False if it is in use. PyrunError."""
+    try:
+        posix.rmdir(directory)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return False
+        if error.errno != errno.ENOENT:
+            raise PyrunError(f"removing the cgroup {directory}: {files.reason(error)}") from None
+    return True

@@ -1,0 +1,126 @@
+"""`linux.resources` put into effect: each part in the hierarchy that has its controller. Hot module.
+
+A controller that a v1 hierarchy holds is limited there, every other one in the v2 cgroup, where it is
+enabled first.
+"""
+
+from __future__ import annotations
+
+from pyrun.cgroups import devices, files, v2
+from pyrun.errors import PyrunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from pyrun.cgroups.detect import Hierarchy
+    from pyrun.cgroups.files import Write
+
+# controller: the part of linux.resources that it limits
+PARTS = (("memory", "memory"), ("cpu", "cpu"), ("cpuset", "cpu"), ("pids", "pids"))
+
+
+def apply(
+    path: str, hierarchies: Sequence[Hierarchy], made: Sequence[str], resources: dict[str, Any]
+) -> None:
+    """Limit the cgroups at `path`; `made` are the directories that were made for it. PyrunError."""
+    where: dict[str, str] = {}
+    unified = mount = ""
+    for hierarchy in hierarchies:
+        for controller in hierarchy["controllers"]:
+            where[controller] = hierarchy["mount"] + path
+        if hierarchy["name"] == "unified":
+            mount = hierarchy["mount"]
+            unified = mount + path
+    rest = []
+    for controller, key in PARTS:
+        part = resources.get(key)
+        if not part:
+            continue
+        if controller not in where:
+            rest.append((controller, part))
+            continue
+        directory = where[controller]
+        if controller == "cpu":
+            _realtime_above(directory, made, part)
+        files.write_all(directory, _writes(controller, part, "v1", directory))
+    _apply_v2(unified, mount, rest, resources.get("unified") or {}, whole=not where)
+    _devices(where.get("devices", ""), unified, resources.get("devices") or [])
+
+
+def _writes(controller: str, part: dict[str, Any], version: str, directory: str) -> list[Write]:
+    if controller == "memory":
+        from pyrun.cgroups.controllers import memory
+
+        return memory.v1(part) if version == "v1" else memory.v2(part)
+    if controller == "cpu":
+        from pyrun.cgroups.controllers import cpu
+
+        return cpu.v1(part) if version == "v1" else cpu.v2(part, directory)
+    if controller == "cpuset":
+        from pyrun.cgroups.controllers import cpuset
+
+        return cpuset.writes(part)
+    from pyrun.cgroups.controllers import pids
+
+    return pids.writes(part)
+
+
+def _realtime_above(directory: str, made: Sequence[str], part: dict[str, Any]) -> None:
+    """A new cgroup has no real time to pass on, so those above the container's get the same."""
+    if part.get("realtimeRuntime") or part.get("realtimePeriod"):
+        from pyrun.cgroups.controllers import cpu
+
+        for parent in made:
+            if directory.startswith(parent + "/"):
+                files.write_all(parent, cpu.realtime(part))
+
+
+def _apply_v2(
+    unified: str, mount: str, parts: list[tuple[str, Any]], unified_part: dict[str, str], whole: bool
+) -> None:
+    """Limit the v2 cgroup, "" if there is none; if it is the `whole`, engines read statistics there."""
+    extra: list[Write] = []
+    if unified_part:
+        from pyrun.cgroups.controllers import unified as unified_files
+
+        extra = unified_files.writes(unified_part)
+        if not unified:
+            raise PyrunError("this machine has no cgroup v2", "linux.resources.unified")
+    if not (parts or extra or whole):
+        return
+    wanted = [controller for controller, _ in parts] + [v2.controller_of(name) for name, _, _, _ in extra]
+    failures = v2.enable(unified, mount, wanted, whole) if unified else dict.fromkeys(wanted, "there is none")
+    for controller, part in parts:
+        entries = _writes(controller, part, "v2", unified)
+        if entries and controller in failures:
+            raise _no_controller(controller, failures[controller], entries[0][2])
+        if controller == "memory":
+            from pyrun.cgroups.controllers import memory
+
+            memory.check_usage(part, unified)
+        files.write_all(unified, entries)
+    for entry in extra:
+        controller = v2.controller_of(entry[0])
+        if controller in failures:
+            raise _no_controller(controller, failures[controller], entry[2])
+        files.write_all(unified, (entry,))
+
+
+def _no_controller(controller: str, why: str, json_path: str) -> PyrunError:
+    return PyrunError(f"the cgroup controller {controller!r} can't be had: {why}", json_path)
+
+
+def _devices(v1_directory: str, unified: str, rules: Sequence[dict[str, Any]]) -> None:
+    allowed, ordered = devices.ordered(rules)
+    if v1_directory:
+        from pyrun.cgroups import devices_v1
+
+        devices_v1.apply(v1_directory, allowed, ordered)
+    elif unified:
+        from pyrun.cgroups import devices_v2
+
+        devices_v2.apply(unified, allowed, ordered)
+    elif not allowed:
+        raise PyrunError("this machine has no cgroup that limits devices", devices.PATH)

@@ -1,0 +1,329 @@
+"""A container's cgroups, one in each hierarchy: plan, create, limit, enter, freeze, kill, remove.
+
+Hot module; the only one of this package that others call. A `Record` is planned before the first side
+effect and kept in the container's state; it is all that later calls need.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+import time
+
+from pyrun.cgroups import files, groups, v1, v2
+from pyrun.errors import PyrunError
+from pyrun.kernel.calls import O_CLOEXEC, O_PATH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any, TypedDict
+
+    from pyrun.cgroups.detect import Hierarchy, Layout
+
+    class Record(TypedDict):
+        """`path` counts from each hierarchy's mount. `made`: the directories that create makes, parents
+        first.
+
+        `kept`: those at `path` that were there before and will stay.
+        """
+
+        path: str
+        hierarchies: list[Hierarchy]
+        made: list[str]
+        kept: list[str]
+
+
+JSON_PATH = "linux.cgroupsPath"
+# On the directories above containers' cgroups that pyrun made: whoever removes the last container removes
+# them too.
+MARK = "trusted.pyrun"
+PATIENCE = 10.0  # seconds that kill and remove wait
+
+
+def plan(cgroups_path: str | None, container_id: str, layout: Layout) -> Record:
+    """Where the container's cgroups will be, and what is there already; nothing is changed.
+
+    Absolute and relative paths count from the mount of each hierarchy, wherever the caller is: the same
+    value is always the same place. Without a path it is "/ID". PyrunError for "..", the root, a cgroup with
+    processes or a frozen one, and systemd's form of a path.
+    """
+    path = "/" + "/".join(_parts(cgroups_path or container_id))
+    record: Record = {"path": path, "hierarchies": layout["hierarchies"], "made": [], "kept": []}
+    for hierarchy in layout["hierarchies"]:
+        directory, mount = hierarchy["mount"] + path, hierarchy["mount"]
+        missing = []
+        while directory != mount and not _exists(directory):
+            missing.append(directory)
+            directory = directory[: directory.rindex("/")]
+        record["made"] += reversed(missing)
+        if not missing:
+            record["kept"].append(directory)
+            _check_free(directory)
+        if directory != mount and _is_frozen(hierarchy, directory):
+            raise PyrunError(f"the cgroup {directory} is frozen", JSON_PATH)
+    return record
+
+
+def _parts(path: str) -> list[str]:
+    if (
+        path.count(":") == 2
+        and path[0] != "/"
+        and (path[0] == ":" or path.partition(":")[0].endswith(".slice"))
+    ):
+        raise PyrunError(f"{path!r} is a path for systemd", JSON_PATH, "it needs --systemd-cgroup")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not parts:
+        raise PyrunError("the root cgroup can't be a container's", JSON_PATH)
+    for part in parts:
+        if part == ".." or "\0" in part or "\n" in part:
+            raise PyrunError(f"{path!r} is not a path of a cgroup", JSON_PATH)
+    return parts
+
+
+def _check_free(directory: str) -> None:
+    held = groups.processes(directory)
+    if held:
+        what = f"processes already, such as {held[0]}"
+    elif groups.has_children(directory):
+        what = "cgroups below it already"
+    else:
+        return
+    raise PyrunError(f"the cgroup {directory} has {what}", JSON_PATH, "a container wants a cgroup of its own")
+
+
+def _exists(directory: str) -> bool:
+    try:
+        mode = posix.stat(directory).st_mode
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return False
+        raise PyrunError(f"looking for the cgroup {directory}: {files.reason(error)}", JSON_PATH) from None
+    if mode & 0o170000 != 0o040000:
+        raise PyrunError(f"{directory} is a file of the cgroup above it", JSON_PATH)
+    return True
+
+
+def create(record: Record) -> None:
+    """Make the cgroups of the plan. PyrunError; what was made stays, for `remove`."""
+    for hierarchy in record["hierarchies"]:
+        mount = hierarchy["mount"]
+        directory = mount + record["path"]
+        if directory not in record["kept"]:
+            _make(directory, mount)
+        if "cpuset" in hierarchy["controllers"]:
+            v1.inherit_cpuset(directory, mount)
+        if hierarchy["name"] == "unified":
+            v2.check_domain(directory)
+
+
+def _make(directory: str, mount: str) -> None:
+    for _ in range(100):  # another container's removal may take an empty parent away in between
+        try:
+            posix.mkdir(directory, 0o755)
+        except OSError as error:
+            if error.errno == errno.ENOENT and directory != mount:
+                _make_parent(directory[: directory.rindex("/")], mount)
+                continue
+            raise _not_made(directory, error) from None
+        return
+    raise PyrunError(f"making the cgroup {directory}: its parents vanish again and again", JSON_PATH)
+
+
+def _make_parent(directory: str, mount: str) -> None:
+    if directory == mount:
+        return
+    try:
+        posix.mkdir(directory, 0o755)
+        posix.setxattr(directory, MARK, b"")
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            _make_parent(directory[: directory.rindex("/")], mount)
+        elif error.errno != errno.EEXIST:
+            raise _not_made(directory, error) from None
+
+
+def _not_made(directory: str, error: OSError) -> PyrunError:
+    why = "another made it at the same moment" if error.errno == errno.EEXIST else files.reason(error)
+    return PyrunError(f"making the cgroup {directory}: {why}", JSON_PATH)
+
+
+def apply(record: Record, resources: dict[str, Any]) -> None:
+    """Put `linux.resources` into effect. PyrunError names the JSON path, the file and the value."""
+    from pyrun.cgroups import limits
+
+    limits.apply(record["path"], record["hierarchies"], record["made"], resources)
+
+
+def clone_fd(record: Record) -> int:
+    """A descriptor of the v2 cgroup for clone3's CLONE_INTO_CGROUP; -1 on a machine without cgroup v2."""
+    for hierarchy in record["hierarchies"]:
+        if hierarchy["name"] == "unified":
+            return posix.open(hierarchy["mount"] + record["path"], O_PATH | posix.O_DIRECTORY | O_CLOEXEC)
+    return -1
+
+
+def entrance(record: Record) -> list[int]:
+    """Descriptors of the v1 cgroups' `tasks` files, for `enter` in the child that will be the container."""
+    fds = []
+    for hierarchy in record["hierarchies"]:
+        if hierarchy["name"] != "unified":
+            fds.append(posix.open(f"{hierarchy['mount']}{record['path']}/tasks", posix.O_WRONLY | O_CLOEXEC))
+    return fds
+
+
+def enter(fds: list[int]) -> None:
+    """Move the calling process, which has one thread, into the v1 cgroups, and close the descriptors.
+    PyrunError.
+    """
+    for fd in fds:
+        v1.enter(fd)
+
+
+def attach(record: Record, pid: int) -> None:
+    """Move any process into all cgroups. Slow (14 ms): `clone_fd` and `enter` are the usual way.
+    PyrunError.
+    """
+    for hierarchy in record["hierarchies"]:
+        files.write(hierarchy["mount"] + record["path"], "cgroup.procs", str(pid), JSON_PATH)
+
+
+def pids(record: Record) -> list[int]:
+    """The processes of the container, those in cgroups that it made below its own included."""
+    return groups.processes(_directory(record, _main(record)))
+
+
+def frozen(record: Record) -> bool:
+    """Whether the container is paused."""
+    hierarchy = _main(record)
+    return _is_frozen(hierarchy, _directory(record, hierarchy))
+
+
+def freeze(record: Record) -> None:
+    """Pause all processes, and wait until they are. PyrunError."""
+    hierarchy = _main(record)
+    directory = _directory(record, hierarchy)
+    if hierarchy["name"] == "unified":
+        v2.freeze(directory)
+    else:
+        v1.freeze(directory)
+
+
+def thaw(record: Record) -> None:
+    """Let all processes go on. PyrunError."""
+    hierarchy = _main(record)
+    directory = _directory(record, hierarchy)
+    if hierarchy["name"] == "unified":
+        v2.thaw(directory)
+    else:
+        v1.thaw(directory)
+
+
+def kill(record: Record) -> None:
+    """Kill all processes of the container and wait until none is left, up to 10 s. PyrunError."""
+    hierarchy = _main(record)
+    directory = _directory(record, hierarchy)
+    left: Sequence[int] = ()
+    for pause in _pauses():
+        left = groups.processes(directory)
+        if not left:
+            return
+        if hierarchy["name"] != "unified":
+            groups.kill_frozen(directory, left)
+        elif not v2.kill(directory):
+            groups.kill_all(left)
+        time.sleep(pause)
+    raise PyrunError(f"killing all in {directory}: process {left[0]} does not end")
+
+
+def remove(record: Record) -> None:
+    """Kill what remains and remove what `create` made, and what the container made below; up to 10 s.
+
+    Cgroups that are gone are fine. A cgroup that was there before stays, without our device rules where
+    these are a program. Directories above go when they are empty and a pyrun made them. PyrunError.
+    """
+    busy = []
+    for hierarchy in record["hierarchies"]:
+        directory = _directory(record, hierarchy)
+        if directory in record["kept"] or not groups.rmdir(directory):
+            busy.append(hierarchy)
+    if busy:
+        kill(record)
+        for hierarchy in busy:
+            _clear(record, hierarchy)
+    for hierarchy in record["hierarchies"]:
+        _remove_parents(record, hierarchy)
+
+
+def _clear(record: Record, hierarchy: Hierarchy) -> None:
+    directory = _directory(record, hierarchy)
+    kept = directory in record["kept"]
+    for pause in _pauses():
+        # Those that left the container's cgroup of the main hierarchy, but not this one.
+        left = groups.processes(directory)
+        groups.kill_all(left)
+        if groups.remove_below(directory) and not left and (kept or groups.rmdir(directory)):
+            if kept and hierarchy["name"] == "unified":
+                _leave_clean(directory)
+            return
+        time.sleep(pause)
+    raise PyrunError(f"removing the cgroup {directory}: it is still in use")
+
+
+def _leave_clean(directory: str) -> None:
+    from pyrun.cgroups import devices_v2
+
+    devices_v2.detach(directory)
+    v2.thaw(directory)
+
+
+def _remove_parents(record: Record, hierarchy: Hierarchy) -> None:
+    mount = hierarchy["mount"]
+    directory = _directory(record, hierarchy)
+    while (directory := directory[: directory.rindex("/")]) != mount:
+        try:
+            if directory not in record["made"]:
+                posix.getxattr(directory, MARK)
+            posix.rmdir(directory)
+        except OSError:
+            return  # not ours, not empty, or gone
+
+
+def mount_view(record: Record) -> list[tuple[str, str]]:
+    """For a v1 "cgroup" mount inside the container: (name of the hierarchy's directory, the container's
+    cgroup).
+    """
+    return [
+        (hierarchy["mount"].rpartition("/")[2], _directory(record, hierarchy))
+        for hierarchy in record["hierarchies"]
+    ]
+
+
+def _pauses() -> Iterator[float]:
+    """Longer and longer pauses in seconds, until PATIENCE is at its end."""
+    end = time.monotonic() + PATIENCE
+    pause = 0.0005
+    while time.monotonic() < end:
+        yield pause
+        pause = min(pause * 1.5, 0.1)
+
+
+def _directory(record: Record, hierarchy: Hierarchy) -> str:
+    return hierarchy["mount"] + record["path"]
+
+
+def _main(record: Record) -> Hierarchy:
+    """The hierarchy that freezes and that says which processes there are."""
+    for hierarchy in record["hierarchies"]:
+        if "freezer" in hierarchy["controllers"]:
+            return hierarchy
+    for hierarchy in record["hierarchies"]:
+        if hierarchy["name"] == "unified":
+            return hierarchy
+    return record["hierarchies"][0]
+
+
+def _is_frozen(hierarchy: Hierarchy, directory: str) -> bool:
+    if hierarchy["name"] == "unified":
+        return v2.frozen(directory)
+    return "freezer" in hierarchy["controllers"] and v1.frozen(directory)

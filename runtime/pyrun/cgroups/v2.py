@@ -1,0 +1,129 @@
+"""What only the unified hierarchy needs: enabling controllers, cgroup.freeze, cgroup.kill, threaded domains.
+
+Hot module. kernel: Documentation/admin-guide/cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+
+from pyrun.cgroups import files
+from pyrun.errors import PyrunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What engines read for their statistics, enabled where it can be.
+ACCOUNTED = ("cpuset", "cpu", "io", "memory", "pids")
+_FREEZE_TRIES = 1000
+_FREEZE_PAUSE = 0.001
+
+
+def check_domain(directory: str) -> None:
+    """Refuse a cgroup that takes threads but no processes. PyrunError."""
+    kind = files.read(f"{directory}/cgroup.type")
+    if kind not in ("domain", "domain threaded"):
+        raise PyrunError(
+            f"the cgroup {directory} is {kind!r}: it can't hold a process",
+            "linux.cgroupsPath",
+            "a cgroup above it is threaded; choose a path outside of it",
+        )
+
+
+def enable(directory: str, mount: str, wanted: Sequence[str], accounted: bool) -> dict[str, str]:
+    """Enable controllers for a cgroup, in cgroup.subtree_control of each one above it.
+
+    Returns those of `wanted` that can't be had, with the reason. With `accounted` those are tried too that
+    engines read for their statistics.
+    """
+    present = files.read(f"{directory}/cgroup.controllers").split()
+    names = dict.fromkeys((*wanted, *(ACCOUNTED if accounted else ())))
+    missing = [name for name in names if name not in present]
+    if not missing:
+        return {}
+    available = files.read(f"{mount}/cgroup.controllers").split()
+    failures = {name: "this machine has none in cgroup v2" for name in missing if name not in available}
+    parent = mount
+    for part in directory[len(mount) + 1 :].split("/"):
+        missing = [name for name in missing if name not in failures]
+        if missing:
+            _enable_below(parent, missing, failures)
+        parent = f"{parent}/{part}"
+    failures.pop("cgroup", None)  # files that every cgroup has
+    return failures
+
+
+def _enable_below(parent: str, names: Sequence[str], failures: dict[str, str]) -> None:
+    enabled = files.read(f"{parent}/cgroup.subtree_control").split()
+    for name in names:
+        if name not in enabled:
+            try:
+                files.put(parent, "cgroup.subtree_control", f"+{name}")
+            except OSError as error:
+                failures[name] = f"enabling it below {parent}: {_why_not(error)}"
+
+
+def _why_not(error: OSError) -> str:
+    if error.errno == errno.EBUSY:
+        return "that cgroup has processes of its own (cgroup v2 allows them only in leaves)"
+    if error.errno == errno.EOPNOTSUPP:
+        return "that is a threaded cgroup"
+    if error.errno == errno.ENOENT:
+        return "that cgroup doesn't have it"
+    return files.reason(error)
+
+
+def controller_of(name: str) -> str:
+    """The controller that a file belongs to: memory.max is of memory; "cgroup" for those of none."""
+    return name.partition(".")[0]
+
+
+def _event(directory: str, key: str) -> str:
+    for line in files.read(f"{directory}/cgroup.events").split("\n"):
+        name, _, value = line.partition(" ")
+        if name == key:
+            return value
+    return ""
+
+
+def frozen(directory: str) -> bool:
+    """Whether all processes of the cgroup are frozen, by itself or by one above; False if it is gone."""
+    try:
+        return _event(directory, "frozen") == "1"
+    except OSError:
+        return False
+
+
+def populated(directory: str) -> bool:
+    """Whether a process lives in the cgroup or below; False if it is gone."""
+    try:
+        return _event(directory, "populated") == "1"
+    except OSError:
+        return False
+
+
+def freeze(directory: str) -> None:
+    """Freeze all processes of a cgroup and those below, and wait up to 1 s until they are. PyrunError."""
+    files.write(directory, "cgroup.freeze", "1", "")
+    for _ in range(_FREEZE_TRIES):
+        if frozen(directory):
+            return
+        time.sleep(_FREEZE_PAUSE)
+    thaw(directory)
+    raise PyrunError(f"freezing {directory}: a process can't be frozen, it waits in the kernel")
+
+
+def thaw(directory: str) -> None:
+    """Let all processes of a cgroup run again."""
+    files.write(directory, "cgroup.freeze", "0", "")
+
+
+def kill(directory: str) -> bool:
+    """Send SIGKILL to all at once: cgroup.kill; False where the kernel has no such file (before 5.14)."""
+    try:
+        files.put(directory, "cgroup.kill", "1")
+    except OSError:
+        return False
+    return True
