@@ -24,10 +24,9 @@ RESOLVE_IN_ROOT = 16
 LOCK_SH, LOCK_EX, LOCK_NB = 1, 2, 4
 CLOSE_RANGE_CLOEXEC = 4
 MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_EXEC = 1, 2, 0x10
-POLLIN, POLLHUP, POLLERR = 1, 16, 8
+POLLIN, POLLOUT = 1, 4
 O_PATH = 0o10000000
 O_CLOEXEC = posix.O_CLOEXEC
-F_SETFD_CLOEXEC_ALL = 0xFFFFFFFF
 
 
 def failure(call: str, number: int, path: str | None = None) -> OSError:
@@ -150,17 +149,22 @@ def close_range_on_exec(first: int) -> None:
         check(result, "close_range")
 
 
-def poll(fds: list[int], milliseconds: int) -> list[int]:
-    """Those of `fds` that can be read or were hung up: poll(2) for POLLIN; -1 waits without end."""
-    array: Any = ffi.new("struct pollfd[]", len(fds))
+def poll(fds: list[int], milliseconds: int, writable: int = -1) -> list[int]:
+    """Those of `fds` that can be read or were hung up, and `writable` if it can be written: poll(2); -1 ms waits
+    without end."""
+    count = len(fds) + (writable >= 0)
+    array: Any = ffi.new("struct pollfd[]", count)
     for i, fd in enumerate(fds):
         array[i].fd = fd
         array[i].events = POLLIN
-    result = lib.k_poll(array, len(fds), milliseconds)
+    if writable >= 0:
+        array[count - 1].fd = writable
+        array[count - 1].events = POLLOUT
+    result = lib.k_poll(array, count, milliseconds)
     if result == -errno.EINTR:
         return []
     check(result, "poll")
-    return [fd for i, fd in enumerate(fds) if array[i].revents]
+    return [array[i].fd for i in range(count) if array[i].revents]
 
 
 def socketpair() -> tuple[int, int]:
@@ -190,3 +194,8 @@ def connect(path: str) -> int:
 def send_fd(sock: int, data: bytes, fd: int) -> None:
     """Send one descriptor along with `data`: SCM_RIGHTS, unix(7)."""
     check(lib.k_send_fd(sock, data, len(data), fd), "sendmsg")
+
+
+def receive_fd(sock: int) -> int:
+    """The descriptor that the next message brings; OSError(ENOMSG) if it brings none."""
+    return check(lib.k_receive_fd(sock), "recvmsg")

@@ -58,9 +58,20 @@ long k_pidfd_send_signal(int pidfd, int signal)
     return result(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0));
 }
 
+long k_execveat(int dirfd, const char *path, char **argv, char **envp, int flags)
+{
+    return result(syscall(SYS_execveat, dirfd, path, argv, envp, flags));
+}
+
 long k_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)
 {
     return result(prctl(option, a, b, c, d));
+}
+
+long k_set_rlimit(int pid, int resource, unsigned long long soft, unsigned long long hard)
+{
+    struct { uint64_t soft, hard; } limit = {soft, hard}; /* the kernel's struct rlimit64 */
+    return result(syscall(SYS_prlimit64, pid, resource, &limit, NULL));
 }
 
 long k_permitted_capabilities(unsigned long long *permitted)
@@ -256,6 +267,28 @@ long k_send_fd(int sock, const char *data, size_t size, int fd)
     header->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(header), &fd, sizeof fd);
     return result(sendmsg(sock, &message, MSG_NOSIGNAL));
+}
+
+/* The first descriptor of the next message, whatever its text; -ENOMSG if there is none. */
+long k_receive_fd(int sock)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    char text[4096];
+    struct iovec buffer = {.iov_base = text, .iov_len = sizeof text};
+    struct msghdr message = {.msg_iov = &buffer, .msg_iovlen = 1, .msg_control = control.space,
+                             .msg_controllen = sizeof control.space};
+    long r = result(recvmsg(sock, &message, MSG_CMSG_CLOEXEC));
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (r < 0)
+        return r;
+    if (!header || header->cmsg_type != SCM_RIGHTS)
+        return -ENOMSG;
+    int fd;
+    memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    return fd;
 }
 
 /* terminals */

@@ -8,7 +8,9 @@ long k_unshare(unsigned long flags);
 long k_setns(int fd, int type);
 long k_pidfd_open(int pid);
 long k_pidfd_send_signal(int pidfd, int signal);
+long k_execveat(int dirfd, const char *path, char **argv, char **envp, int flags);
 long k_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
+long k_set_rlimit(int pid, int resource, unsigned long long soft, unsigned long long hard);
 long k_permitted_capabilities(unsigned long long *permitted);
 long k_sethostname(const char *name, size_t size);
 long k_setdomainname(const char *name, size_t size);
@@ -48,6 +50,7 @@ long k_socketpair(int *fds);
 long k_listen(const char *path);
 long k_connect(const char *path);
 long k_send_fd(int sock, const char *data, size_t size, int fd);
+long k_receive_fd(int sock);
 
 /* terminals */
 long k_pty_unlock(int master);

@@ -6,7 +6,11 @@ import errno
 
 from _pyrun_kernel import ffi, lib
 
-from pyrun.kernel.calls import check
+from pyrun.kernel.calls import check, failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CLONE_NEWTIME = 0x80
 CLONE_PARENT = 0x8000
@@ -57,9 +61,27 @@ def pidfd_send_signal(pidfd: int, signal: int) -> bool:
     return True
 
 
+def _vector(items: list[str]) -> Any:
+    texts = [ffi.new("char[]", item.encode("utf-8", "surrogateescape")) for item in items]
+    return texts, ffi.new("char *[]", [*texts, ffi.NULL])
+
+
+def execveat(dirfd: int, path: str, argv: list[str], envp: list[str]) -> OSError:
+    """execveat(2) with exactly these vectors, `path` "" meaning the file that `dirfd` is; returns only on failure."""
+    _keep_argv, argv_data = _vector(argv)
+    _keep_envp, envp_data = _vector(envp)
+    result = lib.k_execveat(dirfd, path.encode(), argv_data, envp_data, 0 if path else 0x1000)
+    return failure("execve", -result, path or None)
+
+
 def prctl(option: int, value: int) -> None:
     """prctl(2) with one argument."""
     check(lib.k_prctl(option, value, 0, 0, 0), "prctl")
+
+
+def set_rlimit(pid: int, resource: int, soft: int, hard: int) -> None:
+    """Set another process's resource limit: prlimit(2)."""
+    check(lib.k_set_rlimit(pid, resource, soft, hard), "prlimit")
 
 
 def permitted_capabilities() -> int:

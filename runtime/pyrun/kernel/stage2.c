@@ -1,7 +1,7 @@
 /* Stage 2: what must come last, in a process that holds nothing else.
  *
  * When the container's environment is made, its init executes this program out of a sealed memfd. It takes on the
- * program's limits, user and capabilities, says "ready", waits until `start` connects, runs the startContainer hooks,
+ * program's user and capabilities, says "ready", waits until `start` connects, runs the startContainer hooks,
  * loads the seccomp filter and executes the user's program. So a created container holds a few pages instead of an
  * interpreter, /proc/1/exe is never the runtime (CVE-2019-5736), and the seccomp filter need not allow what an
  * interpreter needs.
@@ -22,7 +22,6 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/socket.h>
@@ -32,7 +31,7 @@
 #define LAST_WORDS 1024
 
 /* What a report is about. The names of these are in lifecycle/orders.py, with the JSON path that each stands for. */
-enum about { READY, GOING, RLIMIT, UMASK, INHERITABLE, BOUNDING, GROUPS, GID, UID, CAPABILITIES, AMBIENT,
+enum about { READY, GOING, INHERITABLE, BOUNDING, GROUPS, GID, UID, CAPABILITIES, AMBIENT,
              NO_NEW_PRIVILEGES, NOT_FOUND, WAITING, HOOK, SECCOMP, EXECUTE, ORDERS };
 
 struct report {
@@ -318,14 +317,6 @@ static _Noreturn void run(char **argv, char **envp)
     close_on_exec(created);
     sys(SYS_prctl, PR_SET_NAME, "pyrun-init", 0, 0, 0);
 
-    uint64_t count = number();
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t resource = number();
-        struct { uint64_t soft, hard; } limit;
-        limit.soft = number();
-        limit.hard = number();
-        must(sys(SYS_prlimit64, 0, resource, &limit, 0), RLIMIT, i);
-    }
     uint64_t umask = number();
     if (umask != UINT64_MAX)
         sys(SYS_umask, umask);

@@ -1,0 +1,53 @@
+"""Leave the half-initialised interpreter: where and how the full one is started.
+
+Hot module. Help, usage errors, `spec`, `features`, `validate` and the seccomp compiler want click, jsonschema and
+libseccomp. They run in the full interpreter that the binary was built with, from the folder that was installed beside
+it, isolated from the caller's environment and current directory. Never after a container's file system can be seen.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+
+from pyrun import built
+from pyrun.errors import PyrunError
+
+BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pyrun.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def command(arguments: list[str]) -> tuple[list[str], dict[bytes, bytes]]:
+    """argv and environment that run pyrun's `arguments` in a full interpreter."""
+    environment = {
+        name: value for name, value in posix.environ.items() if name[:6] != b"PYTHON" and name[:3] != b"LD_"
+    }
+    if not built.FROZEN:
+        path = ":".join(folder for folder in sys.path if folder)
+        environment[b"PYTHONPATH"] = path.encode()
+        return [sys.executable, "-m", "pyrun.cli", *arguments], environment
+    prefix = built.self_path().rpartition("/")[0].rpartition("/")[0]
+    library = f"{prefix}/lib/pyrun"
+    if _exists(f"{library}/pyrun/cli.py"):
+        return [built.PYTHON, "-I", "-S", "-c", BOOT, library, *arguments], environment
+    python = f"{prefix}/bin/python" if _exists(f"{prefix}/pyvenv.cfg") else built.PYTHON
+    return [python, "-I", "-m", "pyrun.cli", *arguments], environment
+
+
+def execute(arguments: list[str]) -> None:
+    """Become the full interpreter; PyrunError if it isn't there."""
+    argv, environment = command(arguments)
+    try:
+        posix.execve(argv[0], argv, environment)
+    except OSError as error:
+        raise PyrunError(
+            f"this command needs the Python interpreter {argv[0]}: {posix.strerror(error.errno or 0)}",
+            hint="install it, or build pyrun again with the one you have",
+        ) from None
+
+
+def _exists(path: str) -> bool:
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,16 @@
+"""pyrun create. Hot module."""
+
+from __future__ import annotations
+
+from pyrun.lifecycle import create
+from pyrun.lifecycle.container import root_folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.fastargs import Values
+
+
+def run(root: str, values: Values, arguments: list[str]) -> int:
+    """Create a container and leave it waiting for start."""
+    create.create(root_folder(root), arguments[0], values)
+    return 0

@@ -1,0 +1,77 @@
+"""pyrun kill. Hot module."""
+
+from __future__ import annotations
+
+from pyrun.cgroups import manager
+from pyrun.errors import PyrunError
+from pyrun.kernel import process
+from pyrun.lifecycle import container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.fastargs import Values
+
+NAMES = (
+    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG"
+    " XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
+).split()
+ALIASES = {"IOT": 6, "CLD": 17, "POLL": 29, "UNUSED": 31}
+RTMIN, RTMAX = 34, 64  # as signal(7) has them with glibc
+
+
+def signal_number(text: str) -> int:
+    """The number of a signal given as TERM, SIGTERM, sigterm, RTMIN+1 or 15; PyrunError for anything else."""
+    if text.isascii() and text.isdigit() and len(text) < 4 and 0 <= int(text) <= RTMAX:
+        return int(text)
+    name = text.upper().removeprefix("SIG")
+    if name in NAMES:
+        return NAMES.index(name) + 1
+    if name in ALIASES:
+        return ALIASES[name]
+    base, plus, offset = name.partition("+" if name.startswith("RTMIN") else "-")
+    start = {"RTMIN": RTMIN, "RTMAX": RTMAX}.get(base, 0)
+    if start and (not plus or (offset.isascii() and offset.isdigit() and len(offset) < 3)):
+        number = start + int(offset or 0) * (1 if base == "RTMIN" else -1)
+        if RTMIN <= number <= RTMAX:
+            return number
+    raise PyrunError(f'unknown signal "{text}"')
+
+
+def run(root: str, values: Values, arguments: list[str]) -> int:
+    """Signal the container's process, or all of its processes."""
+    number = signal_number(arguments[1] if len(arguments) > 1 else "TERM")
+    found = container.find(container.root_folder(root), arguments[0], lock=False)
+    status = container.status(found)
+    if values.get("all"):
+        _signal_all(found, number)
+    elif status not in (container.CREATED, container.RUNNING) or not _signal_init(found, number):
+        raise PyrunError(f'container not running: "{found.id}" is {status if status != "running" else "stopped"}')
+    return 0
+
+
+def _signal_init(found: container.Container, number: int) -> bool:
+    pid = found.record["pid"]
+    pidfd = process.pidfd_open(pid)
+    if pidfd < 0:
+        return False
+    # The pidfd pins the process: if its start time is right now, it is the one that we mean.
+    if container.process_state(pid)[1] != found.record["pidStart"]:
+        return False
+    return process.pidfd_send_signal(pidfd, number)
+
+
+def _signal_all(found: container.Container, number: int) -> None:
+    """Every process in the container's cgroup, also when its first one is gone; none left is no error."""
+    cgroup = found.record.get("cgroup")
+    if not cgroup:
+        return
+    if number == process.SIGKILL:
+        manager.kill(cgroup)
+        return
+    import posix
+
+    for pid in manager.pids(cgroup):
+        try:
+            posix.kill(pid, number)
+        except ProcessLookupError:
+            pass

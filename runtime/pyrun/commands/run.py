@@ -1,0 +1,26 @@
+"""pyrun run. Hot module."""
+
+from __future__ import annotations
+
+from pyrun.errors import PyrunError
+from pyrun.lifecycle import create, destroy, foreground, start
+from pyrun.lifecycle.container import root_folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.fastargs import Values
+
+
+def run(root: str, values: Values, arguments: list[str]) -> int:
+    """Create and start; then wait for the program and delete the container, unless detached."""
+    folder = root_folder(root)
+    if not values.get("detach"):
+        return foreground.run(folder, arguments[0], values)
+    container = create.create(folder, arguments[0], values)
+    try:
+        start.start(container)
+    except PyrunError as error:
+        if error.kind != "hook":
+            destroy.destroy(container, with_hooks=True)
+        raise
+    return 0

@@ -1,0 +1,11 @@
+"""pyrun start. Hot module."""
+
+from __future__ import annotations
+
+from pyrun.lifecycle import container, start
+
+
+def run(root: str, arguments: list[str]) -> int:
+    """Run the program of a created container."""
+    start.start(container.find(container.root_folder(root), arguments[0], lock=True))
+    return 0

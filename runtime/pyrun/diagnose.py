@@ -1,0 +1,126 @@
+"""After a program could not be executed: why. Hot module, loaded only after that failure.
+
+The kernel says ENOENT for a missing program, a missing interpreter and a missing loader alike. This looks, from
+outside and with every look resolved below the root file system, and says which. The words "executable file not
+found", "no such file or directory" and "permission denied" are those by which engines tell exit status 127 from 126.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from pyrun.errors import PyrunError
+from pyrun.init import orders, under_root
+from pyrun.kernel import calls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+JSON_PATH = "process.args[0]"
+ST_NOEXEC = 8
+# e_machine of ELF -> a name for people
+MACHINES = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64", 21: "ppc64", 22: "s390x", 258: "loongarch64"}
+
+
+def program(number: int, process: dict[str, Any], rootfs: str) -> PyrunError:
+    """The sentence for a program that execve (or the search before it) refused with errno `number`."""
+    name = process["args"][0]
+    if number == errno.ENOENT and "/" not in name:
+        path = orders.search_path(process)
+        return PyrunError(f'"{name}": executable file not found in $PATH ({path})', JSON_PATH)
+    why, hint = _look(name, process, rootfs)
+    if number == errno.ENOENT:
+        return PyrunError(f'"{name}": no such file or directory{why}', JSON_PATH, hint)
+    if number in (errno.EACCES, errno.EPERM, errno.EISDIR):
+        return PyrunError(f'"{name}": permission denied{why}', JSON_PATH, hint)
+    if number == errno.ENOEXEC:
+        return PyrunError(f'"{name}": exec format error{why}', JSON_PATH, hint)
+    return PyrunError(f'executing "{name}": {posix.strerror(number)}{why}', JSON_PATH, hint)
+
+
+def _look(name: str, process: dict[str, Any], rootfs: str) -> tuple[str, str]:
+    """What can be seen of the program from outside: a reason to add, and a hint. The root file system is the bundle's,
+    without the container's mounts, so that not finding the program there means nothing."""
+    try:
+        root = posix.open(rootfs, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
+    except OSError:
+        return "", ""
+    try:
+        for path in orders.candidates(process):
+            if path[:1] != "/":
+                path = f"{process.get('cwd', '/')}/{path}"
+            try:
+                fd = under_root.lookup(root, path)
+            except OSError:
+                continue
+            try:
+                return _look_at(root, fd)
+            finally:
+                posix.close(fd)
+        return "", ""
+    finally:
+        posix.close(root)
+
+
+def _look_at(root: int, fd: int) -> tuple[str, str]:
+    status = posix.fstat(fd)
+    if status.st_mode & 0o170000 != 0o100000:
+        return ": it is not a regular file", ""
+    if posix.fstatvfs(fd).f_flag & ST_NOEXEC:
+        return ": its file system is mounted noexec", ""
+    if not status.st_mode & 0o111:
+        return ": it is not executable", "chmod +x it in the image"
+    head = _read_head(fd)
+    if head[:2] == b"#!":
+        return _look_at_script(root, head)
+    if head[:4] == b"\x7fELF":
+        return _look_at_elf(root, head)
+    return ": it is neither an ELF program nor a script with #! in its first line", ""
+
+
+def _read_head(fd: int) -> bytes:
+    reading = posix.open(f"/proc/self/fd/{fd}", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)
+    try:
+        return posix.read(reading, 65536)
+    finally:
+        posix.close(reading)
+
+
+def _look_at_script(root: int, head: bytes) -> tuple[str, str]:
+    line = head[2:].split(b"\n", 1)[0]
+    words = line.split()
+    interpreter = words[0].decode("utf-8", "replace") if words else ""
+    if line.endswith(b"\r"):
+        return f": its first line ends in CRLF, so that the interpreter would be {interpreter!r} with a carriage return", (
+            "convert it to Unix line ends"
+        )
+    return _look_at_needed(root, interpreter, "interpreter")
+
+
+def _look_at_needed(root: int, path: str, what: str) -> tuple[str, str]:
+    try:
+        posix.close(under_root.lookup(root, path))
+    except OSError:
+        return f": its {what} {path} is missing in the container", ""
+    return "", ""
+
+
+def _look_at_elf(root: int, head: bytes) -> tuple[str, str]:
+    order = "little" if head[5:6] == b"\1" else "big"
+    number = int.from_bytes(head[18:20], order)  # type: ignore[arg-type]
+    machine = MACHINES.get(number, f"machine {number}")
+    if machine != posix.uname().machine and (machine, posix.uname().machine) != ("i386", "x86_64"):
+        return f": it is a program for {machine}, and this machine is {posix.uname().machine}", ""
+    wide = head[4:5] == b"\2"
+    offset, size, count = (32, 54, 56) if wide else (28, 42, 44)
+    start = int.from_bytes(head[offset : offset + (8 if wide else 4)], order)  # type: ignore[arg-type]
+    entry = int.from_bytes(head[size : size + 2], order)  # type: ignore[arg-type]
+    for i in range(int.from_bytes(head[count : count + 2], order)):  # type: ignore[arg-type]
+        header = head[start + i * entry : start + (i + 1) * entry]
+        if int.from_bytes(header[:4], order) == 3:  # type: ignore[arg-type]  # PT_INTERP
+            at = int.from_bytes(header[8:16] if wide else header[4:8], order)  # type: ignore[arg-type]
+            loader = head[at : head.index(b"\0", at)].decode("utf-8", "replace") if b"\0" in head[at:] else ""
+            return _look_at_needed(root, loader, "loader")
+    return "", ""

@@ -1,0 +1,126 @@
+"""Run hooks: state on stdin, their own environment and nothing else, a time limit, and their last words on failure.
+
+Hot module. Used by the runtime's side (prestart, createRuntime, poststart, poststop) and by init for createContainer.
+startContainer hooks run in stage 2 (kernel/stage2.c), since nothing of ours is left in the container by then.
+Source: config.md, POSIX-platform Hooks.
+"""
+
+from __future__ import annotations
+
+import posix
+import time
+
+from pyrun import jsontext
+from pyrun.errors import PyrunError
+from pyrun.kernel import calls, process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LAST_WORDS = 1024  # bytes of a hook's output that an error quotes
+
+
+def run_all(kind: str, hooks: list[dict[str, Any]], state: dict[str, Any]) -> None:
+    """Run the hooks of one kind in order; PyrunError (kind "hook") at the first that fails."""
+    for index in range(len(hooks)):
+        run(kind, index, hooks[index], state)
+
+
+def run(kind: str, index: int, hook: dict[str, Any], state: dict[str, Any]) -> None:
+    """Run one hook; PyrunError (kind "hook") if it can't be executed, fails, or takes longer than its timeout."""
+    json_path = f"hooks.{kind}[{index}]"
+    stdin = calls.memfd("state", jsontext.encode(state).encode())
+    out_read, out_write = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
+    failed_read, failed_write = posix.pipe2(posix.O_CLOEXEC)
+    pid = posix.fork()
+    if pid == 0:
+        _execute(hook, stdin, out_write, failed_write)
+    posix.close(out_write)
+    posix.close(failed_write)
+    posix.close(stdin)
+    try:
+        failure = posix.read(failed_read, 16)  # end of file when it has been executed
+        output, timed_out, status = _watch(pid, out_read, hook.get("timeout") or 0)
+    finally:
+        posix.close(failed_read)
+        posix.close(out_read)
+    if failure:
+        raise PyrunError(f"{hook['path']} can't be executed: {_reason(int(failure))}", json_path, kind="hook")
+    if timed_out:
+        why = f"did not end within its timeout of {hook['timeout']} s and was killed"
+    elif status:
+        why = describe_status(status)
+    else:
+        return
+    raise PyrunError(f"{hook['path']} {why}{last_words(output)}", json_path, kind="hook")
+
+
+def _reason(number: int) -> str:
+    return "it does not exist" if number == 2 else "access refused" if number == 13 else posix.strerror(number)
+
+
+def describe_status(status: int) -> str:
+    """A wait status in words."""
+    if posix.WIFSIGNALED(status):
+        return f"was killed by signal {posix.WTERMSIG(status)}"
+    return f"exited with status {posix.WEXITSTATUS(status)}"
+
+
+def last_words(output: bytes) -> str:
+    """A hook's output as the tail of a sentence."""
+    text = " ".join(output.decode("utf-8", "replace").split())
+    return f": {text}" if text else ""
+
+
+def _execute(hook: dict[str, Any], stdin: int, out: int, failed: int) -> None:
+    try:
+        process.default_signals()
+        posix.dup2(stdin, 0)
+        posix.dup2(out, 1)
+        posix.dup2(out, 2)
+        for fd in (1, 2):
+            posix.set_blocking(fd, True)
+        calls.close_range_on_exec(3)
+        argv = hook.get("args") or [hook["path"]]
+        raise process.execveat(calls.AT_FDCWD, hook["path"], argv, hook.get("env") or [])
+    except OSError as error:
+        posix.write(failed, str(error.errno).encode())
+    finally:
+        posix._exit(127)
+
+
+def _watch(pid: int, out: int, timeout: int) -> tuple[bytes, bool, int]:
+    """Wait for the hook to exit (not for what it leaves in the background): last output, timed out?, wait status."""
+    end = time.monotonic() + timeout
+    output = b""
+    timed_out = False
+    pidfd = process.pidfd_open(pid)
+    watched = [pidfd, out]
+    try:
+        while True:
+            left = -1
+            if timeout and not timed_out:
+                left = max(0, int((end - time.monotonic()) * 1000) + 1)
+            ready = calls.poll(watched, left)
+            if timeout and not timed_out and time.monotonic() >= end and pidfd not in ready:
+                process.pidfd_send_signal(pidfd, process.SIGKILL)
+                timed_out = True
+            if out in ready:
+                part = _read_some(out)
+                if part:
+                    output = (output + part)[-LAST_WORDS:]
+                elif part == b"":
+                    watched = [pidfd]  # closed at the other end
+            if pidfd in ready:
+                output = (output + (_read_some(out) or b""))[-LAST_WORDS:]
+                return output, timed_out, posix.waitpid(pid, 0)[1]
+    finally:
+        posix.close(pidfd)
+
+
+def _read_some(fd: int) -> bytes | None:
+    try:
+        return posix.read(fd, 65536)
+    except BlockingIOError:
+        return None

@@ -1,0 +1,35 @@
+"""linux.sysctl: kernel parameters of the container's own namespaces.
+
+Hot module, loaded if there are any. The contract's rules have already refused a parameter that isn't of one of the
+container's own namespaces. Written through a descriptor of the host's /proc, without crossing a mount or a link, so
+that nothing mounted at /proc can redirect the write (CVE-2025-52881). Source: config-linux.md, Sysctl; sysctl(8).
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrun.errors import failed
+from pyrun.init import proc_files
+
+
+def apply(proc: int, sysctl: dict[str, str]) -> None:
+    """Write each parameter; `proc` is a verified descriptor of procfs."""
+    for key, value in sysctl.items():
+        try:
+            fd = proc_files.open_in_proc(proc, f"sys/{path_of(key)}", posix.O_WRONLY)
+            try:
+                posix.write(fd, value.encode())
+            finally:
+                posix.close(fd)
+        except OSError as error:
+            raise failed(f'writing "{value}"', error, f'linux.sysctl["{key}"]') from None
+
+
+def path_of(key: str) -> str:
+    """net.ipv4.ip_forward and net/ipv4/ip_forward alike; whichever separator comes first is the separator, and the
+    other one stands for itself in the other form: sysctl(8)."""
+    dot, slash = key.find("."), key.find("/")
+    if dot < 0 or 0 <= slash < dot:
+        return key
+    return key.replace("/", "\0").replace(".", "/").replace("\0", ".")

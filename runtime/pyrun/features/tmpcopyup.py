@@ -1,0 +1,58 @@
+"""The mount option tmpcopyup: a tmpfs that starts with a copy of what it covers.
+
+Hot module, loaded only for that option. Works on descriptors from folder to folder, never through a link.
+Source: config.md, Linux mount options.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrun.init import under_root
+from pyrun.kernel.calls import O_CLOEXEC
+
+KIND = 0o170000
+DIRECTORY, FILE, LINK = 0o040000, 0o100000, 0o120000
+
+
+def copy(source: int, target: int) -> None:
+    """Copy folders, files, links, nodes, owners and modes below `source` (O_PATH) into the folder `target`."""
+    _like(posix.fstat(source), target)
+    reading = under_root.open_in(source, ".", posix.O_RDONLY | posix.O_DIRECTORY)
+    try:
+        for name in posix.listdir(reading):
+            _copy_one(reading, target, name)
+    finally:
+        posix.close(reading)
+
+
+def _copy_one(source: int, target: int, name: str) -> None:
+    status = posix.stat(name, dir_fd=source, follow_symlinks=False)
+    kind = status.st_mode & KIND
+    if kind == LINK:
+        posix.symlink(posix.readlink(name, dir_fd=source), name, dir_fd=target)
+        posix.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+        return
+    if kind == DIRECTORY:
+        posix.mkdir(name, 0o700, dir_fd=target)
+        inner = posix.open(name, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | O_CLOEXEC, dir_fd=target)
+        below = under_root.open_in(source, name, posix.O_RDONLY | posix.O_DIRECTORY)
+        copy(below, inner)
+        posix.close(below)
+    elif kind == FILE:
+        inner = posix.open(name, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | O_CLOEXEC, 0o600, dir_fd=target)
+        reading = under_root.open_in(source, name, posix.O_RDONLY | posix.O_NONBLOCK)
+        while posix.sendfile(inner, reading, None, 1 << 30):
+            pass
+        posix.close(reading)
+        _like(status, inner)
+    else:
+        posix.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
+        posix.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+        return
+    posix.close(inner)
+
+
+def _like(status: posix.stat_result, fd: int) -> None:
+    posix.fchown(fd, status.st_uid, status.st_gid)
+    posix.fchmod(fd, status.st_mode & 0o7777)

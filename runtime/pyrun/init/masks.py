@@ -1,0 +1,67 @@
+"""maskedPaths, readonlyPaths and a read-only root.
+
+Hot module. What covers a masked file is a mount of the host's null device, opened before the root file system was
+touched, and what covers a folder is an empty file system of our own: nothing that the image has at /dev/null can take
+their place (CVE-2025-31133). Targets are descriptors, so no path is resolved a second time (GHSA-3q8j-pf29-vwv8).
+Source: config-linux.md, Masked Paths and Readonly Paths.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from pyrun.errors import failed
+from pyrun.init import mount, under_root
+from pyrun.kernel import mounts
+
+ABSENT = (errno.ENOENT, errno.ENOTDIR)
+
+
+def mask(root: int, paths: list[str], null: int) -> None:
+    """Cover each path that exists; `null` is the host's null device, O_PATH."""
+    empty = -1
+    for index in range(len(paths)):
+        path = paths[index]
+        try:
+            target = under_root.lookup(root, path)
+        except OSError as error:
+            if error.errno in ABSENT:
+                continue
+            raise failed(f"masking {path}", error, f"linux.maskedPaths[{index}]") from None
+        try:
+            if under_root.is_directory(target):
+                if empty < 0:
+                    empty = mount.new_filesystem("tmpfs", "tmpfs", [("mode", "0")], mounts.MOUNT_ATTR_RDONLY)
+                tree = mounts.clone_tree(empty, recursive=False)
+            else:
+                tree = mounts.clone_tree(null, recursive=False)
+            mounts.move_mount(tree, target)
+            posix.close(tree)
+        except OSError as error:
+            raise failed(f"masking {path}", error, f"linux.maskedPaths[{index}]") from None
+        finally:
+            posix.close(target)
+    if empty >= 0:
+        posix.close(empty)
+
+
+def make_readonly(root: int, paths: list[str]) -> None:
+    """Bind each path that exists over itself, read-only, mounts below it included."""
+    for index in range(len(paths)):
+        path = paths[index]
+        try:
+            target = under_root.lookup(root, path)
+        except OSError as error:
+            if error.errno in ABSENT:
+                continue
+            raise failed(f"making {path} read-only", error, f"linux.readonlyPaths[{index}]") from None
+        try:
+            tree = mounts.clone_tree(target, recursive=True)
+            mount.change(tree, True, mounts.MOUNT_ATTR_RDONLY, 0)
+            mounts.move_mount(tree, target)
+            posix.close(tree)
+        except OSError as error:
+            raise failed(f"making {path} read-only", error, f"linux.readonlyPaths[{index}]") from None
+        finally:
+            posix.close(target)

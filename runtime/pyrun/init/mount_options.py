@@ -1,0 +1,89 @@
+"""The options of one mount, sorted by who carries them out. Hot module.
+
+Names and numbers come from the contract (oci_spec.mount_options); this decides which call each belongs to.
+"""
+
+from __future__ import annotations
+
+from oci_spec.mount_options import ATTRIBUTES, FLAGS, IDMAP, PROPAGATION, RECURSIVE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MS_REC = 1 << 14
+# Options of the file system that fsconfig(2) knows by the same name, and those that only mount(2) can say.
+SUPERBLOCK = ("sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand")
+OLD = ("iversion", "noiversion", "silent", "loud")
+
+
+class Options:
+    """`set` and `clear` are MOUNT_ATTR_* of the mount, `recursive_*` of all mounts below it too; `propagation` has
+    (MS_SHARED…, recursive?) in order; `superblock` and `data` are for the file system; `old_flags` is what mount(2)
+    would be given, if the new calls can't say it all (else 0)."""
+
+    __slots__ = (
+        "bind",
+        "clear",
+        "data",
+        "idmap",
+        "old_flags",
+        "propagation",
+        "recursive_bind",
+        "recursive_clear",
+        "recursive_set",
+        "remount",
+        "set",
+        "superblock",
+        "tmpcopyup",
+    )
+
+    def __init__(self) -> None:
+        self.bind = self.recursive_bind = self.remount = self.tmpcopyup = self.idmap = False
+        self.set = self.clear = self.recursive_set = self.recursive_clear = self.old_flags = 0
+        self.propagation: list[tuple[int, bool]] = []
+        self.superblock: list[tuple[str, str | None]] = []
+        self.data: list[str] = []
+
+
+def parse(names: Sequence[str]) -> Options:
+    """Sort the options of a mount; of contradicting ones the last counts, as in mount(8)."""
+    options = Options()
+    for name in names:
+        if name in ATTRIBUTES:
+            set_, clear = ATTRIBUTES[name]
+            options.set = options.set & ~clear | set_
+            options.clear = options.clear & ~set_ | clear
+        elif name in ("bind", "rbind"):
+            options.bind = True
+            options.recursive_bind = name == "rbind"
+        elif name in PROPAGATION:
+            flag = PROPAGATION[name]
+            options.propagation.append((flag & ~MS_REC, flag & MS_REC != 0))
+        elif name in RECURSIVE:
+            set_, clear = RECURSIVE[name]
+            options.recursive_set = options.recursive_set & ~clear | set_
+            options.recursive_clear = options.recursive_clear & ~set_ | clear
+        elif name in SUPERBLOCK:
+            options.superblock.append((name, None))
+        elif name == "remount":
+            options.remount = True
+        elif name == "tmpcopyup":
+            options.tmpcopyup = True
+        elif name in IDMAP:
+            options.idmap = True
+        elif name and name != "defaults" and name not in OLD:
+            options.data.append(name)
+    if any([name in OLD for name in names]):
+        options.old_flags = old_flags(names)
+    return options
+
+
+def old_flags(names: Sequence[str]) -> int:
+    """The flags that mount(2) would be given for these options, read-only left out (it is set at the end)."""
+    flags = 0
+    for name in names:
+        if name in FLAGS and name != "ro":
+            set_, clear = FLAGS[name]
+            flags = flags & ~clear | set_
+    return flags

@@ -1,0 +1,127 @@
+"""The root file system: propagation, entering it, read-only.
+
+Hot module. Sources: config.md, Root; config-linux.md, Rootfs Mount Propagation; pivot_root(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from pyrun.errors import failed
+from pyrun.init import mount
+from pyrun.kernel import calls, mounts
+
+MS_UNBINDABLE = 1 << 17
+PROPAGATION = {
+    "shared": mounts.MS_SHARED,
+    "slave": mounts.MS_SLAVE,
+    "private": mounts.MS_PRIVATE,
+    "unbindable": MS_UNBINDABLE,
+    "rshared": mounts.MS_SHARED | mounts.MS_REC,
+    "rslave": mounts.MS_SLAVE | mounts.MS_REC,
+    "rprivate": mounts.MS_PRIVATE | mounts.MS_REC,
+    "runbindable": MS_UNBINDABLE | mounts.MS_REC,
+}
+
+
+def open_root(path: str) -> int:
+    """The root file system's folder, O_PATH."""
+    try:
+        return posix.open(path, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
+    except OSError as error:
+        raise failed("opening the root file system", error, "root.path") from None
+
+
+def separate(propagation: str) -> None:
+    """Set the propagation of all mounts of this new namespace, so that what we do here stays here.
+
+    Slave unless configured: mounts of the host go on to appear inside bind mounts. `shared` must leave peer groups
+    alone, or a volume could never pass mounts back to the host; what may not be bound or is private is private.
+    """
+    flag = PROPAGATION.get(propagation, mounts.MS_SLAVE) & ~mounts.MS_REC
+    if flag == MS_UNBINDABLE:
+        flag = mounts.MS_PRIVATE
+    mounts.mount(None, "/", None, flag | mounts.MS_REC, None)
+
+
+def mount_root(folder: int, shared: bool) -> int:
+    """Make the root file system a mount of its own over itself, which pivot_root wants; returns its root."""
+    try:
+        if shared:  # pivot_root refuses a root that stands in a shared mount
+            _make_parent_private(folder)
+        tree = mounts.clone_tree(folder, recursive=True)
+        mounts.move_mount(tree, folder)
+    except OSError as error:
+        raise failed("mounting the root file system", error, "root.path") from None
+    return tree
+
+
+def _make_parent_private(folder: int) -> None:
+    """Find the mount that holds `folder` and make it private."""
+    wanted = b""
+    for line in calls.read_file(f"/proc/self/fdinfo/{folder}").split(b"\n"):
+        if line.startswith(b"mnt_id:"):
+            wanted = line.split()[1]
+    for line in calls.read_file("/proc/self/mountinfo").split(b"\n"):
+        fields = line.split(b" ")
+        if fields[0] == wanted:
+            point = fields[4].decode("unicode_escape").encode("latin-1").decode("utf-8", "surrogateescape")
+            mounts.mount(None, point, None, mounts.MS_PRIVATE, None)
+
+
+def enter(root: int, pivot: bool) -> None:
+    """Make `root` the root of this process and let go of the host's."""
+    try:
+        if pivot:
+            old = posix.open("/", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
+            posix.fchdir(root)
+            mounts.pivot_root(".", ".")
+            # The old root now lies over the new one. Cut its propagation, so that unmounting it stays here.
+            posix.fchdir(old)
+            mounts.mount(None, ".", None, mounts.MS_SLAVE | mounts.MS_REC, None)
+            mounts.umount_detach(".")
+            posix.close(old)
+            posix.chdir("/")
+        else:
+            _enter_without_pivot(root)
+    except OSError as error:
+        hint = ""
+        if pivot and error.errno == errno.EINVAL:
+            hint = "on a ramdisk, pivot_root is impossible: use --no-pivot"
+        raise failed("entering the root file system", error, "root.path", hint) from None
+
+
+def _enter_without_pivot(root: int) -> None:
+    """For a host whose root is a ramdisk: move the root mount over "/", having hidden what lies there."""
+    posix.fchdir(root)
+    for line in reversed(calls.read_file("/proc/self/mountinfo").split(b"\n")):
+        fields = line.split(b" ")
+        if len(fields) > 4 and fields[4] in (b"/proc", b"/sys"):
+            # a chroot can be left by one who has CAP_SYS_CHROOT; what he would find outside is no procfs or sysfs
+            try:
+                mounts.umount_detach(fields[4].decode())
+            except OSError:
+                pass
+    slash = posix.open("/", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
+    mounts.move_mount(root, slash)
+    posix.close(slash)
+    posix.chroot(".")
+    posix.chdir("/")
+
+
+def finish(propagation: str, readonly: bool) -> int:
+    """The root's final propagation and read-only flag, once it is "/"; returns a descriptor of it."""
+    root = posix.open("/", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
+    try:
+        if propagation:
+            flag = PROPAGATION[propagation]
+            mount.change(root, flag & mounts.MS_REC != 0, 0, 0, flag & ~mounts.MS_REC)
+        if readonly:
+            mount.change(root, False, mounts.MOUNT_ATTR_RDONLY, 0)
+    except OSError as error:
+        path = "root.readonly" if readonly else "linux.rootfsPropagation"
+        raise failed("finishing the root file system", error, path) from None
+    return root
+
+

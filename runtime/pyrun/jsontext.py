@@ -1,0 +1,128 @@
+"""JSON to Python objects and back, without the json module (which imports re and enum). Hot module.
+
+Reading is by the C scanner of simplejson, linked into the binary, or of the standard library when run unfrozen. It is
+stricter than both: a name twice in one object, NaN, a lone surrogate, bytes that are not UTF-8 are errors
+(runtime-spec glossary, JSON).
+"""
+
+from __future__ import annotations
+
+try:
+    from simplejson._speedups import encode_basestring_ascii as quote
+    from simplejson._speedups import make_scanner
+except ImportError:
+    from _json import encode_basestring_ascii as quote
+    from _json import make_scanner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["JSONError", "decode", "encode", "pretty", "quote"]
+
+SPACE = " \t\n\r"
+
+
+class JSONError(ValueError):
+    """The text is not JSON: why, and where."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise JSONError(f"the name {quote(name)} stands twice in one object")
+            seen.add(name)
+    return found
+
+
+def _constant(name: str) -> None:
+    raise JSONError(f"{name} is not a JSON value")
+
+
+class _Context:
+    """What the C scanner reads its settings from."""
+
+    strict = True
+    encoding = "utf-8"
+    object_hook = None
+    object_pairs_hook = staticmethod(_object)
+    array_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = staticmethod(_constant)
+    memo: dict[str, str] = {}  # noqa: RUF012
+
+
+def _check_surrogates(value: Any) -> None:
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            name.encode()
+            _check_surrogates(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_surrogates(item)
+
+
+def decode(data: bytes) -> Any:
+    """The value that a JSON text stands for; JSONError says why it is none."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise JSONError(f"not UTF-8 at byte {error.start}") from None
+    start = len(text) - len(text.lstrip(SPACE))
+    try:
+        value, end = make_scanner(_Context)(text, start)
+        if b"\\ud" in data or b"\\uD" in data:
+            _check_surrogates(value)
+    except StopIteration as error:
+        raise JSONError(f"a value is missing at {_place(text, error.value)}") from None
+    except JSONError:
+        raise
+    except UnicodeEncodeError:
+        raise JSONError("a string has half a surrogate pair") from None
+    except RecursionError:
+        raise JSONError("nested too deeply") from None
+    except ValueError as error:  # JSONDecodeError of either library, or a number of thousands of digits
+        at = getattr(error, "pos", None)
+        raise JSONError(str(getattr(error, "msg", error)) + (f" at {_place(text, at)}" if at is not None else "")) from None
+    rest = text[end:].lstrip(SPACE)
+    if rest:
+        raise JSONError(f"more text after the value at {_place(text, len(text) - len(rest))}")
+    return value
+
+
+def _place(text: str, at: int | None) -> str:
+    at = at or 0
+    line = text.count("\n", 0, at)
+    return f"line {line + 1} column {at - text.rfind(chr(10), 0, at)}"
+
+
+def encode(value: Any) -> str:
+    """The JSON text of dicts, lists, strings, numbers, booleans and None, without spaces."""
+    if isinstance(value, str):
+        return quote(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "{" + ",".join([f"{quote(k)}:{encode(v)}" for k, v in value.items()]) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join([encode(v) for v in value]) + "]"
+    return repr(value)
+
+
+def pretty(value: Any, indent: str = "") -> str:
+    """The JSON text indented by two spaces, for people."""
+    inner = indent + "  "
+    if isinstance(value, dict) and value:
+        items = [f"{inner}{quote(k)}: {pretty(v, inner)}" for k, v in value.items()]
+        return "{\n" + ",\n".join(items) + f"\n{indent}}}"
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join([inner + pretty(v, inner) for v in value]) + f"\n{indent}]"
+    return encode(value)

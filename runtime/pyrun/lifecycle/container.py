@@ -1,0 +1,266 @@
+"""A container as the host keeps it: `<root>/<id>/` with state.json, the lock, and the start socket.
+
+Hot module. What lies there:
+  state.json  replaced whole at each change; written as `creating`, naming all that will be made, before the first
+              side effect. Whatever interrupts a command, this is what `delete --force` works from.
+  lock        flocked for the length of one command that changes the container
+  created     flocked by the container's init until it executes the program: the kernel drops that lock at execve,
+              so that "created or running?" has one answer, which no crash can make wrong
+  start.sock  the init listens there; `start` connects
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+import time
+
+from pyrun import jsontext
+from pyrun.errors import PyrunError, failed
+from pyrun.kernel import calls
+from pyrun.kernel.calls import LOCK_EX, LOCK_NB, LOCK_SH, O_CLOEXEC
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+OCI_VERSION = "1.3.0"
+CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
+
+
+def root_folder(option: str) -> str:
+    """Where state is kept: --root, or /run/pyrun, or $XDG_RUNTIME_DIR/pyrun for a user who is not root."""
+    if option:
+        return option if option[0] == "/" else f"{posix.getcwd()}/{option}"
+    runtime_dir = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    if posix.geteuid() != 0 and runtime_dir:
+        return runtime_dir + "/pyrun"
+    return "/run/pyrun"
+
+
+def check_id(container_id: str) -> str:
+    """The id, if it can be one: letters, digits and _ + - . in ASCII, at most 255, not "." or ".."."""
+    plain = container_id.replace("_", "a").replace("+", "a").replace("-", "a").replace(".", "a")
+    if not (plain.isascii() and plain.isalnum()) or container_id in (".", "..") or len(container_id) > 255:
+        raise PyrunError(
+            f"container ID {jsontext.quote(container_id)} is not valid",
+            hint="letters, digits and _ + - . are allowed, 255 at most",
+        )
+    return container_id
+
+
+class Container:
+    """An open state folder and what state.json says."""
+
+    __slots__ = ("dirfd", "id", "lock_fd", "record", "root")
+
+    def __init__(self, root: str, container_id: str, dirfd: int) -> None:
+        self.root = root
+        self.id = container_id
+        self.dirfd = dirfd
+        self.lock_fd = -1
+        self.record: dict[str, Any] = {}
+
+    def save(self) -> None:
+        """Replace state.json."""
+        calls.replace_file(self.dirfd, "state.json", jsontext.encode(self.record).encode())
+
+    def load(self) -> None:
+        """Read state.json; an absent one (create was killed before its first write) leaves an empty record."""
+        try:
+            fd = posix.open("state.json", posix.O_RDONLY | O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=self.dirfd)
+        except FileNotFoundError:
+            self.record = {}
+            return
+        try:
+            self.record = jsontext.decode(calls.read_all(fd, 1 << 26))
+        except jsontext.JSONError as error:
+            raise PyrunError(f'state.json of container "{self.id}" is damaged: {error}') from None
+        finally:
+            posix.close(fd)
+
+    def lock(self, wait: bool = True) -> bool:
+        """Take the lock for a command that changes the container; False if another command has it (not `wait`)."""
+        if self.lock_fd < 0:
+            flags = posix.O_RDWR | posix.O_CREAT | O_CLOEXEC | posix.O_NOFOLLOW
+            self.lock_fd = posix.open("lock", flags, 0o600, dir_fd=self.dirfd)
+        return calls.flock(self.lock_fd, LOCK_EX | (0 if wait else LOCK_NB))
+
+    def is_current(self) -> bool:
+        """Is this still the folder of that name? (The command that we waited for may have deleted it.)"""
+        try:
+            now = posix.stat(f"{self.root}/{self.id}", follow_symlinks=False)
+        except OSError:
+            return False
+        ours = posix.fstat(self.dirfd)
+        return (now.st_dev, now.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def close(self) -> None:
+        """Give back the descriptors, and with them the lock."""
+        posix.close(self.dirfd)
+        if self.lock_fd >= 0:
+            posix.close(self.lock_fd)
+
+    def remove(self) -> None:
+        """Delete the folder; state.json goes last, so that a killed delete can be repeated."""
+        for name in sorted(posix.listdir(self.dirfd), key="state.json".__eq__):
+            try:
+                posix.unlink(name, dir_fd=self.dirfd)
+            except FileNotFoundError:
+                pass
+        try:
+            posix.rmdir(f"{self.root}/{self.id}")
+        except FileNotFoundError:
+            pass
+
+
+def missing(container_id: str) -> PyrunError:
+    """The error for an id that nobody uses."""
+    return PyrunError(f'container "{container_id}" does not exist', kind="missing")
+
+
+def claim(root: str, container_id: str) -> Container:
+    """Make the folder for a new container and lock it; an id in use is an error that leaves its owner untouched."""
+    try:
+        try:
+            posix.mkdir(f"{root}/{container_id}", 0o711)
+        except FileNotFoundError:
+            _make_root(root)
+            posix.mkdir(f"{root}/{container_id}", 0o711)
+    except FileExistsError:
+        raise PyrunError(f'container ID "{container_id}" is in use', hint="choose another, or delete it") from None
+    except OSError as error:
+        raise failed("making the state folder", error) from None
+    container = Container(root, container_id, _open(root, container_id))
+    container.lock()
+    if not container.is_current():  # `delete --force` found the folder between mkdir and lock
+        raise missing(container_id)
+    return container
+
+
+def _make_root(root: str) -> None:
+    at = root.find("/", 1)
+    while at > 0:
+        try:
+            posix.mkdir(root[:at], 0o755)
+        except FileExistsError:
+            pass
+        at = root.find("/", at + 1)
+    try:
+        posix.mkdir(root, 0o711)
+    except FileExistsError:
+        pass
+
+
+def _open(root: str, container_id: str) -> int:
+    flags = posix.O_RDONLY | posix.O_DIRECTORY | O_CLOEXEC | posix.O_NOFOLLOW
+    try:
+        return posix.open(f"{root}/{container_id}", flags)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise missing(container_id) from None
+        raise failed("opening the state folder", error) from None
+
+
+def find(root: str, container_id: str, lock: bool) -> Container:
+    """An existing container, with its record; PyrunError of kind "missing" if there is none."""
+    check_id(container_id)
+    while True:
+        container = Container(root, container_id, _open(root, container_id))
+        if not lock:
+            break
+        container.lock()
+        if container.is_current():
+            break
+        container.close()  # deleted while we waited; perhaps made anew
+    container.load()
+    return container
+
+
+def process_state(pid: int) -> tuple[str, int]:
+    """State letter and start time (clock ticks since boot) of a process: proc_pid_stat(5); ("", 0) if there is none."""
+    try:
+        text = calls.read_file(f"/proc/{pid}/stat").decode("utf-8", "replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return "", 0
+    fields = text[text.rindex(")") + 2 :].split(" ")
+    return fields[0], int(fields[19])
+
+
+def is_alive(record: dict[str, Any]) -> bool:
+    """Does the container's process exist, and is it still that one? A zombie has exited."""
+    pid = record.get("pid", 0)
+    if not pid:
+        return False
+    letter, start = process_state(pid)
+    return letter not in ("", "Z", "X") and start == record["pidStart"]
+
+
+def status(container: Container) -> str:
+    """creating, created, running or stopped: runtime.md, State."""
+    record = container.record
+    if record.get("status") != CREATED:
+        # creating, if somebody is at it; else create was killed, and its half-made container can only be deleted
+        if container.lock_fd >= 0:
+            return STOPPED
+        fd = _open_file(container, "lock")
+        if fd < 0:
+            return CREATING
+        busy = not calls.flock(fd, LOCK_SH | LOCK_NB)
+        posix.close(fd)
+        return CREATING if busy else STOPPED
+    if not is_alive(record):
+        return STOPPED
+    fd = _open_file(container, "created")
+    if fd < 0:
+        return RUNNING
+    waiting = not calls.flock(fd, LOCK_SH | LOCK_NB)
+    posix.close(fd)
+    return CREATED if waiting else RUNNING
+
+
+def _open_file(container: Container, name: str) -> int:
+    try:
+        return posix.open(name, posix.O_RDONLY | O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=container.dirfd)
+    except FileNotFoundError:
+        return -1
+
+
+def hold_created(container: Container) -> int:
+    """Make `created` and lock it through a descriptor that the init inherits and loses at execve."""
+    flags = posix.O_RDWR | posix.O_CREAT | O_CLOEXEC | posix.O_NOFOLLOW
+    fd = posix.open("created", flags, 0o600, dir_fd=container.dirfd)
+    calls.flock(fd, LOCK_EX | LOCK_NB)
+    return fd
+
+
+def oci_state(record: dict[str, Any], status_now: str, pid: int | None = None) -> dict[str, Any]:
+    """The spec's state document: what `state` prints and hooks read (runtime.md, State)."""
+    if pid is None:
+        pid = 0 if status_now == STOPPED else record.get("pid", 0)
+    state = {
+        "ociVersion": OCI_VERSION,
+        "id": record["id"],
+        "status": status_now,
+        "pid": pid,
+        "bundle": record["bundle"],
+    }
+    if record.get("annotations"):
+        state["annotations"] = record["annotations"]
+    return state
+
+
+def timestamp() -> str:
+    """Now, as RFC 3339 with nanoseconds, which engines parse."""
+    now = time.time_ns()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09d}Z"
+
+
+def ids(root: str) -> list[str]:
+    """The ids of all containers under `root`, sorted."""
+    try:
+        return sorted(name for name in posix.listdir(root) if name[0] != ".")
+    except FileNotFoundError:
+        return []
+
+

@@ -1,0 +1,322 @@
+"""What happens in create: the parent's side, from config.json to a container that waits for start.
+
+Hot module. Read `create` from top to bottom; the child's half is init/main.py, what they say to each other is
+protocol.py, and what comes last is kernel/stage2.c.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrun import log, protocol
+from pyrun.built import stage2
+from pyrun.cgroups import detect, manager
+from pyrun.errors import PyrunError, failed, words
+from pyrun.features import hooks
+from pyrun.init import main as init_main
+from pyrun.init import orders
+from pyrun.init.main import Init
+from pyrun.kernel import calls, process
+from pyrun.lifecycle import container as containers
+from pyrun.lifecycle import destroy, plan
+from pyrun.lifecycle.container import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrun.fastargs import Values
+
+
+def create(root: str, container_id: str, options: Values, console_socket: int = -1) -> Container:
+    """Create a container and return it, locked; PyrunError if that fails, and then nothing is left of it.
+
+    `console_socket` is where the terminal's master goes if --console-socket doesn't say.
+    """
+    containers.check_id(container_id)
+    bundle = plan.absolute(str(options.get("bundle", "")))
+    config, _ = plan.load(bundle, str(options.get("config", "")))
+    planned = plan.make(config, bundle)
+    _take_options(planned, options)
+    console_socket = _console(planned, options, console_socket)
+    init = Init(planned, {})
+    init.seccomp = _seccomp(planned, root)
+    init_main.preload(planned)
+
+    container = containers.claim(root, container_id)
+    try:
+        container.record = _first_record(planned, container_id)
+        container.save()  # from here on, `delete --force` finds whatever we make
+        _make(container, planned, init, console_socket, options)
+    except OSError as error:
+        _undo(container, ran_hooks=False)
+        raise failed("creating the container", error) from None
+    except BaseException as error:
+        _undo(container, ran_hooks=isinstance(error, PyrunError) and error.kind == "hook")
+        raise
+    return container
+
+
+def _make(container: Container, planned: plan.Plan, init: Init, console_socket: int, options: Values) -> None:
+    record = container.record
+    cgroup = record["cgroup"]
+    manager.create(cgroup)
+    init.state = containers.oci_state(record, containers.CREATING)
+    init.cgroup_view = manager.mount_view(cgroup)
+    init.cgroup_entrance = manager.entrance(cgroup)
+    init.listen_fd = calls.listen(container.dirfd, "start.sock")
+    init.created_fd = containers.hold_created(container)
+    init.stage2_fd = calls.sealed_memfd("pyrun-init", stage2())
+    init.console_socket = console_socket
+
+    sync, pid = _clone(planned, init, manager.clone_fd(cgroup))
+    record["pid"], record["pidStart"] = pid, containers.process_state(pid)[1]
+    container.save()
+    for fd in (init.listen_fd, init.created_fd, init.stage2_fd, console_socket, *init.cgroup_entrance):
+        if fd >= 0:
+            posix.close(fd)
+    _map_ids(planned, pid)
+    _set_oom_score(planned, pid)
+    protocol.send(sync, protocol.GO)
+
+    # Limits on all but memory while init makes its mounts; memory when only stage 2 is left to count.
+    resources = planned.linux.get("resources") or {}
+    manager.apply(cgroup, {key: value for key, value in resources.items() if key != "memory"})
+    _follow(sync, pid, planned, record)
+    if resources.get("memory"):
+        manager.apply(cgroup, {"memory": resources["memory"]})
+    _set_rlimits(planned, pid)
+    _write_pid_file(str(options.get("pid-file", "")), pid)
+    _send_pidfd(str(options.get("pidfd-socket", "")), pid)
+    record["status"] = containers.CREATED
+    container.save()
+
+
+def _take_options(planned: plan.Plan, options: Values) -> None:
+    planned.pivot = not options.get("no-pivot")
+    planned.new_keyring = not options.get("no-new-keyring")
+    wanted = int(options.get("preserve-fds", 0))
+    listen_fds = posix.environ.get(b"LISTEN_FDS", b"")
+    if listen_fds.isdigit() and posix.environ.get(b"LISTEN_PID", str(posix.getpid()).encode()) == (
+        str(posix.getpid()).encode()
+    ):
+        wanted += int(listen_fds)
+    for fd in range(3, 3 + wanted):
+        try:
+            posix.fstat(fd)
+        except OSError:
+            raise PyrunError(f"--preserve-fds: file descriptor {fd} is not open") from None
+    planned.preserve_fds = wanted
+
+
+def _console(planned: plan.Plan, options: Values, console_socket: int) -> int:
+    """The connected socket that the terminal's master is sent over, or -1 if there is no terminal."""
+    path = str(options.get("console-socket", ""))
+    if not planned.terminal:
+        if path:
+            raise PyrunError("--console-socket is given, but process.terminal is not true")
+        return -1
+    if not path:
+        if console_socket < 0:
+            raise PyrunError("a terminal needs --console-socket", "process.terminal")
+        return console_socket
+    try:
+        return calls.connect(path)
+    except OSError as error:
+        raise failed("connecting to the console socket", error) from None
+
+
+def _seccomp(planned: plan.Plan, root: str) -> tuple[int, bytes] | None:
+    profile = planned.linux.get("seccomp")
+    if not profile or not planned.process:
+        return None
+    from pyrun.features import seccomp
+
+    return seccomp.flags(profile), seccomp.program(profile, root + "/.seccomp")
+
+
+def _first_record(planned: plan.Plan, container_id: str) -> dict[str, Any]:
+    """state.json as it is before the first side effect: what will be made, and what later commands need."""
+    config = planned.config
+    return {
+        "id": container_id,
+        "status": containers.CREATING,
+        "pid": 0,
+        "pidStart": 0,
+        "bundle": planned.bundle,
+        "rootfs": planned.rootfs,
+        "created": containers.timestamp(),
+        "owner": posix.geteuid(),
+        "annotations": config.get("annotations") or {},
+        "cgroup": manager.plan(planned.linux.get("cgroupsPath"), container_id, detect.layout()),
+        "hasProcess": planned.process is not None,
+        "hooks": {kind: planned.hooks(kind) for kind in ("poststart", "poststop") if planned.hooks(kind)},
+        "program": {"args": planned.process["args"], "env": planned.process.get("env") or []} if planned.process else {},
+    }
+
+
+def _clone(planned: plan.Plan, init: Init, cgroup_fd: int) -> tuple[int, int]:
+    """Bring the init to life in its namespaces; returns our end of the connection, and its pid.
+
+    The cgroup namespace comes later (init/main.py): its root is the cgroup that one is in at that moment.
+    """
+    flags = planned.new_namespaces() & ~process.CLONE_NEWCGROUP
+    ours, theirs = calls.socketpair()
+    if not planned.joins:
+        try:
+            pid = process.clone3(flags, cgroup_fd)
+        except OSError as error:
+            raise failed("making the container's namespaces", error, "linux.namespaces") from None
+        if pid == 0:
+            posix.close(ours)
+            init_main.run(init, theirs)
+        posix.close(theirs)
+        return ours, pid
+    middle = posix.fork()
+    if middle == 0:
+        posix.close(ours)
+        _join_and_clone(planned, init, theirs, flags, cgroup_fd)
+    posix.close(theirs)
+    posix.waitpid(middle, 0)
+    message = protocol.receive(ours)
+    if message[:1] == protocol.ERROR:
+        raise protocol.unpack_error(message)
+    if message[:1] != protocol.PID:
+        raise PyrunError("the process that joins the container's namespaces died")
+    return ours, int(message[1:])
+
+
+def _join_and_clone(planned: plan.Plan, init: Init, sync: int, flags: int, cgroup_fd: int) -> None:
+    """In a process between: join the namespaces given by path, then make the init as our own sibling in them."""
+    at = ""
+    try:
+        fds = []
+        for kind, path in planned.joins:
+            at = path
+            fds.append((posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC), kind, path))
+        for fd, kind, path in fds:
+            at = path
+            process.setns(fd, kind, path)
+            posix.close(fd)
+        at = ""
+        pid = process.clone3(flags | process.CLONE_PARENT, cgroup_fd)
+    except OSError as error:
+        doing = f"joining the namespace {at}" if at else "making the container's namespaces"
+        hint = "the file is of another type of namespace" if at and error.errno == 22 else ""
+        protocol.send(sync, protocol.pack_error(failed(doing, error, "linux.namespaces", hint)))
+        posix._exit(1)
+    if pid == 0:
+        init_main.run(init, sync)
+    protocol.send(sync, protocol.PID + str(pid).encode())
+    posix._exit(0)
+
+
+def _map_ids(planned: plan.Plan, pid: int) -> None:
+    """Write the id maps of a new user namespace: user_namespaces(7)."""
+    if not planned.has_new("user"):
+        return
+    for kind in ("uid", "gid"):
+        mappings = planned.linux.get(f"{kind}Mappings") or []
+        lines = [f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in mappings]
+        if lines:
+            try:
+                calls.write_file(f"/proc/{pid}/{kind}_map", "".join(lines))
+            except OSError as error:
+                raise failed("mapping ids", error, f"linux.{kind}Mappings") from None
+
+
+def _set_oom_score(planned: plan.Plan, pid: int) -> None:
+    score = (planned.process or {}).get("oomScoreAdj")
+    if score is None:
+        return
+    try:
+        calls.write_file(f"/proc/{pid}/oom_score_adj", str(score))
+    except OSError as error:
+        hint = "lowering it needs CAP_SYS_RESOURCE" if error.errno == 13 else ""
+        raise failed(f"writing {score}", error, "process.oomScoreAdj", hint) from None
+
+
+def _set_rlimits(planned: plan.Plan, pid: int) -> None:
+    """Set from outside: the host's root may raise limits that root of a user namespace may not."""
+    limits = (planned.process or {}).get("rlimits") or []
+    if not limits:
+        return
+    from oci_spec.names import RLIMITS
+
+    for index, limit in enumerate(limits):
+        try:
+            process.set_rlimit(pid, RLIMITS.index(limit["type"]), limit["soft"], limit["hard"])
+        except OSError as error:
+            hint = "raising a hard limit needs CAP_SYS_RESOURCE" if error.errno == 1 else ""
+            raise failed(f"setting {limit['type']}", error, f"process.rlimits[{index}]", hint) from None
+
+
+def _follow(sync: int, pid: int, planned: plan.Plan, record: dict[str, Any]) -> None:
+    """Listen to the init until stage 2 is ready; run the runtime's hooks when the mounts are made."""
+    while message := protocol.receive(sync):
+        kind = message[:1]
+        if kind == protocol.WARNING:
+            log.warn(message[1:].decode())
+        elif kind == protocol.ERROR:
+            raise protocol.unpack_error(message)
+        elif kind == protocol.MOUNTED:
+            state = containers.oci_state(record, containers.CREATING)
+            for name in ("prestart", "createRuntime"):
+                hooks.run_all(name, planned.hooks(name), state)
+            protocol.send(sync, protocol.RESUME)
+        else:
+            about, error = orders.understand(message)
+            if error is None and about == orders.READY:
+                posix.close(sync)
+                return
+            if error is not None:
+                raise explain(error, record["program"], record["rootfs"])
+    status = posix.waitpid(pid, 0)[1]
+    raise PyrunError(f"the container's init {hooks.describe_status(status)} before it was ready")
+
+
+def explain(error: PyrunError, program: dict[str, Any], rootfs: str) -> PyrunError:
+    """If a report is about a program that can't be executed, say why it can't; else the error itself."""
+    if not error.kind.startswith("program "):
+        return error
+    from pyrun import diagnose
+
+    return diagnose.program(int(error.kind[8:]), program, rootfs)
+
+
+def _write_pid_file(path: str, pid: int) -> None:
+    if not path:
+        return
+    path = plan.absolute(path)
+    folder, _, name = path.rpartition("/")
+    try:
+        fd = posix.open(folder or "/", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        try:
+            calls.replace_file(fd, name, str(pid).encode(), 0o644)
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise failed(f"writing the pid file {path}", error) from None
+
+
+def _send_pidfd(path: str, pid: int) -> None:
+    if not path:
+        return
+    try:
+        sock = calls.connect(path)
+        pidfd = process.pidfd_open(pid)
+        calls.send_fd(sock, b"pidfd", pidfd)
+        posix.close(pidfd)
+        posix.close(sock)
+    except OSError as error:
+        raise failed(f"sending a pidfd to {path}", error) from None
+
+
+def _undo(container: Container, ran_hooks: bool) -> None:
+    """Take back a create that failed. After a failed hook the life cycle goes on at its last steps, so that poststop
+    hooks run; otherwise there never was a container."""
+    try:
+        destroy.destroy(container, with_hooks=ran_hooks)
+    except (PyrunError, OSError) as error:
+        text = error.sentence if isinstance(error, PyrunError) else words(error)
+        log.warn(f"cleaning up after the failure: {text}; delete --force {container.id} tries again")

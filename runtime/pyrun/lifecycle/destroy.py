@@ -1,0 +1,70 @@
+"""Destroy a container: everything that state.json names goes, whoever made it and however far it got.
+
+Hot module. One way for delete, `delete --force`, a failed create, and `run` at its end.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrun import log
+from pyrun.cgroups import manager
+from pyrun.errors import PyrunError, render
+from pyrun.features import hooks
+from pyrun.kernel import calls, process
+from pyrun.lifecycle import container as containers
+from pyrun.lifecycle.container import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+KILL_TIMEOUT = 10_000  # ms to wait for a killed process to be gone
+
+
+def destroy(container: Container, with_hooks: bool) -> None:
+    """Kill what is left, remove the cgroups and the state, then run the poststop hooks (if `with_hooks`)."""
+    record = container.record
+    kill_init(record)
+    if record.get("cgroup"):
+        manager.remove(record["cgroup"])
+    container.remove()
+    container.close()
+    if with_hooks and record:
+        run_poststop(record)
+
+
+def kill_init(record: dict[str, Any]) -> None:
+    """SIGKILL the container's process and wait until it is gone; a recycled pid is never touched."""
+    pid = record.get("pid", 0)
+    if not pid:
+        return
+    pidfd = process.pidfd_open(pid)
+    if pidfd < 0:
+        return
+    try:
+        # Only now that the pidfd pins the process is its start time worth comparing.
+        letter, start = containers.process_state(pid)
+        if start != record["pidStart"]:
+            return
+        if letter not in ("Z", "X"):
+            process.pidfd_send_signal(pidfd, process.SIGKILL)
+            if not calls.poll([pidfd], KILL_TIMEOUT):
+                raise PyrunError(f"process {pid} does not die", hint="it is in an uninterruptible wait")
+        try:
+            posix.waitpid(pid, posix.WNOHANG)  # our own child, if we are create or run
+        except ChildProcessError:
+            pass
+    finally:
+        posix.close(pidfd)
+
+
+def run_poststop(record: dict[str, Any]) -> None:
+    """Run the poststop hooks; one that fails is a warning, and the rest still run (runtime.md, Lifecycle)."""
+    state = containers.oci_state(record, containers.STOPPED, 0)
+    stop_hooks = record.get("hooks", {}).get("poststop") or []
+    for index in range(len(stop_hooks)):
+        try:
+            hooks.run("poststop", index, stop_hooks[index], state)
+        except PyrunError as error:
+            log.warn(render(error))

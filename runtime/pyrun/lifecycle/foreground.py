@@ -1,0 +1,206 @@
+"""`run` in the foreground: forward signals, pass the terminal through, wait for the program, delete the container.
+
+Hot module. Signals are blocked from the first moment and read from a signalfd, so that none is lost or hits at a bad
+time; the terminal is put back on every way out.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+import sys
+
+from pyrun.errors import PyrunError
+from pyrun.kernel import calls, process
+from pyrun.lifecycle import container as containers
+from pyrun.lifecycle import create, destroy, start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrun.fastargs import Values
+    from pyrun.lifecycle.container import Container
+
+# Not passed on: SIGCHLD and SIGWINCH are ours; the rest tells about our own descriptors and job control.
+NOT_FORWARDED = (
+    process.SIGCHLD,
+    process.SIGWINCH,
+    process.SIGURG,
+    process.SIGPIPE,
+    process.SIGTTIN,
+    process.SIGTTOU,
+)
+
+
+def run(root: str, container_id: str, values: Values) -> int:
+    """Run a container to its end; returns the program's exit status, 128+N if signal N killed it."""
+    process.signal_mask(process.ALL_SIGNALS)
+    signals = process.signalfd(process.ALL_SIGNALS)
+    if not values.get("no-subreaper"):
+        process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
+    ours = theirs = -1
+    if not values.get("console-socket"):
+        ours, theirs = calls.socketpair()
+    container = create.create(root, container_id, values, theirs)
+    status = 255
+    pid = container.record["pid"]
+    terminal = _Terminal()
+    try:
+        if _was_sent(ours):
+            terminal.take(calls.receive_fd(ours))
+        start.start(container)
+        _unlock(container)  # others may now signal, pause or delete it
+        status = _wait(pid, signals, terminal)
+    except PyrunError as error:
+        if error.kind != "hook":  # after a failing hook, start has destroyed it
+            _finish(container, values)
+        raise
+    finally:
+        terminal.restore()
+    _finish(container, values)
+    return status
+
+
+def _was_sent(sock: int) -> bool:
+    return sock >= 0 and bool(calls.poll([sock], 0))
+
+
+def _unlock(container: Container) -> None:
+    posix.close(container.lock_fd)
+    container.lock_fd = -1
+
+
+def _finish(container: Container, values: Values) -> None:
+    if values.get("keep"):
+        return
+    container.lock()
+    if container.is_current():
+        destroy.destroy(container, with_hooks=True)
+
+
+def _wait(pid: int, signals: int, terminal: _Terminal) -> int:
+    """Until the container's process has ended: signals in, terminal both ways, orphans reaped."""
+    while True:
+        ready = calls.poll([signals, *terminal.readable()], -1, terminal.writable())
+        terminal.copy(ready)
+        if signals not in ready:
+            continue
+        for number in _read_signals(signals):
+            if number == process.SIGCHLD:
+                status = _reap(pid)
+                if status is not None:
+                    terminal.drain()
+                    return status
+            elif number == process.SIGWINCH:
+                terminal.resize()
+            elif number not in NOT_FORWARDED:
+                try:
+                    posix.kill(pid, number)  # our own child, not yet reaped: the pid can't be another's
+                except (ProcessLookupError, PermissionError):
+                    pass
+
+
+def _read_signals(fd: int) -> list[int]:
+    try:
+        data = posix.read(fd, 128 * 16)
+    except BlockingIOError:
+        return []
+    return [int.from_bytes(data[at : at + 4], sys.byteorder) for at in range(0, len(data), 128)]
+
+
+def _reap(pid: int) -> int | None:
+    """Reap whatever has ended; the exit status if the container's process is among it."""
+    found = None
+    while True:
+        try:
+            ended, status = posix.waitpid(-1, posix.WNOHANG)
+        except ChildProcessError:
+            return found
+        if ended == 0:
+            return found
+        if ended == pid:
+            found = 128 + posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
+
+
+class _Terminal:
+    """The master of the container's terminal, joined to our stdin and stdout; does nothing until `take`."""
+
+    __slots__ = ("master", "pending", "saved", "stdin_open")
+
+    def __init__(self) -> None:
+        self.master = -1
+        self.saved: Any = None
+        self.pending = b""
+        self.stdin_open = True
+
+    def take(self, master: int) -> None:
+        from pyrun.kernel import terminal
+
+        self.master = master
+        posix.set_blocking(master, False)
+        terminal.copy_size(0, master)
+        self.saved = terminal.raw(0)
+
+    def restore(self) -> None:
+        if self.saved is not None:
+            from pyrun.kernel import terminal
+
+            terminal.restore(0, self.saved)
+            self.saved = None
+
+    def resize(self) -> None:
+        if self.master >= 0:
+            from pyrun.kernel import terminal
+
+            terminal.copy_size(0, self.master)
+
+    def readable(self) -> list[int]:
+        if self.master < 0:
+            return []
+        return [self.master, 0] if self.stdin_open and not self.pending else [self.master]
+
+    def writable(self) -> int:
+        return self.master if self.pending else -1
+
+    def copy(self, ready: list[int]) -> None:
+        """Move what there is. The master is written without blocking: a program that reads nothing must not keep us
+        from reading what it writes."""
+        if self.master < 0:
+            return
+        if self.master in ready:
+            self._output()
+        if 0 in ready and self.stdin_open:
+            try:
+                self.pending = posix.read(0, 65536)
+            except OSError:
+                self.pending = b""
+            self.stdin_open = bool(self.pending)
+        if self.pending and self.master >= 0:
+            try:
+                self.pending = self.pending[posix.write(self.master, self.pending) :]
+            except BlockingIOError:
+                pass
+
+    def _output(self) -> bool:
+        """Pass on one piece of output; False if there is none, or never will be."""
+        try:
+            data = posix.read(self.master, 65536)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            data = b""  # the last one that had the other side open is gone
+        if not data:
+            posix.close(self.master)
+            self.master = -1
+            self.pending = b""
+            return False
+        calls.write_all(1, data)
+        return True
+
+    def drain(self) -> None:
+        """What the program wrote before it ended."""
+        while self.master >= 0 and self._output():
+            pass

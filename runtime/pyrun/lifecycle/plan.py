@@ -1,0 +1,206 @@
+"""From config.json to a plan: what will be done, decided before anything is done.
+
+Hot module. `load` reads and checks the file; `make` refuses by name what this runtime can't do yet, and sorts the
+rest. No side effect is in here, so that a refused configuration leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from oci_spec import config as oci_config
+from oci_spec import rules
+from oci_spec.fields import ConfigError
+
+from pyrun import jsontext
+from pyrun.errors import PyrunError, failed
+from pyrun.init import mount
+from pyrun.kernel import calls, process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LARGEST_CONFIG = 16 << 20  # bytes
+
+# namespace type -> its CLONE_NEW* flag
+NAMESPACES = {
+    "user": process.CLONE_NEWUSER,
+    "cgroup": process.CLONE_NEWCGROUP,
+    "ipc": process.CLONE_NEWIPC,
+    "uts": process.CLONE_NEWUTS,
+    "network": process.CLONE_NEWNET,
+    "pid": process.CLONE_NEWPID,
+    "time": process.CLONE_NEWTIME,
+    "mount": process.CLONE_NEWNS,
+}
+
+# Properties that the specification has and this runtime doesn't yet: refused where they are set to something.
+NOT_YET = (
+    ("process", "apparmorProfile"),
+    ("process", "selinuxLabel"),
+    ("process", "scheduler"),
+    ("process", "ioPriority"),
+    ("process", "execCPUAffinity"),
+    ("linux", "timeOffsets"),
+    ("linux", "netDevices"),
+    ("linux", "intelRdt"),
+    ("linux", "memoryPolicy"),
+    ("linux", "personality"),
+    ("linux", "mountLabel"),
+)
+NOT_YET_RESOURCES = ("blockIO", "hugepageLimits", "network", "rdma")
+
+
+class Plan:
+    """A checked configuration and what follows from it for this host."""
+
+    __slots__ = (
+        "bundle",
+        "config",
+        "joins",
+        "linux",
+        "mounts",
+        "namespaces",
+        "new_keyring",
+        "pivot",
+        "preserve_fds",
+        "process",
+        "rootfs",
+        "terminal",
+    )
+
+    def __init__(self, config: dict[str, Any], bundle: str) -> None:
+        self.config = config
+        self.bundle = bundle
+        self.linux: dict[str, Any] = config.get("linux") or {}
+        self.process: dict[str, Any] | None = config.get("process")
+        path = config["root"]["path"]
+        self.rootfs: str = path if path[0] == "/" else f"{bundle}/{path}"
+        self.terminal = bool(self.process and self.process.get("terminal"))
+        self.namespaces: dict[str, str] = {ns["type"]: ns.get("path") or "" for ns in self.linux.get("namespaces") or ()}
+        self.mounts = mount.plan(config.get("mounts") or [], bundle)
+        self.pivot = True
+        self.new_keyring = True
+        self.preserve_fds = 0
+        self.joins: list[tuple[int, str]] = []
+
+    def hooks(self, kind: str) -> list[dict[str, Any]]:
+        """The hooks of one kind."""
+        return (self.config.get("hooks") or {}).get(kind) or []
+
+    def new_namespaces(self) -> int:
+        """CLONE_NEW* flags of the namespaces to be made."""
+        flags = 0
+        for kind, path in self.namespaces.items():
+            if not path:
+                flags |= NAMESPACES[kind]
+        return flags
+
+    def has_new(self, kind: str) -> bool:
+        """Does the container get a namespace of this kind of its own?"""
+        return self.namespaces.get(kind) == ""
+
+
+def absolute(path: str) -> str:
+    """The absolute form of a path, without "." and "..": what `state` shows as bundle."""
+    if path[:1] != "/":
+        path = f"{posix.getcwd()}/{path}"
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
+    """Read and check config.json: the document and its bytes; PyrunError with the JSON path of the first fault."""
+    path = config_path or f"{bundle}/config.json"
+    try:
+        # non-blocking, since opening a FIFO would wait for a writer
+        fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)
+    except FileNotFoundError:
+        try:
+            posix.stat(bundle)
+        except OSError:
+            raise PyrunError(f"the bundle {bundle} does not exist") from None
+        raise PyrunError(f"{path} does not exist", hint="make one with: pyrun spec") from None
+    except OSError as error:
+        raise failed("reading the configuration", error) from None
+    try:
+        if posix.fstat(fd).st_mode & 0o170000 != 0o100000:
+            raise PyrunError(f"{path} is not a regular file")
+        data = calls.read_all(fd, LARGEST_CONFIG)
+    except OSError as error:
+        error.filename = path
+        raise failed("reading the configuration", error) from None
+    finally:
+        posix.close(fd)
+    try:
+        document = jsontext.decode(data)
+        oci_config.parse(document)
+        rules.check(document)
+    except jsontext.JSONError as error:
+        raise PyrunError(f"{path} is not valid JSON: {error}") from None
+    except ConfigError as error:
+        raise PyrunError(error.sentence(), error.path or path) from None
+    checked: dict[str, Any] = document
+    return checked, data
+
+
+def make(config: dict[str, Any], bundle: str) -> Plan:
+    """Decide; PyrunError names the property that can't be had."""
+    refuse(config)
+    plan = Plan(config, bundle)
+    if "mount" not in plan.namespaces:
+        raise PyrunError(
+            "a container without a mount namespace is not supported: its mounts would be the host's",
+            "linux.namespaces",
+            'add {"type": "mount"}',
+        )
+    for index, entry in enumerate(plan.linux.get("namespaces") or ()):
+        if entry.get("path"):
+            _check_join(entry["type"], entry["path"], f"linux.namespaces[{index}].path")
+            plan.joins.append((NAMESPACES[entry["type"]], entry["path"]))
+    # The user namespace is joined last: until then we have our rights over all the others, whoever owns them.
+    plan.joins.sort(key=_user_last)
+    return plan
+
+
+def _user_last(join: tuple[int, str]) -> bool:
+    return join[0] == process.CLONE_NEWUSER
+
+
+def _check_join(kind: str, path: str, json_path: str) -> None:
+    """Refuse what would fail later anyway, and the one namespace that must not be joined."""
+    try:
+        found = posix.stat(path)
+        name = {"mount": "mnt", "network": "net"}.get(kind, kind)
+        own = posix.stat(f"/proc/self/ns/{name}")
+    except OSError as error:
+        raise failed(f"joining the {kind} namespace", error, json_path) from None
+    if kind == "mount" and (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
+        raise PyrunError("this is the runtime's own mount namespace: the host's mounts would be changed", json_path)
+
+
+def refuse(config: dict[str, Any]) -> None:
+    """PyrunError for a property that isn't supported yet. Empty values ask for nothing, and engines send them."""
+    for where, name in NOT_YET:
+        if (config.get(where) or {}).get(name):
+            raise PyrunError("not supported yet", f"{where}.{name}")
+    resources = (config.get("linux") or {}).get("resources") or {}
+    for name in NOT_YET_RESOURCES:
+        value = resources.get(name)
+        if value if name == "rdma" else _asks_for_something(value):
+            raise PyrunError("not supported yet", f"linux.resources.{name}")
+    for index, entry in enumerate(config.get("mounts") or ()):
+        if entry.get("uidMappings") or entry.get("gidMappings"):
+            raise PyrunError("idmapped mounts are not supported yet", f"mounts[{index}]")
+
+
+def _asks_for_something(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any([_asks_for_something(item) for item in value.values()])
+    return bool(value)

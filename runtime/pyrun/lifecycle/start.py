@@ -1,0 +1,63 @@
+"""What happens in start: tell stage 2 to go on, learn whether the program was executed, run poststart hooks.
+
+Hot module. Source: runtime.md, Start; config.md, Poststart.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrun import protocol
+from pyrun.errors import PyrunError, failed
+from pyrun.features import hooks
+from pyrun.init import orders
+from pyrun.kernel import calls
+from pyrun.lifecycle import container as containers
+from pyrun.lifecycle.container import Container
+
+
+def start(container: Container) -> None:
+    """Start a created, locked container; PyrunError if its program can't be executed or a hook fails."""
+    status = containers.status(container)
+    if status != containers.CREATED:
+        raise PyrunError(f'container "{container.id}" is {status}, and only a created one can be started')
+    if not container.record["hasProcess"]:
+        raise PyrunError("not set in config.json, so there is nothing to start", "process")
+    try:
+        _go(container)
+        state = containers.oci_state(container.record, containers.RUNNING)
+        hooks.run_all("poststart", container.record["hooks"].get("poststart") or [], state)
+    except PyrunError as error:
+        if error.kind == "hook":  # runtime.md, Lifecycle: stop the container, and go on at its last steps
+            from pyrun.lifecycle import destroy
+
+            destroy.destroy(container, with_hooks=True)
+        raise
+
+
+def _go(container: Container) -> None:
+    """Connect to stage 2; that is the word to start. It says GOING, then fails aloud, or is closed by execve."""
+    try:
+        connection = calls.connect(f"/proc/self/fd/{container.dirfd}/start.sock")
+    except OSError as error:
+        raise failed(f'waking the init of container "{container.id}"', error) from None
+    going = False
+    data = b""
+    try:
+        while part := protocol.receive(connection):
+            data += part
+    finally:
+        posix.close(connection)
+    while len(data) >= 16:
+        size = 16 + int.from_bytes(data[12:16], orders.sys.byteorder)
+        about, error = orders.understand(data[:size])
+        data = data[size:]
+        if error is not None:
+            if error.kind.startswith("program "):
+                from pyrun import diagnose
+
+                error = diagnose.program(int(error.kind[8:]), container.record["program"], container.record["rootfs"])
+            raise error
+        going = about == orders.GOING
+    if not going:
+        raise PyrunError(f'the init of container "{container.id}" died before it could execute the program')

@@ -1,0 +1,85 @@
+"""--log, --log-format and --log-level; and the last words on stderr.
+
+Hot module. The last record of the log is the sentence on stderr: containerd and docker show people the one, podman
+the other.
+"""
+
+from __future__ import annotations
+
+import posix
+import time
+
+from pyrun.errors import PyrunError, printable, words
+from pyrun.jsontext import quote
+
+
+LEVELS = ("error", "warning", "info", "debug")
+
+path = ""
+as_json = False
+level = 1
+
+
+def configure(log_path: str, log_format: str, log_level: str, debug: bool) -> None:
+    """Take on the global options; PyrunError for a value that they can't have."""
+    global path, as_json, level
+    if log_format not in ("", "text", "json"):
+        raise PyrunError(f'--log-format: "{log_format}" is neither text nor json')
+    if log_level == "warn":
+        log_level = "warning"
+    if log_level and log_level not in LEVELS:
+        raise PyrunError(f'--log-level: "{log_level}" is none of {", ".join(LEVELS)}')
+    path = log_path
+    as_json = log_format == "json"
+    level = 3 if debug else LEVELS.index(log_level) if log_level else 1
+
+
+def record(kind: str, text: str) -> bytes:
+    """One record of the log, in the format chosen, with its newline."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if as_json:
+        line = f'{{"level":{quote(kind)},"msg":{quote(text)},"time":"{now}"}}\n'
+    else:
+        line = f"time={quote(now)} level={kind} msg={quote(text)}\n"
+    return line.encode("utf-8", "backslashreplace")
+
+
+def _append(data: bytes) -> None:
+    flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY
+    fd = posix.open(path, flags, 0o644)
+    try:
+        posix.write(fd, data)
+    finally:
+        posix.close(fd)
+
+
+def write(kind: str, text: str) -> None:
+    """Write a record to the log if its level is wanted; without --log, warnings and debug records go to stderr."""
+    if LEVELS.index(kind) > level:
+        return
+    text = printable(text)
+    try:
+        if path:
+            _append(record(kind, text))
+        else:
+            posix.write(2, record(kind, text) if as_json else f"pyrun: {kind}: {text}\n".encode())
+    except OSError:
+        pass  # a full disk or closed stderr must not change what the command does
+
+
+def warn(text: str) -> None:
+    """A warning: something was not as asked for, and the operation goes on."""
+    write("warning", text)
+
+
+def last_words(text: str) -> None:
+    """The error that ends the command: to the log and to stderr."""
+    try:
+        if path:
+            _append(record("error", text))
+    except OSError as error:
+        text = f"{text} (the log can't be written: {words(error)})"
+    try:
+        posix.write(2, f"pyrun: {text}\n".encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass  # nobody to tell

@@ -1,0 +1,115 @@
+"""argv to command; the only place that prints errors and sets exit codes. Hot module."""
+
+from __future__ import annotations
+
+import posix
+
+from pyrun import fastargs, log
+from pyrun.errors import PyrunError, failed, render
+from pyrun.options import COMMANDS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.fastargs import Values
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line (without the program's name); returns the exit code."""
+    try:
+        _open_standard_descriptors()
+        parsed = fastargs.parse(arguments)
+        if parsed is None or (parsed[1] in COMMANDS and not COMMANDS[parsed[1]][3]):
+            from pyrun import cold
+
+            cold.execute(arguments)
+            return 1
+        return run(*parsed)
+    except PyrunError as error:  # before the log is configured, or the full interpreter is missing
+        log.last_words(render(error))
+        return 1
+
+
+def run(global_values: Values, command: str, values: Values, arguments: list[str]) -> int:
+    """Run a hot command that has been parsed, by `fastargs` or by click."""
+    try:
+        log.configure(
+            str(global_values.get("log", "")),
+            str(global_values.get("log-format", "")),
+            str(global_values.get("log-level", "")),
+            bool(global_values.get("debug")),
+        )
+        check_global(global_values)
+        return _dispatch(global_values, command, values, arguments)
+    except PyrunError as error:
+        log.last_words(render(error))
+    except OSError as error:
+        log.last_words(render(failed(command, error)))
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # a bug of ours: say so in one sentence all the same
+        log.last_words(_bug(error))
+    return 1
+
+
+def _dispatch(global_values: Values, command: str, values: Values, arguments: list[str]) -> int:
+    """Load what this command needs, and nothing else."""
+    root = str(global_values.get("root", ""))
+    if command == "--version":
+        from pyrun.commands import version
+
+        return version.run()
+    if command == "create":
+        from pyrun.commands import create
+
+        return create.run(root, values, arguments)
+    if command == "start":
+        from pyrun.commands import start
+
+        return start.run(root, arguments)
+    if command == "state":
+        from pyrun.commands import state
+
+        return state.run(root, arguments)
+    if command == "kill":
+        from pyrun.commands import kill
+
+        return kill.run(root, values, arguments)
+    if command == "delete":
+        from pyrun.commands import delete
+
+        return delete.run(root, values, arguments)
+    if command == "run":
+        from pyrun.commands import run as foreground
+
+        return foreground.run(root, values, arguments)
+    from pyrun.commands import list_
+
+    return list_.run(root, values)
+
+
+def check_global(values: Values) -> None:
+    """Refuse by name what the global options may ask for and isn't there yet."""
+    if values.get("systemd-cgroup"):
+        raise PyrunError("--systemd-cgroup is not supported yet")
+    manager = values.get("cgroup-manager", "cgroupfs")
+    if manager != "cgroupfs":
+        raise PyrunError(f"--cgroup-manager={manager} is not supported{' yet' if manager in ('systemd', 'disabled') else ''}")
+    if values.get("rootless", "auto") not in ("auto", "false"):
+        raise PyrunError(f"--rootless={values['rootless']} is not supported yet")
+
+
+def _bug(error: Exception) -> str:
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    where = f" at {at.tb_frame.f_code.co_filename}:{at.tb_lineno}" if at is not None else ""
+    return f"internal error: {type(error).__name__}: {error}{where}; please report it"
+
+
+def _open_standard_descriptors() -> None:
+    """If stdin, stdout or stderr is closed, our own files must not take its number and end up in the container."""
+    for fd in (0, 1, 2):
+        try:
+            posix.fstat(fd)
+        except OSError:
+            posix.open("/dev/null", posix.O_RDWR)

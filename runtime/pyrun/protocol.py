@@ -1,0 +1,52 @@
+"""Every message between the runtime and a container's init, and their order. Hot module.
+
+One SOCK_SEQPACKET connection, so one write is one message; its first byte says what it is:
+
+    runtime                                   init
+       |  <------------- "P" pid ----------    the intermediate process that joined namespaces made the init
+       |  -------------- "G" ------------->    ids are mapped, the cgroups joined: go
+       |  <------------- "W" text ---------    a warning for the log (any number, at any time)
+       |  <------------- "M" --------------    mounts are made; only sent if runtime hooks wait for this
+       |  -------------- "R" ------------->    prestart and createRuntime hooks have run: resume
+       |  <------------- "E" error --------    what failed, as JSON; the init exits
+       |  <------ report of stage 2 --------    first byte 0: ready; else what failed (init/orders.py)
+       |  <------------- closed -----------    stage 2 waits for start (after ready), or the init died
+
+An end that finds the other closed gives up: an init never outlives a create that was killed.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrun import jsontext
+from pyrun.errors import PyrunError
+
+GO, RESUME = b"G", b"R"
+MOUNTED, WARNING, ERROR, PID = b"M", b"W", b"E", b"P"
+LONGEST = 65536
+
+
+def send(sock: int, message: bytes) -> None:
+    """Send one message."""
+    posix.write(sock, message)
+
+
+def receive(sock: int) -> bytes:
+    """The next message, or b"" if the other end is closed."""
+    try:
+        return posix.read(sock, LONGEST)
+    except ConnectionResetError:
+        return b""
+
+
+def pack_error(error: PyrunError) -> bytes:
+    """An error as a message."""
+    parts = [error.sentence[:8192], error.json_path, error.hint, error.kind]
+    return ERROR + jsontext.encode(parts).encode()
+
+
+def unpack_error(message: bytes) -> PyrunError:
+    """The error that a message brings."""
+    sentence, json_path, hint, kind = jsontext.decode(message[1:])
+    return PyrunError(sentence, json_path, hint, kind)
