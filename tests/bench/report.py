@@ -161,7 +161,8 @@ def growth_table(points: dict[str, dict[str, float]], names: Sequence[str], what
     steps = list(itertools.pairwise(sizes))
     header = [what, *sizes, *(f"slope {first} to {last}" for first, last in steps)]
     rows = [[name, *(ms(points[count][name]) for count in sizes),
-             *(f"{slope(points, name, first, last) * 1e6:.1f} µs" for first, last in steps)] for name in names]
+             *(f"{slope(points, name, first, last) * 1e6:.1f} µs" for first, last in steps)]
+            for name in names]
     return table(header, rows)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import platform
 import shutil
 import subprocess
 import tarfile
@@ -48,6 +51,20 @@ def image_tar() -> bytes:
                 archive.addfile(member)
         for name, text in FILES.items():
             add_file(archive, name, text.encode(), 0o644)
+    return memory.getvalue()
+
+
+def docker_archive(layer: bytes, name: str) -> bytes:
+    """An image of one layer in the form of ``docker save``, which ``ctr image import`` reads."""
+    config = json.dumps({
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+        "os": "linux", "config": {"Env": ["PATH=/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]}}).encode()
+    manifest = json.dumps([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()
+    memory = io.BytesIO()
+    with tarfile.open(fileobj=memory, mode="w") as archive:
+        for file, data in (("config.json", config), ("layer.tar", layer), ("manifest.json", manifest)):
+            add_file(archive, file, data, 0o644)
     return memory.getvalue()
 
 

@@ -1,0 +1,114 @@
+"""containerd's ctr calls the runtime through the shim without an engine above it that would mend things."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .engine import write_wrapper
+from .image import docker_archive
+from .private_host import Done, PrivateHost, need, wait_until
+from .terminal import Terminal
+
+CONFIGURATION = Path(__file__).resolve().parents[2] / "contrib/containerd/config.toml"
+INSTALLED = "/usr/local/bin/pyrun"  # the path that the file under contrib/ names
+IMAGE = "docker.io/library/box:latest"
+
+
+class Containerd:
+    """containerd on its private host, and its client ctr."""
+
+    def __init__(self, host: PrivateHost, runtime: Path, log: Path) -> None:
+        self.host = host
+        self.cli = ("ctr", "--address", "/run/containerd.sock", "--namespace", "test")
+        self.runtime = runtime
+        self.runtime_log = log
+
+    def call(self, *arguments: str, stdin: bytes = b"") -> Done:
+        """Run ctr with these arguments."""
+        return self.host.run(*self.cli, *arguments, stdin=stdin)
+
+    def run_arguments(self, name: str, *options: str) -> tuple[str, ...]:
+        """``run`` up to the container's name."""
+        return ("run", "--runc-binary", str(self.runtime), "--runc-root", "/run/pyrun-ctr", "--snapshotter",
+                "native", "--cgroup", f"/{self.host.cgroup}/{name}", *options, IMAGE, name)
+
+
+@pytest.fixture(scope="module")
+def containerd(tested_runtime: Path, image: bytes, tmp_path_factory: pytest.TempPathFactory) \
+        -> Iterator[Containerd]:
+    """containerd with contrib's config.toml, in which only the runtime's path is changed."""
+    need("containerd", "ctr")
+    folder = tmp_path_factory.mktemp("containerd")
+    wrapper, log = write_wrapper(folder, tested_runtime)
+    (folder / "config.toml").write_text(CONFIGURATION.read_text().replace(INSTALLED, str(wrapper)))
+    (folder / "image.tar").write_bytes(docker_archive(image, IMAGE))
+    host = PrivateHost(f"pyrun-test-containerd-{os.getpid()}")
+    try:
+        host.start_daemon("containerd", "--config", str(folder / "config.toml"), "--root", "/var/lib/data",
+                          "--state", "/run/state", "--address", "/run/containerd.sock",
+                          log=folder / "containerd.log")
+        engine = Containerd(host, wrapper, log)
+        wait_until((*engine.cli, "version"), host)
+        done = engine.call("image", "import", "--snapshotter", "native", str(folder / "image.tar"))
+        assert done.returncode == 0, done.stderr
+        yield engine
+    finally:
+        host.close()
+
+
+@pytest.mark.parametrize(("program", "status"), [(("true",), 0), (("sh", "-c", "exit 42"), 42)])
+def test_exit_status(containerd: Containerd, program: tuple[str, ...], status: int) -> None:
+    done = containerd.call(*containerd.run_arguments("status", "--rm"), *program)
+    assert done.returncode == status, done.stderr
+
+
+def test_the_tested_runtime_was_called(containerd: Containerd) -> None:
+    containerd.runtime_log.write_text("")
+    done = containerd.call(*containerd.run_arguments("called", "--rm"), "echo", "hello")
+    assert done.stdout == "hello\n", done.stderr
+    for command in ("create --bundle", "start called", "delete called"):
+        assert command in containerd.runtime_log.read_text()
+
+
+def test_a_missing_program_is_named(containerd: Containerd) -> None:
+    done = containerd.call(*containerd.run_arguments("missing", "--rm"), "not-there")
+    assert done.returncode != 0
+    assert "not-there" in done.stderr
+    assert "executable file not found" in done.stderr
+
+
+def test_background_kill_delete(containerd: Containerd) -> None:
+    """A container in the background; its cgroup and state are gone after the delete."""
+    done = containerd.call(*containerd.run_arguments("background", "--detach"), "sleep", "1000")
+    assert done.returncode == 0, done.stderr
+    assert "RUNNING" in containerd.call("task", "list").stdout
+    assert "background" in str(containerd.host.cgroups())
+    assert containerd.call("task", "kill", "--signal", "KILL", "background").returncode == 0
+    wait_until(("sh", "-c", f"{' '.join(containerd.cli)} task list | grep STOPPED"), containerd.host)
+    assert "code 137" in containerd.call("task", "delete", "background").stderr
+    assert containerd.call("container", "delete", "background").returncode == 0
+    assert "background" not in str(containerd.host.cgroups())
+    assert containerd.host.run("find", "/run/pyrun-ctr", "-name", "background").stdout == ""
+
+
+def test_terminal(containerd: Containerd) -> None:
+    arguments = containerd.run_arguments("terminal", "--rm", "--tty")
+    argv = containerd.host.command(*containerd.cli, *arguments, "sh")
+    with Terminal(argv, {**containerd.host.environment, "TERM": "xterm"}) as terminal:
+        terminal.read_until("# ")
+        terminal.enter("tty; echo $(stty size) s\"\"ize\n")
+        assert "/dev/pts/0" in terminal.read_until("33 99 size")
+        terminal.enter("exit 5\n")
+        assert terminal.wait() == 5
+
+
+def test_contrib_configuration_is_understood(containerd: Containerd) -> None:
+    """The CRI plugin would call the tested runtime: containerd prints the configuration that it uses."""
+    folder = containerd.runtime_log.parent
+    dump = containerd.host.run("containerd", "--config", str(folder / "config.toml"), "config", "dump").stdout
+    assert 'default_runtime_name = "pyrun"' in dump
+    assert f'BinaryName = "{containerd.runtime}"' in dump
