@@ -27,8 +27,10 @@ def fault(document: object) -> ConfigError:
         (
             ("process", "rlimits", 0, "type"),
             "RLIMIT_X",
-            'process.rlimits[0].type: found "RLIMIT_X", wanted one of 16 names, RLIMIT_CPU to RLIMIT_RTTIME '
-            "(config.md#posix-process)",
+            (
+                'process.rlimits[0].type: found "RLIMIT_X", wanted one of 16 names, '
+                "RLIMIT_CPU to RLIMIT_RTTIME (config.md#posix-process)"
+            ),
         ),
         (
             ("process", "cwd"),
@@ -43,8 +45,10 @@ def fault(document: object) -> ConfigError:
         (
             ("linux", "resources", "pids", "limit"),
             "5",
-            'linux.resources.pids.limit: found "5", wanted an integer from -9223372036854775808 to '
-            "9223372036854775807 (config-linux.md#pids)",
+            (
+                'linux.resources.pids.limit: found "5", wanted an integer from -9223372036854775808 to '
+                "9223372036854775807 (config-linux.md#pids)"
+            ),
         ),
         (
             ("linux", "maskedPaths", 0),

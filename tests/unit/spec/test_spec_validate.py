@@ -99,14 +99,14 @@ def test_the_validator_finds_a_fault_where_the_parser_and_the_rules_do(document:
     reported = validate.errors(document)
     assert reported == validate.errors(json.dumps(document).encode())
     validate.warnings(document)
+    fault = None
     try:
         config.parse(document)
         rules.check(document)
-    except ConfigError as error:
-        assert validate.record(error) in reported
-    else:
-        assert reported == []
         list(rules.warnings(document))
+    except ConfigError as error:
+        fault = validate.record(error)
+    assert fault in reported if fault else not reported
 
 
 @settings(deadline=None)
