@@ -1,0 +1,76 @@
+# `make demo` and `make test` are all that a fresh machine needs; both install what is missing first.
+# PYTHON=… chooses another interpreter (3.11 to 3.14) than the system's.
+PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break; done)
+PREFIX ?= /usr/local
+DESTDIR ?=
+VENV := build/venv
+PY := $(VENV)/bin/python
+LAUNCHER := runtime/launcher
+HOST := PYTHON=$(PYTHON) sh $(LAUNCHER)/setup_host.sh
+BUILD := $(PY) -X no_debug_ranges $(LAUNCHER)/build.py
+SOURCES := $(shell find runtime spec -name "*.py" -o -name "*.[ch]" -o -name requirements.txt) pyproject.toml $(wildcard .git/logs/HEAD)
+TESTPATH := PYTHONPATH=runtime:spec:build/dev
+TESTS ?= tests
+
+.PHONY: all demo test lint bench install clean trace FORCE
+.DELETE_ON_ERROR:
+
+all: build/bin/pyrun
+
+demo: build/bin/pyrun
+	@$(PY) $(LAUNCHER)/demo.py build/bin/pyrun
+
+test: build/bin/pyrun build/test/pyrun-traced build/.host-test build/.venv-dev
+	$(TESTPATH) $(PY) -m pytest -ra $(PYTEST_FLAGS) $(TESTS)
+
+lint: build/.host-test build/.venv-dev build/bin/pyrun
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	git ls-files '*.sh' .ci/run | xargs -r shellcheck
+	$(BUILD) --analyze
+
+bench: build/bin/pyrun build/.host-test build/.venv-dev
+	$(TESTPATH) $(PY) tests/bench/bench.py $(BENCH_FLAGS)
+
+install: build/bin/pyrun
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
+	install -m 755 build/bin/pyrun $(DESTDIR)$(PREFIX)/bin/pyrun
+	rm -rf $(DESTDIR)$(PREFIX)/lib/pyrun
+	cp -R build/lib/pyrun $(DESTDIR)$(PREFIX)/lib/pyrun
+
+clean:
+	rm -rf build
+
+build/bin/pyrun: $(SOURCES) build/.venv-run
+	@echo "building build/bin/pyrun with $(PYTHON)"
+	@$(BUILD) --output $@ --library build/lib/pyrun --dev build/dev
+	@touch $@
+
+build/test/pyrun-traced: build/bin/pyrun
+	@$(BUILD) --output $@ --trace-imports
+	@touch $@
+
+build/.python: FORCE
+	@mkdir -p build
+	@$(PYTHON) -c 'import sys; print(sys.executable, sys.version)' | cmp -s - $@ || \
+	  { $(PYTHON) -c 'import sys; print(sys.executable, sys.version)' > $@; rm -f build/.host-build; }
+
+build/.host-build: build/.python $(LAUNCHER)/setup_host.sh
+	@$(HOST) build
+	@touch $@
+
+build/.host-test: build/.host-build
+	@$(HOST) test
+	@touch $@
+
+build/.venv-run: build/.host-build build/.python $(LAUNCHER)/requirements.txt
+	@echo "making build/venv"
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install -q --disable-pip-version-check -r $(LAUNCHER)/requirements.txt
+	@touch $@
+
+build/.venv-dev: build/.venv-run requirements-dev.txt
+	@echo "installing development tools into build/venv"
+	@$(PY) -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,111 @@
+#!/bin/sh
+# Install what this machine lacks: `setup_host.sh build` to build and run pyrun, `setup_host.sh test` for its tests.
+# Debian and root: by apt-get. Otherwise it names what to install and fails, unless only optional things lack.
+set -eu
+
+python=${PYTHON:-python3}
+build_packages="gcc libc6-dev make git ca-certificates libffi-dev libseccomp2 busybox-static"
+optional_packages="runc podman conmon catatonit docker.io containerd buildah iptables crun
+  strace shellcheck clang-tidy e2fsprogs"
+
+say() { printf '%s\n' "$*" >&2; }
+
+installed() {
+	dpkg-query -W -f='${Status}\n' "$1" 2>/dev/null | grep -q '^install ok installed'
+}
+
+missing() {
+	for package in "$@"; do
+		installed "$package" || printf '%s ' "$package"
+	done
+}
+
+# Daemons that packages bring (dockerd, containerd) must not be started by their installation.
+without_services() {
+	policy=/usr/sbin/policy-rc.d
+	if [ -e "$policy" ]; then
+		"$@"
+		return
+	fi
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+	status=0
+	"$@" || status=$?
+	rm -f "$policy"
+	return "$status"
+}
+
+apt() {
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" </dev/null >&2
+}
+
+install_packages() {
+	without_services apt install --no-install-recommends "$@"
+}
+
+# The headers and venv module: packages of Debian's own interpreter; any other has to bring them along.
+python_packages() {
+	case $("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))') in
+	/usr/bin/python3*) echo "python3-dev python3-venv" ;;
+	esac
+}
+
+can_install() {
+	[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && command -v dpkg-query >/dev/null
+}
+
+lacking_commands() {
+	command -v gcc >/dev/null || echo "a C compiler (gcc)"
+	"$python" -c 'import venv, ensurepip' 2>/dev/null || echo "Python's venv module (Debian: python3-venv)"
+	header=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h
+	[ -e "$header" ] || echo "the headers of $python (Debian: python3-dev)"
+	echo '#include <ffi.h>' | gcc -E - >/dev/null 2>&1 || echo "libffi's headers (Debian: libffi-dev)"
+	command -v busybox >/dev/null || echo "a static busybox (Debian: busybox-static)"
+}
+
+require() {
+	"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+		say "$python is older than Python 3.11; set PYTHON=/path/to/python3"
+		exit 1
+	}
+	if can_install; then
+		# shellcheck disable=SC2046,SC2086
+		set -- $(missing $build_packages $(python_packages))
+		if [ $# -gt 0 ]; then
+			say "installing $*"
+			apt update || say "apt-get update failed; going on with the lists that are there"
+			install_packages "$@" || say "apt-get could not install all of: $*"
+		fi
+	fi
+	lacks=$(lacking_commands)
+	if [ -n "$lacks" ]; then
+		say "pyrun can't be built here. Please install:"
+		say "$lacks"
+		exit 1
+	fi
+}
+
+offer() {
+	if ! can_install; then
+		say "not root on Debian: tests that need runc, podman, docker, strace, shellcheck skip where these are missing"
+		return
+	fi
+	# shellcheck disable=SC2086
+	set -- $(missing $optional_packages)
+	[ $# -gt 0 ] || return 0
+	say "installing for the tests: $*"
+	apt update || true
+	install_packages "$@" && return
+	for package in "$@"; do
+		install_packages "$package" || say "not installable here: $package; the tests that need it skip"
+	done
+}
+
+case ${1:-} in
+build) require ;;
+test) offer ;;
+*)
+	say "usage: setup_host.sh build|test"
+	exit 2
+	;;
+esac

@@ -1,0 +1,5 @@
+"""A class that the scanner's encoder half looks for."""
+
+
+class RawJSON:
+    """Never made."""
