@@ -29,7 +29,7 @@ _EVERYTHING = "a *:* rwm"
 def apply(directory: str, allowed: bool, rules: Sequence[Rule]) -> None:
     """Put the rules into effect, from whatever is: first what is added, then what is taken. PyrunError."""
     wanted = exceptions(allowed, rules)
-    listed = files.read(f"{directory}/devices.list")
+    listed = files.fetch(directory, "devices.list")
     present: Exceptions = {}
     if allowed or listed == _EVERYTHING:  # exceptions from "all" are not listed: begin anew
         files.write(directory, "devices.allow" if allowed else "devices.deny", "a", PATH)

@@ -24,6 +24,14 @@ def read(path: str) -> str:
     return read_file(path).decode().rstrip("\n")
 
 
+def fetch(directory: str, name: str) -> str:
+    """The text of a file that every cgroup of its kind has. PyrunError."""
+    try:
+        return read(f"{directory}/{name}")
+    except OSError as error:
+        raise PyrunError(f"reading {name} of {directory}: {reason(error)}") from None
+
+
 def write(directory: str, name: str, value: str, json_path: str, optional: bool = False) -> None:
     """Write `value` to one file of a cgroup.
 

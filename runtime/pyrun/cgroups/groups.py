@@ -113,23 +113,30 @@ def kill_all(pids: Sequence[int]) -> None:
                 pass
 
 
-def kill_frozen(directory: str, pids: Sequence[int]) -> None:
-    """SIGKILL to all of a cgroup of v1's freezer, frozen meanwhile so that they can't fork faster than they
-    die.
+def kill_in(directory: str, unified: bool, pids: Sequence[int]) -> None:
+    """SIGKILL to all of a cgroup that can be frozen, and of those below; `pids` are known to be there.
 
-    `pids` are those that are known to be there: the caller must not freeze itself.
+    At once by cgroup.kill where the kernel has it (cgroup v2, Linux 5.14). Else they are frozen meanwhile, so
+    that they can't fork faster than they die, unless the caller is among them. PyrunError.
     """
-    if posix.getpid() in pids:
-        kill_all(pids)
-        return
+    own = posix.getpid() in pids
+    if unified and not own:
+        try:
+            files.put(directory, "cgroup.kill", "1")
+            return
+        except OSError:
+            pass
+    name, frozen, thawed = ("cgroup.freeze", "1", "0") if unified else ("freezer.state", "FROZEN", "THAWED")
     try:
-        files.put(directory, "freezer.state", "FROZEN")
-        kill_all(processes(directory))
-        files.put(directory, "freezer.state", "THAWED")
-    except OSError as error:
-        if error.errno != errno.ENOENT:  # gone, or no freezer: killing goes on, by rounds
-            raise PyrunError(f"freezing {directory}: {files.reason(error)}") from None
+        if not own:
+            files.put(directory, name, frozen)
+            pids = processes(directory)
         kill_all(pids)
+        files.put(directory, name, thawed)  # nothing dies frozen in v1
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise PyrunError(f"freezing {directory}: {files.reason(error)}") from None
+        kill_all(pids)  # gone, or a machine without a freezer: killing goes on, by rounds
 
 
 def remove_below(directory: str) -> bool:

@@ -90,26 +90,23 @@ def _apply_v2(
             raise PyrunError("this machine has no cgroup v2", "linux.resources.unified")
     if not (parts or extra or whole):
         return
-    wanted = [controller for controller, _ in parts] + [v2.controller_of(name) for name, _, _, _ in extra]
-    failures = v2.enable(unified, mount, wanted, whole) if unified else dict.fromkeys(wanted, "there is none")
-    for controller, part in parts:
-        entries = _writes(controller, part, "v2", unified)
+    writes = [(controller, _writes(controller, part, "v2", unified)) for controller, part in parts]
+    writes += [(v2.controller_of(entry[0]), [entry]) for entry in extra]
+    wanted = [controller for controller, entries in writes if entries]
+    failures = (
+        v2.enable(unified, mount, wanted, whole) if unified else dict.fromkeys(wanted, "it is not mounted")
+    )
+    for controller, entries in writes:
         if entries and controller in failures:
-            raise _no_controller(controller, failures[controller], entries[0][2])
+            sentence = f"the cgroup controller {controller!r} can't be had: {failures[controller]}"
+            raise PyrunError(sentence, entries[0][2])
+    for controller, part in parts:
         if controller == "memory":
             from pyrun.cgroups.controllers import memory
 
             memory.check_usage(part, unified)
+    for _, entries in writes:
         files.write_all(unified, entries)
-    for entry in extra:
-        controller = v2.controller_of(entry[0])
-        if controller in failures:
-            raise _no_controller(controller, failures[controller], entry[2])
-        files.write_all(unified, (entry,))
-
-
-def _no_controller(controller: str, why: str, json_path: str) -> PyrunError:
-    return PyrunError(f"the cgroup controller {controller!r} can't be had: {why}", json_path)
 
 
 def _devices(v1_directory: str, unified: str, rules: Sequence[dict[str, Any]]) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         `kept`: those at `path` that were there before and will stay.
         """
 
+        id: str
         path: str
         hierarchies: list[Hierarchy]
         made: list[str]
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 
 
 JSON_PATH = "linux.cgroupsPath"
-# On the directories above containers' cgroups that pyrun made: whoever removes the last container removes
-# them too.
+# An attribute of directories. A container's cgroup (in the main hierarchy) has its id: no other may have the
+# path until it is deleted. One above that pyrun made has an empty one: whoever removes the last container
+# removes it too.
 MARK = "trusted.pyrun"
 PATIENCE = 10.0  # seconds that kill and remove wait
 
@@ -49,7 +51,13 @@ def plan(cgroups_path: str | None, container_id: str, layout: Layout) -> Record:
     processes or a frozen one, and systemd's form of a path.
     """
     path = "/" + "/".join(_parts(cgroups_path or container_id))
-    record: Record = {"path": path, "hierarchies": layout["hierarchies"], "made": [], "kept": []}
+    record: Record = {
+        "id": container_id,
+        "path": path,
+        "hierarchies": layout["hierarchies"],
+        "made": [],
+        "kept": [],
+    }
     for hierarchy in layout["hierarchies"]:
         directory, mount = hierarchy["mount"] + path, hierarchy["mount"]
         missing = []
@@ -59,7 +67,7 @@ def plan(cgroups_path: str | None, container_id: str, layout: Layout) -> Record:
         record["made"] += reversed(missing)
         if not missing:
             record["kept"].append(directory)
-            _check_free(directory)
+            _check_free(directory, container_id)
         if directory != mount and _is_frozen(hierarchy, directory):
             raise PyrunError(f"the cgroup {directory} is frozen", JSON_PATH)
     return record
@@ -81,9 +89,12 @@ def _parts(path: str) -> list[str]:
     return parts
 
 
-def _check_free(directory: str) -> None:
+def _check_free(directory: str, container_id: str) -> None:
     held = groups.processes(directory)
-    if held:
+    owner = _owner(directory)
+    if owner and owner != container_id:
+        what = f"the container {owner!r}, which is not deleted yet"
+    elif held:
         what = f"processes already, such as {held[0]}"
     elif groups.has_children(directory):
         what = "cgroups below it already"
@@ -105,29 +116,38 @@ def _exists(directory: str) -> bool:
 
 
 def create(record: Record) -> None:
-    """Make the cgroups of the plan. PyrunError; what was made stays, for `remove`."""
-    for hierarchy in record["hierarchies"]:
+    """Make the cgroups of the plan. PyrunError; what was made stays, for `remove`.
+
+    Should another container get hold of the path at the same moment, this record is cut down to what is
+    ours: remove by this object, not by a copy made before.
+    """
+    for number, hierarchy in enumerate(record["hierarchies"]):
         mount = hierarchy["mount"]
         directory = mount + record["path"]
-        if directory not in record["kept"]:
-            _make(directory, mount)
+        if directory not in record["kept"] and not _make(directory, mount):
+            record["hierarchies"] = record["hierarchies"][:number]
+            raise PyrunError(f"the cgroup {directory} was made by another at this moment", JSON_PATH)
+        if hierarchy is _main(record):
+            _mark(directory, record["id"])
         if "cpuset" in hierarchy["controllers"]:
-            v1.inherit_cpuset(directory, mount)
+            v1.inherit_cpuset(directory, mount, directory not in record["kept"])
         if hierarchy["name"] == "unified":
             v2.check_domain(directory)
 
 
-def _make(directory: str, mount: str) -> None:
+def _make(directory: str, mount: str) -> bool:
+    """Make one cgroup and those above it; False if it exists."""
     for _ in range(100):  # another container's removal may take an empty parent away in between
         try:
             posix.mkdir(directory, 0o755)
+            return True
         except OSError as error:
-            if error.errno == errno.ENOENT and directory != mount:
-                _make_parent(directory[: directory.rindex("/")], mount)
-                continue
-            raise _not_made(directory, error) from None
-        return
-    raise PyrunError(f"making the cgroup {directory}: its parents vanish again and again", JSON_PATH)
+            if error.errno == errno.EEXIST:
+                return False
+            if error.errno != errno.ENOENT:
+                raise _not_made(directory, error) from None
+        _make_parent(directory[: directory.rindex("/")], mount)
+    raise PyrunError(f"making the cgroup {directory}: those above it vanish again and again", JSON_PATH)
 
 
 def _make_parent(directory: str, mount: str) -> None:
@@ -135,17 +155,32 @@ def _make_parent(directory: str, mount: str) -> None:
         return
     try:
         posix.mkdir(directory, 0o755)
-        posix.setxattr(directory, MARK, b"")
     except OSError as error:
         if error.errno == errno.ENOENT:
             _make_parent(directory[: directory.rindex("/")], mount)
         elif error.errno != errno.EEXIST:
             raise _not_made(directory, error) from None
+        return
+    _mark(directory, "")
 
 
 def _not_made(directory: str, error: OSError) -> PyrunError:
-    why = "another made it at the same moment" if error.errno == errno.EEXIST else files.reason(error)
-    return PyrunError(f"making the cgroup {directory}: {why}", JSON_PATH)
+    return PyrunError(f"making the cgroup {directory}: {files.reason(error)}", JSON_PATH)
+
+
+def _mark(directory: str, owner: str) -> None:
+    try:  # noqa: SIM105 (contextlib isn't there in the half-initialised interpreter)
+        posix.setxattr(directory, MARK, owner.encode())
+    except OSError:
+        pass  # only root of the machine may; then the plan alone tells what is ours
+
+
+def _owner(directory: str) -> str | None:
+    """The container that a cgroup belongs to, "" for one above that pyrun made, None for others."""
+    try:
+        return posix.getxattr(directory, MARK).decode()
+    except OSError:
+        return None
 
 
 def apply(record: Record, resources: dict[str, Any]) -> None:
@@ -159,7 +194,7 @@ def clone_fd(record: Record) -> int:
     """A descriptor of the v2 cgroup for clone3's CLONE_INTO_CGROUP; -1 on a machine without cgroup v2."""
     for hierarchy in record["hierarchies"]:
         if hierarchy["name"] == "unified":
-            return posix.open(hierarchy["mount"] + record["path"], O_PATH | posix.O_DIRECTORY | O_CLOEXEC)
+            return _open(hierarchy["mount"] + record["path"], O_PATH | posix.O_DIRECTORY)
     return -1
 
 
@@ -168,8 +203,15 @@ def entrance(record: Record) -> list[int]:
     fds = []
     for hierarchy in record["hierarchies"]:
         if hierarchy["name"] != "unified":
-            fds.append(posix.open(f"{hierarchy['mount']}{record['path']}/tasks", posix.O_WRONLY | O_CLOEXEC))
+            fds.append(_open(f"{hierarchy['mount']}{record['path']}/tasks", posix.O_WRONLY))
     return fds
+
+
+def _open(path: str, flags: int) -> int:
+    try:
+        return posix.open(path, flags | O_CLOEXEC)
+    except OSError as error:
+        raise PyrunError(f"opening the cgroup {path}: {files.reason(error)}", JSON_PATH) from None
 
 
 def enter(fds: list[int]) -> None:
@@ -228,10 +270,7 @@ def kill(record: Record) -> None:
         left = groups.processes(directory)
         if not left:
             return
-        if hierarchy["name"] != "unified":
-            groups.kill_frozen(directory, left)
-        elif not v2.kill(directory):
-            groups.kill_all(left)
+        groups.kill_in(directory, hierarchy["name"] == "unified", left)
         time.sleep(pause)
     raise PyrunError(f"killing all in {directory}: process {left[0]} does not end")
 
@@ -263,18 +302,23 @@ def _clear(record: Record, hierarchy: Hierarchy) -> None:
         left = groups.processes(directory)
         groups.kill_all(left)
         if groups.remove_below(directory) and not left and (kept or groups.rmdir(directory)):
-            if kept and hierarchy["name"] == "unified":
-                _leave_clean(directory)
+            if kept:
+                _leave_clean(hierarchy, directory)
             return
         time.sleep(pause)
     raise PyrunError(f"removing the cgroup {directory}: it is still in use")
 
 
-def _leave_clean(directory: str) -> None:
+def _leave_clean(hierarchy: Hierarchy, directory: str) -> None:
     from pyrun.cgroups import devices_v2
 
-    devices_v2.detach(directory)
-    v2.thaw(directory)
+    if hierarchy["name"] == "unified":
+        devices_v2.detach(directory)
+        v2.thaw(directory)
+    try:  # noqa: SIM105 (see above)
+        posix.removexattr(directory, MARK)
+    except OSError:
+        pass  # it had none
 
 
 def _remove_parents(record: Record, hierarchy: Hierarchy) -> None:
@@ -282,11 +326,11 @@ def _remove_parents(record: Record, hierarchy: Hierarchy) -> None:
     directory = _directory(record, hierarchy)
     while (directory := directory[: directory.rindex("/")]) != mount:
         try:
-            if directory not in record["made"]:
-                posix.getxattr(directory, MARK)
+            if directory not in record["made"] and _owner(directory) != "":
+                return
             posix.rmdir(directory)
         except OSError:
-            return  # not ours, not empty, or gone
+            return  # not empty, or gone
 
 
 def mount_view(record: Record) -> list[tuple[str, str]]:

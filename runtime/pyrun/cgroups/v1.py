@@ -15,24 +15,23 @@ _FREEZE_TRIES = 500
 _FREEZE_PAUSE = 0.002
 
 
-def inherit_cpuset(directory: str, mount: str) -> None:
+def inherit_cpuset(directory: str, mount: str, new: bool) -> None:
     """Give a cgroup of the cpuset hierarchy its parent's CPUs and memory nodes where it has none.
 
-    A new cpuset is empty, and no process can enter it (ENOSPC). Parents that are empty are filled first.
+    A `new` cpuset is empty, and no process can enter it (ENOSPC). Parents that are empty are filled first.
     PyrunError.
     """
     for name in ("cpuset.cpus", "cpuset.mems"):
-        _inherit(directory, mount, name)
+        if new or not files.fetch(directory, name):
+            _inherit(directory, mount, name)
 
 
 def _inherit(directory: str, mount: str, name: str) -> str:
-    try:
-        value = files.read(f"{directory}/{name}")
-    except OSError as error:
-        raise PyrunError(f"reading {name} of {directory}: {files.reason(error)}") from None
-    if not value and directory != mount:
-        value = _inherit(directory[: directory.rindex("/")], mount, name)
-        files.write(directory, name, value, "linux.cgroupsPath")
+    parent = directory[: directory.rindex("/")]
+    value = files.fetch(parent, name)
+    if not value and parent != mount:
+        value = _inherit(parent, mount, name)
+    files.write(directory, name, value, "linux.cgroupsPath")
     return value
 
 
@@ -54,7 +53,7 @@ def freeze(directory: str) -> None:
     """
     for attempt in range(_FREEZE_TRIES):
         files.write(directory, "freezer.state", "FROZEN", "")
-        if files.read(f"{directory}/freezer.state") == "FROZEN":
+        if files.fetch(directory, "freezer.state") == "FROZEN":
             return
         time.sleep(_FREEZE_PAUSE)
         if attempt % 50 == 49:  # a task that waits for a frozen one can't be frozen itself

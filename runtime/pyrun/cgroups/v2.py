@@ -1,4 +1,4 @@
-"""What only the unified hierarchy needs: enabling controllers, cgroup.freeze, cgroup.kill, threaded domains.
+"""What only the unified hierarchy needs: enabling controllers, cgroup.freeze, threaded domains.
 
 Hot module. kernel: Documentation/admin-guide/cgroup-v2.rst.
 """
@@ -23,7 +23,7 @@ _FREEZE_PAUSE = 0.001
 
 def check_domain(directory: str) -> None:
     """Refuse a cgroup that takes threads but no processes. PyrunError."""
-    kind = files.read(f"{directory}/cgroup.type")
+    kind = files.fetch(directory, "cgroup.type")
     if kind not in ("domain", "domain threaded"):
         raise PyrunError(
             f"the cgroup {directory} is {kind!r}: it can't hold a process",
@@ -38,12 +38,12 @@ def enable(directory: str, mount: str, wanted: Sequence[str], accounted: bool) -
     Returns those of `wanted` that can't be had, with the reason. With `accounted` those are tried too that
     engines read for their statistics.
     """
-    present = files.read(f"{directory}/cgroup.controllers").split()
+    present = files.fetch(directory, "cgroup.controllers").split()
     names = dict.fromkeys((*wanted, *(ACCOUNTED if accounted else ())))
     missing = [name for name in names if name not in present]
     if not missing:
         return {}
-    available = files.read(f"{mount}/cgroup.controllers").split()
+    available = files.fetch(mount, "cgroup.controllers").split()
     failures = {name: "this machine has none in cgroup v2" for name in missing if name not in available}
     parent = mount
     for part in directory[len(mount) + 1 :].split("/"):
@@ -56,7 +56,7 @@ def enable(directory: str, mount: str, wanted: Sequence[str], accounted: bool) -
 
 
 def _enable_below(parent: str, names: Sequence[str], failures: dict[str, str]) -> None:
-    enabled = files.read(f"{parent}/cgroup.subtree_control").split()
+    enabled = files.fetch(parent, "cgroup.subtree_control").split()
     for name in names:
         if name not in enabled:
             try:
@@ -80,26 +80,10 @@ def controller_of(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _event(directory: str, key: str) -> str:
-    for line in files.read(f"{directory}/cgroup.events").split("\n"):
-        name, _, value = line.partition(" ")
-        if name == key:
-            return value
-    return ""
-
-
 def frozen(directory: str) -> bool:
     """Whether all processes of the cgroup are frozen, by itself or by one above; False if it is gone."""
     try:
-        return _event(directory, "frozen") == "1"
-    except OSError:
-        return False
-
-
-def populated(directory: str) -> bool:
-    """Whether a process lives in the cgroup or below; False if it is gone."""
-    try:
-        return _event(directory, "populated") == "1"
+        return "frozen 1" in files.read(f"{directory}/cgroup.events").split("\n")
     except OSError:
         return False
 
@@ -118,12 +102,3 @@ def freeze(directory: str) -> None:
 def thaw(directory: str) -> None:
     """Let all processes of a cgroup run again."""
     files.write(directory, "cgroup.freeze", "0", "")
-
-
-def kill(directory: str) -> bool:
-    """Send SIGKILL to all at once: cgroup.kill; False where the kernel has no such file (before 5.14)."""
-    try:
-        files.put(directory, "cgroup.kill", "1")
-    except OSError:
-        return False
-    return True

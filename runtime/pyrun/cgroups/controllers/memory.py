@@ -79,7 +79,7 @@ def check_usage(memory: dict[str, Any], directory: str) -> None:
     limit = _limit(memory, "limit")
     if not memory.get("checkBeforeUpdate") or limit <= 0:
         return
-    used = int(files.read(f"{directory}/memory.current"))
+    used = int(files.fetch(directory, "memory.current"))
     if used > limit:
         raise PyrunError(f"{limit} bytes is below the {used} that {directory} uses now", f"{PATH}.limit")
 
