@@ -133,6 +133,8 @@ def create(record: Record) -> None:
             v1.inherit_cpuset(directory, mount, directory not in record["kept"])
         if hierarchy["name"] == "unified":
             v2.check_domain(directory)
+            if len(record["hierarchies"]) == 1:
+                v2.enable(directory, mount, v2.ACCOUNTED)
 
 
 def _make(directory: str, mount: str) -> bool:
@@ -184,7 +186,15 @@ def _owner(directory: str) -> str | None:
 
 
 def apply(record: Record, resources: dict[str, Any]) -> None:
-    """Put `linux.resources` into effect. PyrunError names the JSON path, the file and the value."""
+    """Put `linux.resources` of a new container into effect, and the device rules that every container has.
+
+    PyrunError names the JSON path, the file and the value.
+    """
+    update(record, {"devices": [], **resources})
+
+
+def update(record: Record, resources: dict[str, Any]) -> None:
+    """Put those properties of `linux.resources` into effect that are given. PyrunError as for `apply`."""
     from pyrun.cgroups import limits
 
     limits.apply(record["path"], record["hierarchies"], record["made"], resources)

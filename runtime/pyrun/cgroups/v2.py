@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What engines read for their statistics, enabled where it can be.
+# What engines read for their statistics: enabled where it can be, when the cgroup is made.
 ACCOUNTED = ("cpuset", "cpu", "io", "memory", "pids")
 _FREEZE_TRIES = 1000
 _FREEZE_PAUSE = 0.001
@@ -32,15 +32,13 @@ def check_domain(directory: str) -> None:
         )
 
 
-def enable(directory: str, mount: str, wanted: Sequence[str], accounted: bool) -> dict[str, str]:
+def enable(directory: str, mount: str, wanted: Sequence[str]) -> dict[str, str]:
     """Enable controllers for a cgroup, in cgroup.subtree_control of each one above it.
 
-    Returns those of `wanted` that can't be had, with the reason. With `accounted` those are tried too that
-    engines read for their statistics.
+    Returns those that can't be had, with the reason. Cheap while the cgroup is empty.
     """
     present = files.fetch(directory, "cgroup.controllers").split()
-    names = dict.fromkeys((*wanted, *(ACCOUNTED if accounted else ())))
-    missing = [name for name in names if name not in present]
+    missing = [name for name in wanted if name not in present]
     if not missing:
         return {}
     available = files.fetch(mount, "cgroup.controllers").split()
