@@ -45,8 +45,9 @@ def apply(
         if controller == "cpu":
             _realtime_above(directory, made, part)
         files.write_all(directory, _writes(controller, part, "v1", directory))
-    _apply_v2(unified, mount, rest, resources.get("unified") or {}, whole=not where)
-    _devices(where.get("devices", ""), unified, resources.get("devices") or [])
+    _apply_v2(unified, mount, rest, resources.get("unified") or {})
+    if "devices" in resources:
+        _devices(where.get("devices", ""), unified, resources["devices"])
 
 
 def _writes(controller: str, part: dict[str, Any], version: str, directory: str) -> list[Write]:
@@ -77,10 +78,8 @@ def _realtime_above(directory: str, made: Sequence[str], part: dict[str, Any]) -
                 files.write_all(parent, cpu.realtime(part))
 
 
-def _apply_v2(
-    unified: str, mount: str, parts: list[tuple[str, Any]], unified_part: dict[str, str], whole: bool
-) -> None:
-    """Limit the v2 cgroup, "" if there is none; if it is the `whole`, engines read statistics there."""
+def _apply_v2(unified: str, mount: str, parts: list[tuple[str, Any]], unified_part: dict[str, str]) -> None:
+    """Limit the v2 cgroup, "" if there is none."""
     extra: list[Write] = []
     if unified_part:
         from pyrun.cgroups.controllers import unified as unified_files
@@ -88,14 +87,12 @@ def _apply_v2(
         extra = unified_files.writes(unified_part)
         if not unified:
             raise PyrunError("this machine has no cgroup v2", "linux.resources.unified")
-    if not (parts or extra or whole):
-        return
     writes = [(controller, _writes(controller, part, "v2", unified)) for controller, part in parts]
     writes += [(v2.controller_of(entry[0]), [entry]) for entry in extra]
     wanted = [controller for controller, entries in writes if entries]
-    failures = (
-        v2.enable(unified, mount, wanted, whole) if unified else dict.fromkeys(wanted, "it is not mounted")
-    )
+    if not wanted:
+        return
+    failures = v2.enable(unified, mount, wanted) if unified else dict.fromkeys(wanted, "it is not mounted")
     for controller, entries in writes:
         if entries and controller in failures:
             sentence = f"the cgroup controller {controller!r} can't be had: {failures[controller]}"
