@@ -1,34 +1,18 @@
-"""Facts of the build: VERSION, COMMIT, PYTHON (the full interpreter's path) and the bytes of stage 2.
+"""Facts of the build: VERSION, COMMIT, PYTHON (the full interpreter's path) and the bytes of STAGE2.
 
-Hot module. In the binary they are linked in; run unfrozen, they are what this checkout and interpreter are.
+Hot module. In the binary `_pyrun_build` is linked in; to run unfrozen, the build leaves a module of that name.
 """
 
 from __future__ import annotations
 
 import posix
-import sys
 
-try:
-    from _pyrun_build import COMMIT, PYTHON, STAGE2, VERSION
+import _pyrun_build
+from _pyrun_build import COMMIT, PYTHON, STAGE2, VERSION
 
-    FROZEN = True
-except ImportError:
-    import _pyrun_kernel
+FROZEN = not hasattr(_pyrun_build, "__file__")
 
-    from pyrun.kernel import calls
-
-    FROZEN = False
-    COMMIT = ""
-    PYTHON = sys.executable
-    VERSION = calls.read_file(__file__.rpartition("/")[0] + "/VERSION").decode().strip()
-    STAGE2 = b""
-
-
-def stage2() -> bytes:
-    """The program stage 2, for a sealed memfd; unfrozen it lies beside the kernel module."""
-    if FROZEN:
-        return bytes(STAGE2)
-    return calls.read_file(_pyrun_kernel.__file__.rpartition("/")[0] + "/stage2")
+__all__ = ["COMMIT", "FROZEN", "PYTHON", "STAGE2", "VERSION", "self_path"]
 
 
 def self_path() -> str:

@@ -68,7 +68,7 @@ def printable(text: str) -> str:
     """`text` with everything that could end a line or drive a terminal replaced by an escape."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+    return "".join([c if c.isprintable() else f"\\u{ord(c):04x}" for c in text])
 
 
 def joined(items: Sequence[str]) -> str:

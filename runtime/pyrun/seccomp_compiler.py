@@ -11,8 +11,7 @@ and adds what engines expect of a runtime:
 - System calls newer than all that the profile names fail with ENOSYS, if the default is to fail with EPERM:
   C libraries try new calls and fall back on ENOSYS only (runc issue 2151). A profile that says another errno,
   or kills, gets exactly what it says.
-- A rule for all arguments wins over a rule with conditions for the same system call, and the first of two:
-  this is libseccomp's doing.
+- A rule without conditions wins over all others for the same system call, and else the first that holds.
 
 Input, on stdin: the JSON object. Output, on stdout: a line with the path of libseccomp, then the program. An
 error is one sentence on stderr, "json.path: what is wrong", and exit status 1.
@@ -25,10 +24,9 @@ import errno
 import os
 import sys
 import types
-from struct import pack
 from typing import Any
 
-from pyrun import jsontext
+from pyrun import jsontext, seccomp_bpf
 from pyrun.errors import PyrunError, render
 
 LIBRARY = "libseccomp.so.2"
@@ -70,17 +68,17 @@ ACTIONS = {
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
-#: The largest errnoRet: the kernel's MAX_ERRNO; a tracer gets the 16 bits as they are.
-ERRNO_LIMIT = {ERRNO: 4095, TRACE: 0xFFFF}
+#: The largest errnoRet: libseccomp's (the kernel has 4095); a tracer gets the 16 bits as they are.
+ERRNO_LIMIT = {ERRNO: 4094, TRACE: 0xFFFF}
 
 OPERATORS = {
-    "SCMP_CMP_NE": 1,
-    "SCMP_CMP_LT": 2,
-    "SCMP_CMP_LE": 3,
-    "SCMP_CMP_EQ": 4,
-    "SCMP_CMP_GE": 5,
-    "SCMP_CMP_GT": 6,
-    "SCMP_CMP_MASKED_EQ": 7,
+    "SCMP_CMP_NE": seccomp_bpf.NE,
+    "SCMP_CMP_LT": seccomp_bpf.LT,
+    "SCMP_CMP_LE": seccomp_bpf.LE,
+    "SCMP_CMP_EQ": seccomp_bpf.EQ,
+    "SCMP_CMP_GE": seccomp_bpf.GE,
+    "SCMP_CMP_GT": seccomp_bpf.GT,
+    "SCMP_CMP_MASKED_EQ": seccomp_bpf.MASKED_EQ,
 }
 
 _64, _LE, _N32 = 0x80000000, 0x40000000, 0x20000000
@@ -114,11 +112,13 @@ ARCHITECTURES = {
 }
 
 X32_BIT = 0x40000000  # set in the number of an x32 system call
+UNKNOWN = -1  # __NR_SCMP_ERROR, seccomp.h
 NO_CALL = 0xFFFFFFFF  # the number that a tracer sets to skip a call
 MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS, linux/bpf_common.h
 TREE_FROM = 9  # rules from which libseccomp's binary tree is shorter to walk than its list
 
 Json = dict[str, Any]
+Rule = tuple[str, int, list[seccomp_bpf.Condition], str]  # name, action, what must all hold, JSON path
 
 
 def compile_profile(profile: Json) -> bytes:
@@ -136,15 +136,16 @@ def compile_profile(profile: Json) -> bytes:
         if token and token not in tokens:
             tokens.append(token)
 
-    rules = 0
+    rules: list[Rule] = []
     for index, entry in enumerate(profile.get("syscalls") or []):
-        rules += _add_entry(built, entry, default, f"linux.seccomp.syscalls[{index}]")
-    if rules >= TREE_FROM:
+        rules += _rules(entry, default, f"linux.seccomp.syscalls[{index}]")
+    settled = {name for name, _, conditions, _ in rules if not conditions}
+    rules = [rule for rule in rules if not rule[2] or rule[0] not in settled]
+    for rule in rules:
+        _add_rule(built, *rule)
+    if len(rules) >= TREE_FROM:
         built.set_attr(lib.Attr.CTL_OPTIMIZE, 2)
-
-    program = _export(built)
-    if default == ERRNO | errno.EPERM:
-        program = _too_new(profile, tokens) + program
+    program = _prologue(profile, rules, default, tokens) + _export(built)
     if len(program) // 8 > MAX_INSTRUCTIONS:
         raise PyrunError(
             f"the profile takes {len(program) // 8} BPF instructions, the kernel allows {MAX_INSTRUCTIONS}",
@@ -211,34 +212,35 @@ def _add_architecture(built: Any, name: str, path: str) -> int:
     return token
 
 
-def _add_entry(built: Any, entry: Json, default: int, where: str) -> int:
-    """Add the rules of one entry of `syscalls`; their number."""
+def _rules(entry: Json, default: int, where: str) -> list[Rule]:
+    """The rules of one entry of `syscalls` that have something to say, for names that libseccomp knows."""
     action = _action(entry, "action", "errnoRet", where)
     args = entry.get("args") or []
     conditions = [_condition(arg, f"{where}.args[{index}]") for index, arg in enumerate(args)]
     if action == default:
-        return 0
+        return []
     alternatives = [conditions]
     if len({index for index, *_ in conditions}) < len(conditions):
         alternatives = [[condition] for condition in conditions]
-    rules = 0
-    for index, name in enumerate(entry["names"]):
-        number = _number(0, name)
-        if number is None:
-            continue
-        for alternative in alternatives:
-            try:
-                built.add_rule(action, number, *(lib.Arg(*condition) for condition in alternative))
-            except OSError as error:
-                reason = error.strerror
-                if error.errno == errno.EEXIST:
-                    reason = "contradicts an earlier rule for the same system call and arguments"
-                raise PyrunError(f"{name}: {reason}", f"{where}.names[{index}]") from None
-            rules += 1
-    return rules
+    return [
+        (name, action, alternative, f"{where}.names[{index}]")
+        for index, name in enumerate(entry["names"])
+        if _number(0, name) != UNKNOWN
+        for alternative in alternatives
+    ]
 
 
-def _condition(arg: Json, path: str) -> tuple[int, int, int, int]:
+def _add_rule(built: Any, name: str, action: int, conditions: list[seccomp_bpf.Condition], path: str) -> None:
+    try:
+        built.add_rule(action, _number(0, name), *(lib.Arg(*condition) for condition in conditions))
+    except OSError as error:
+        reason = error.strerror
+        if error.errno == errno.EEXIST:
+            reason = "contradicts an earlier rule for the same system call and arguments"
+        raise PyrunError(f"{name}: {reason}", path) from None
+
+
+def _condition(arg: Json, path: str) -> seccomp_bpf.Condition:
     """A comparison as libseccomp takes it: argument's index, operator, value or mask, second value."""
     if arg["op"] not in OPERATORS:
         raise PyrunError(f"{arg['op']}: unknown operator", f"{path}.op")
@@ -250,15 +252,12 @@ def _condition(arg: Json, path: str) -> tuple[int, int, int, int]:
     return arg["index"], OPERATORS[arg["op"]], arg["value"], arg.get("valueTwo", 0)
 
 
-def _number(architecture: int, name: str) -> int | None:
-    """A system call's number (architecture 0: this machine's), None if libseccomp doesn't know the name.
+def _number(architecture: int, name: str) -> int:
+    """A system call's number (architecture 0: this machine's), UNKNOWN if libseccomp doesn't know the name.
 
-    Negative for one that this architecture doesn't have but another has; libseccomp takes that as a name.
+    Also negative for one that this architecture doesn't have but another has; libseccomp takes it as a name.
     """
-    if not name.isascii() or "\0" in name:
-        return None
-    number = int(lib.resolve_syscall(architecture, name))
-    return None if number == -1 else number
+    return int(lib.resolve_syscall(architecture, name)) if name.isascii() and "\0" not in name else UNKNOWN
 
 
 def _export(built: Any) -> bytes:
@@ -269,22 +268,25 @@ def _export(built: Any) -> bytes:
         return file.read()
 
 
-def _too_new(profile: Json, tokens: list[int]) -> bytes:
-    """BPF to put before the filter: ENOSYS for numbers above all that the profile names, by architecture."""
+def _prologue(profile: Json, rules: list[Rule], default: int, tokens: list[int]) -> bytes:
+    """What stands before libseccomp's filter: calls that are too new, calls that have several conditions."""
     names = {name for entry in profile.get("syscalls") or [] for name in entry["names"]}
-    ranges: dict[int, list[tuple[int, int]]] = {}  # AUDIT_ARCH_* → numbers from … up to, exclusive
+    bodies: dict[int, list[seccomp_bpf.Instruction]] = {}
     for token in tokens:
-        newest = max((_number(token, name) or 0 for name in names), default=0)
-        if newest > 0:
-            end = X32_BIT if token == X86_64 else NO_CALL
-            ranges.setdefault(X86_64 if token == X32 else token, []).append((newest + 1, end))
-    code = []
-    for audit, pairs in ranges.items():
-        # if architecture == audit: load the number
-        code += [(0x20, 0, 0, 4), (0x15, 0, 1 + 3 * len(pairs), audit), (0x20, 0, 0, 0)]
-        for first, end in pairs:  # if first <= number < end: fail
-            code += [(0x35, 0, 2, first), (0x35, 1, 0, end), (0x06, 0, 0, ERRNO | errno.ENOSYS)]
-    return b"".join(pack("=HBBI", *instruction) for instruction in code)
+        body = bodies.setdefault(X86_64 if token == X32 else token, [])
+        numbers = {name: number for name in names if (number := _number(token, name)) >= 0}
+        if default == ERRNO | errno.EPERM and numbers:
+            newest = max(numbers.values())
+            body += seccomp_bpf.no_such_calls(newest + 1, X32_BIT if token == X86_64 else NO_CALL)
+        by_number: dict[int, list[seccomp_bpf.Rule]] = {}
+        for name, action, conditions, _ in rules:
+            if conditions and name in numbers:
+                by_number.setdefault(numbers[name], []).append((action, conditions))
+        for number, of_call in by_number.items():
+            if len(of_call) > 1:
+                body += seccomp_bpf.call(number, of_call, default, token & _64 > 0 and not token & _N32)
+    blocks = [seccomp_bpf.for_architecture(audit, body) for audit, body in bodies.items() if body]
+    return seccomp_bpf.assemble([instruction for block in blocks for instruction in block])
 
 
 def main() -> int:

@@ -104,7 +104,7 @@ def under(error: ConfigError, part: Part, section: str) -> ConfigError:
 
 def encodable(text: str) -> bool:
     """False for text with half a surrogate pair (a JSON escape can make one), which has no UTF-8 form."""
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+    return text.isascii() or not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
 
 
 def check_text(kind: Kind, value: object) -> None:

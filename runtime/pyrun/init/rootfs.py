@@ -66,8 +66,14 @@ def _make_parent_private(folder: int) -> None:
     for line in calls.read_file("/proc/self/mountinfo").split(b"\n"):
         fields = line.split(b" ")
         if fields[0] == wanted:
-            point = fields[4].decode("unicode_escape").encode("latin-1").decode("utf-8", "surrogateescape")
-            mounts.mount(None, point, None, mounts.MS_PRIVATE, None)
+            mounts.mount(None, _unescape(fields[4]), None, mounts.MS_PRIVATE, None)
+
+
+def _unescape(field: bytes) -> str:
+    """A path of mountinfo: blank, tab, newline and backslash stand as octal numbers (proc_pid_mountinfo(5))."""
+    for octal, plain in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        field = field.replace(octal, plain)
+    return field.decode("utf-8", "surrogateescape")
 
 
 def enter(root: int, pivot: bool) -> None:

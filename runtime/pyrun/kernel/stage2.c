@@ -333,6 +333,7 @@ static _Noreturn void run(char **argv, char **envp)
     become(&id);
     const char *program = find_program();
 
+    sys(SYS_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0); /* create may end from here on; if it did already, telling fails */
     tell(READY, 0, 0);
     sys(SYS_close, sync);
     long connection;

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix
 
 from pyrun import log, protocol
-from pyrun.built import stage2
+from pyrun.built import STAGE2
 from pyrun.cgroups import detect, manager
 from pyrun.errors import PyrunError, failed, words
 from pyrun.features import hooks
@@ -66,7 +66,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     init.cgroup_entrance = manager.entrance(cgroup)
     init.listen_fd = calls.listen(container.dirfd, "start.sock")
     init.created_fd = containers.hold_created(container)
-    init.stage2_fd = calls.sealed_memfd("pyrun-init", stage2())
+    init.stage2_fd = calls.sealed_memfd("pyrun-init", bytes(STAGE2))
     init.console_socket = console_socket
 
     sync, pid = _clone(planned, init, manager.clone_fd(cgroup))
