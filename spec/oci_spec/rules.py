@@ -242,4 +242,7 @@ def warnings(document: Document) -> Iterator[str]:
     for index, mount in enumerate(document.get("mounts", ())):
         if mount["destination"][0] != "/":
             yield f'mounts[{index}].destination: {show(mount["destination"])} is taken relative to "/"'
+        options = mount.get("options", ())
+        if mount.get("uidMappings") and "idmap" not in options and "ridmap" not in options:
+            yield f"mounts[{index}]: ID mappings should come with the option idmap or ridmap"
     yield from linux_rules.warnings(document.get("linux") or {})

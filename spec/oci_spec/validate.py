@@ -34,7 +34,9 @@ def errors(source: bytes | dict[str, Any]) -> list[dict[str, str]]:
             document, faults = decode(source)
         except ConfigError as error:
             return [record(error)]
-    faults += collect(config.CONFIG, document, (), "config.md")
+    seen = {(fault.parts, fault.wanted) for fault in faults}
+    collected = collect(config.CONFIG, document, (), "config.md")
+    faults += [fault for fault in collected if (fault.parts, fault.wanted) not in seen]
     sound = prune(document, faults)
     faults += rules.faults(sound)
     return [record(fault) for fault in faults]
@@ -52,7 +54,7 @@ def record(fault: ConfigError) -> dict[str, str]:
 
 
 def decode(content: bytes) -> tuple[object, list[ConfigError]]:
-    """Decode JSON; the second result names repeated names. Raises ConfigError if it isn't JSON at all.
+    """Decode JSON; the second result is what repeats names or isn't text. ConfigError: it isn't JSON at all.
 
     Refused like on the fast path: bytes that aren't UTF-8, NaN and Infinity, numbers of thousands of digits,
     and nesting beyond the interpreter's recursion limit.
@@ -71,7 +73,8 @@ def decode(content: bytes) -> tuple[object, list[ConfigError]]:
 
     try:
         document = json.loads(content.decode(), object_pairs_hook=pairs, parse_constant=constant)
-        return document, list(repetitions(document, (), repeated)) if repeated else []
+        suspect = repeated or b"\\ud" in content.lower()
+        return document, list(text_faults(document, (), repeated)) if suspect else []
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - content.rfind(b"\n", 0, error.start)
@@ -86,18 +89,21 @@ def decode(content: bytes) -> tuple[object, list[ConfigError]]:
         raise ConfigError("nesting without end", "a document of reasonable depth", JSON_SECTION) from None
 
 
-def repetitions(
+def text_faults(
     value: object, parts: tuple[Part, ...], repeated: dict[int, tuple[object, list[str]]]
 ) -> Iterator[ConfigError]:
-    """The places of the objects in which names are repeated."""
+    """Where names are repeated, and where an escape makes half a surrogate pair; anywhere in a document."""
+    if isinstance(value, str) and not fields.encodable(value):
+        yield ConfigError(fields.show(value), "text that UTF-8 can hold", JSON_SECTION, parts)
     for name in repeated.get(id(value), (None, []))[1]:
         yield ConfigError("the name twice", "names that differ in an object", JSON_SECTION, (*parts, name))
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from repetitions(item, (*parts, key), repeated)
+            yield from text_faults(key, (*parts, key), repeated)
+            yield from text_faults(item, (*parts, key), repeated)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from repetitions(item, (*parts, index), repeated)
+            yield from text_faults(item, (*parts, index), repeated)
 
 
 def collect(kind: Kind, value: object, parts: tuple[Part, ...], section: str) -> Iterator[ConfigError]:

@@ -174,10 +174,12 @@ def test_warnings() -> None:
     document["process"]["capabilities"]["ambient"].append("CAP_NEW")
     document["linux"]["intelRdt"]["l3CacheSchema"] = "MB:1"
     document["linux"]["devices"].append({**document["linux"]["devices"][0], "path": "/dev/x"})
+    document["mounts"][1]["options"] = ["rbind"]
     assert faults(document) == []
     assert list(rules.warnings(document)) == [
         'process.capabilities.ambient: unknown capability "CAP_NEW" is ignored',
         'mounts[1].destination: "data" is taken relative to "/"',
+        "mounts[1]: ID mappings should come with the option idmap or ridmap",
         'linux.intelRdt.l3CacheSchema: should be one line that starts with "L3:"',
         "linux.devices[2]: same type and numbers as linux.devices[0]",
     ]

@@ -86,6 +86,11 @@ def test_what_is_no_json(content: bytes, path: str, found: str) -> None:
     assert error["section"] == "glossary.md#json"
 
 
+def test_half_a_surrogate_pair_is_refused_also_where_nobody_looks() -> None:
+    content = json.dumps({**documents.full(), "x": ["\ud800"], "hostname": "\udfff", "\ud801": 1, "ok": "🐚"})
+    assert paths(content.encode()) == ["hostname", "x[0]", '["\\ud801"]']
+
+
 def test_deep_unknown_properties_do_no_harm() -> None:
     deep: Any = []
     for _ in range(400):
