@@ -29,11 +29,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=60, help="runs of each command (60)")
     parser.add_argument("--quick", action="store_true", help="8 runs: to see that the bench works")
     parser.add_argument("--host", action="store_true", help="only with this host's cgroups")
-    parser.add_argument("--v2", action="store_true",
-                        help="only with cgroup v2, in a private mount namespace")
+    parser.add_argument("--v2", action="store_true", help="only with cgroup v2, in a private mount namespace")
     built = REPOSITORY / "build/bin/pyrun"
-    parser.add_argument("--runtime", default=os.environ.get("PYRUN_TEST_RUNTIME", built),
-                        help="the runtime under test (build/bin/pyrun)")
+    parser.add_argument(
+        "--runtime",
+        default=os.environ.get("PYRUN_TEST_RUNTIME", built),
+        help="the runtime under test (build/bin/pyrun)",
+    )
     parser.add_argument("--runc", default=shutil.which("runc"), help="the runtime to compare with")
     parser.add_argument("--crun", default=shutil.which("crun"), help="another one, where it can run")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "docs", help="folder of the page (docs)")
@@ -56,8 +58,9 @@ def measure(options: argparse.Namespace) -> None:
     if options.crun:
         paths["crun"] = options.crun
     stop_on_signals()
-    with Bench(paths, options.measure == "v2",
-               lambda words: progress(f"{options.measure}: {words}")) as bench:
+    with Bench(
+        paths, options.measure == "v2", lambda words: progress(f"{options.measure}: {words}")
+    ) as bench:
         bench.check(("pyrun", "runc"))
         options.json.write_text(json.dumps(bench.all(options.rounds)))
     progress("")
@@ -66,9 +69,23 @@ def measure(options: argparse.Namespace) -> None:
 def measured_apart(mode: str, options: argparse.Namespace) -> Mode:
     """Measure in a process of its own, for "v2" in a namespace where there is nothing else."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        argv = [sys.executable, "-m", "tests.bench", "--measure", mode, "--json", file.name,
-                "--rounds", str(options.rounds), "--runtime", str(Path(options.runtime).resolve()),
-                "--runc", options.runc, "--crun", options.crun or ""]
+        argv = [
+            sys.executable,
+            "-m",
+            "tests.bench",
+            "--measure",
+            mode,
+            "--json",
+            file.name,
+            "--rounds",
+            str(options.rounds),
+            "--runtime",
+            str(Path(options.runtime).resolve()),
+            "--runc",
+            options.runc,
+            "--crun",
+            options.crun or "",
+        ]
         if mode == "v2" and not is_v2_host():
             argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", V2_HOST, "sh", *argv]
         subprocess.run(argv, check=True, cwd=REPOSITORY)
@@ -100,10 +117,14 @@ def main() -> None:
         raise SystemExit(f"bench: {options.runtime} isn't there: run make first")
     both = options.host == options.v2
     modes = (["v1"] if (both or options.host) and not is_v2_host() else []) + (
-        ["v2"] if both or options.v2 or is_v2_host() else [])
+        ["v2"] if both or options.v2 or is_v2_host() else []
+    )
     report: Report = {
         "command": " ".join(["python3 -m tests.bench", *sys.argv[1:]]),
-        "date": time.strftime("%Y-%m-%d"), "machine": machine(), "rounds": options.rounds, "tested": "pyrun",
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "rounds": options.rounds,
+        "tested": "pyrun",
         "modes": {mode: measured_apart(mode, options) for mode in modes},
     }
     if options.json:

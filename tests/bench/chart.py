@@ -55,15 +55,19 @@ def panel(mode: Mode, title: str, tested: str, top: float) -> tuple[list[str], f
         elements.append(text(LEFT - 10, middle, target["title"], anchor="end"))
         for number, name in enumerate(names):
             y, length = top + number * BAR, seconds[name] * scale
-            elements.append(f'<rect x="{LEFT}" y="{y:.1f}" width="{length:.1f}" height="{BAR - 2}" rx="1.5" '
-                            f'class="{css_class(name, tested)}"/>')
+            elements.append(
+                f'<rect x="{LEFT}" y="{y:.1f}" width="{length:.1f}" height="{BAR - 2}" rx="1.5" '
+                f'class="{css_class(name, tested)}"/>'
+            )
             figures = ms(seconds[name])
             if name == tested:
                 figures += f", {seconds[name] / seconds['runc']:.2f} of runc's"
             mark = seconds["runc"] * scale * (target["wanted"] or 0) if name == tested else 0
             if mark:
-                elements.append(f'<line x1="{LEFT + mark:.1f}" y1="{y - 2:.1f}" x2="{LEFT + mark:.1f}" '
-                                f'y2="{y + BAR:.1f}" class="target"/>')
+                elements.append(
+                    f'<line x1="{LEFT + mark:.1f}" y1="{y - 2:.1f}" x2="{LEFT + mark:.1f}" '
+                    f'y2="{y + BAR:.1f}" class="target"/>'
+                )
             elements.append(text(LEFT + max(length, mark) + 6, y + BAR - 3.5, figures, "small"))
         top += len(names) * BAR + GAP
     return elements, top + 8
@@ -76,8 +80,9 @@ def svg(report: Report) -> str:
     x = 16.0
     names = list(dict.fromkeys(name for mode in report["modes"].values() for name in mode["runtimes"]))
     for name in names:
-        elements.append(f'<rect x="{x:.1f}" y="42" width="11" height="11" '
-                        f'class="{css_class(name, tested)}"/>')
+        elements.append(
+            f'<rect x="{x:.1f}" y="42" width="11" height="11" class="{css_class(name, tested)}"/>'
+        )
         elements.append(text(x + 16, 52, name))
         x += 16 + 8 * len(name) + 24
     elements.append(f'<line x1="{x + 5:.1f}" y1="40" x2="{x + 5:.1f}" y2="55" class="target"/>')
@@ -88,7 +93,10 @@ def svg(report: Report) -> str:
         elements += drawn
     elements.append(text(16, top + 8, f"{report['rounds']} interleaved runs each, {report['date']}", "small"))
     height = top + 22
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
-            f'height="{height:.0f}" role="img">\n<style>{STYLE}</style>\n'
-            f'<rect class="page" width="{WIDTH}" height="{height:.0f}" rx="6"/>\n'
-            + "\n".join(elements) + "\n</svg>\n")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
+        f'height="{height:.0f}" role="img">\n<style>{STYLE}</style>\n'
+        f'<rect class="page" width="{WIDTH}" height="{height:.0f}" rx="6"/>\n'
+        + "\n".join(elements)
+        + "\n</svg>\n"
+    )

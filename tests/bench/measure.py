@@ -124,7 +124,8 @@ class Bench:
     def times(self, rounds: int) -> dict[str, Samples]:
         """Seconds of each command: ``run``, ``run`` of the engine-like bundle, and the life cycle's."""
         rows: dict[str, Samples] = {
-            row: {runtime.name: [] for runtime in self.runtimes} for row in ("run", "engine", *COMMANDS)}
+            row: {runtime.name: [] for runtime in self.runtimes} for row in ("run", "engine", *COMMANDS)
+        }
         for number in range(rounds):
             self.say(f"round {number + 1} of {rounds}")
             for row, folder in (("run", self.plain), ("engine", self.engine)):
@@ -182,7 +183,8 @@ class Bench:
                 self.say(f"not enough memory for {count} containers, left out")
                 continue
             samples: dict[str, Samples] = {
-                row: {runtime.name: [] for runtime in self.runtimes} for row in result}
+                row: {runtime.name: [] for runtime in self.runtimes} for row in result
+            }
             self.say(f"growth with {count} containers")
             for runtime in self.runtimes:
                 while len(list(runtime.root.iterdir())) < count:
@@ -233,16 +235,22 @@ class Bench:
         self._numbers += 1
         return f"bench-{self._numbers}"
 
-    def _life_cycle(self, runtime: Runtime, note: Callable[[str, str, float], object],
-                    wrapper: Sequence[str] = ()) -> None:
+    def _life_cycle(
+        self, runtime: Runtime, note: Callable[[str, str, float], object], wrapper: Sequence[str] = ()
+    ) -> None:
         """create, state, start, list, kill, delete of one container.
 
         `note` is called after each with the command, the runtime's name and the seconds it took.
         """
         container = self._new_id()
         note("create", runtime.name, self._create(runtime, self.sleeper, container, wrapper))
-        for command, arguments in (("state", (container,)), ("start", (container,)), ("list", ()),
-                                   ("kill", (container, "KILL")), ("delete", (container,))):
+        for command, arguments in (
+            ("state", (container,)),
+            ("start", (container,)),
+            ("list", ()),
+            ("kill", (container, "KILL")),
+            ("delete", (container,)),
+        ):
             if command == "delete":
                 self._wait(container)
             note(command, runtime.name, runtime.call(command, *arguments, wrapper=wrapper))
@@ -256,8 +264,15 @@ class Bench:
 
     def _create(self, runtime: Runtime, folder: Path, container: str, wrapper: Sequence[str] = ()) -> float:
         """Seconds of ``create``, with a pid file as engines ask for."""
-        return runtime.call("create", "--bundle", str(folder), "--pid-file", str(self.folder / container),
-                            container, wrapper=wrapper)
+        return runtime.call(
+            "create",
+            "--bundle",
+            str(folder),
+            "--pid-file",
+            str(self.folder / container),
+            container,
+            wrapper=wrapper,
+        )
 
     def _wait(self, container: str) -> None:
         """Wait for the end of the container's process: an orphan, and so this process's child."""

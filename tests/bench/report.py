@@ -105,24 +105,43 @@ def ratio_table(mode: Mode, tested: str) -> str:
     for target in TARGETS:
         seconds = medians(mode["times"][target["row"]])
         ratio = seconds[tested] / seconds["runc"]
-        row = [target["title"], ms(seconds[tested]), ms(seconds["runc"]), f"**{ratio:.2f}**",
-               limits(target["wanted"], target["stretch"]),
-               verdict(ratio, target["wanted"], target["stretch"])]
+        row = [
+            target["title"],
+            ms(seconds[tested]),
+            ms(seconds["runc"]),
+            f"**{ratio:.2f}**",
+            limits(target["wanted"], target["stretch"]),
+            verdict(ratio, target["wanted"], target["stretch"]),
+        ]
         if crun:
             limit = target["crun"]
-            row += [ms(seconds["crun"]), f"{seconds[tested] / seconds['crun']:.2f}",
-                    "" if limit is None else f"≤ {limit:.1f}"]
+            row += [
+                ms(seconds["crun"]),
+                f"{seconds[tested] / seconds['crun']:.2f}",
+                "" if limit is None else f"≤ {limit:.1f}",
+            ]
         rows.append(row)
     if mode["peak_rss"]:
         peaks = {name: max(column[name] for column in mode["peak_rss"].values()) for name in mode["runtimes"]}
         ratio = peaks[tested] / peaks["runc"]
-        row = ["peak RSS of any command", size(peaks[tested]), size(peaks["runc"]), f"**{ratio:.2f}**",
-               limits(RSS_WANTED, RSS_STRETCH), verdict(ratio, RSS_WANTED, RSS_STRETCH)]
+        row = [
+            "peak RSS of any command",
+            size(peaks[tested]),
+            size(peaks["runc"]),
+            f"**{ratio:.2f}**",
+            limits(RSS_WANTED, RSS_STRETCH),
+            verdict(ratio, RSS_WANTED, RSS_STRETCH),
+        ]
         rows.append(row + ([size(peaks["crun"]), f"{peaks[tested] / peaks['crun']:.2f}", ""] if crun else []))
     held = mode["created_pss"]
-    row = ["a created container holds (PSS)", size(held[tested]), size(held["runc"]),
-           f"{held[tested] / held['runc']:.2f}", f"≤ {PSS_WANTED} KB / {PSS_STRETCH} KB",
-           verdict(held[tested], PSS_WANTED, PSS_STRETCH)]
+    row = [
+        "a created container holds (PSS)",
+        size(held[tested]),
+        size(held["runc"]),
+        f"{held[tested] / held['runc']:.2f}",
+        f"≤ {PSS_WANTED} KB / {PSS_STRETCH} KB",
+        verdict(held[tested], PSS_WANTED, PSS_STRETCH),
+    ]
     rows.append(row + ([size(held["crun"]), f"{held[tested] / held['crun']:.2f}", "≤ 1.0"] if crun else []))
     return table(header, rows)
 
@@ -145,8 +164,11 @@ def memory_table(mode: Mode) -> str:
     names = list(mode["runtimes"])
     if not mode["peak_rss"]:
         return "Not measured: it needs a C compiler.\n"
-    rows = [[target["title"], *(size(mode["peak_rss"][target["row"]][name]) for name in names)]
-            for target in TARGETS if target["row"] in mode["peak_rss"]]
+    rows = [
+        [target["title"], *(size(mode["peak_rss"][target["row"]][name]) for name in names)]
+        for target in TARGETS
+        if target["row"] in mode["peak_rss"]
+    ]
     return table(["peak RSS", *names], rows)
 
 
@@ -160,16 +182,25 @@ def growth_table(points: dict[str, dict[str, float]], names: Sequence[str], what
     sizes = sorted(points, key=int)
     steps = list(itertools.pairwise(sizes))
     header = [what, *sizes, *(f"slope {first} to {last}" for first, last in steps)]
-    rows = [[name, *(ms(points[count][name]) for count in sizes),
-             *(f"{slope(points, name, first, last) * 1e6:.1f} µs" for first, last in steps)]
-            for name in names]
+    rows = [
+        [
+            name,
+            *(ms(points[count][name]) for count in sizes),
+            *(f"{slope(points, name, first, last) * 1e6:.1f} µs" for first, last in steps),
+        ]
+        for name in names
+    ]
     return table(header, rows)
 
 
 def refusal(name: str, reason: str) -> str:
     """Why a runtime that is installed has no figures here."""
-    hint = (" It raises this limit in order to load its device program; this machine forbids that (no "
-            "CAP_SYS_RESOURCE)." if "MEMLOCK" in reason else "")
+    hint = (
+        " It raises this limit in order to load its device program; this machine forbids that (no "
+        "CAP_SYS_RESOURCE)."
+        if "MEMLOCK" in reason
+        else ""
+    )
     return f"{name} was left out, it doesn't run here. {reason}.{hint}\n"
 
 
@@ -178,10 +209,16 @@ def mode_section(title: str, mode: Mode, tested: str) -> str:
     names = list(mode["runtimes"])
     parts = [f"## {title}\n", ratio_table(mode, tested)]
     parts += [refusal(name, reason) for name, reason in sorted(mode["refusals"].items())]
-    parts += ["### Spread\n", spread_table(mode), "### Memory\n", memory_table(mode),
-              "### Growth with the number of containers under one root\n",
-              *(growth_table(points, names, command) for command, points in mode["growth"].items() if points),
-              "### Growth with the number of mounts\n", growth_table(mode["mounts"], names, "create")]
+    parts += [
+        "### Spread\n",
+        spread_table(mode),
+        "### Memory\n",
+        memory_table(mode),
+        "### Growth with the number of containers under one root\n",
+        *(growth_table(points, names, command) for command, points in mode["growth"].items() if points),
+        "### Growth with the number of mounts\n",
+        growth_table(mode["mounts"], names, "create"),
+    ]
     return "\n".join(parts)
 
 
@@ -197,13 +234,15 @@ def markdown(report: Report) -> str:
         "Written by `make bench`; don't edit.\n",
         "![Medians of each command](performance.svg)\n",
         table(["", ""], list(facts.items())),
-        f"Each time is the median of {report['rounds']} runs. The runtimes take turns, in the opposite order "
-        "each time. A run is measured from the spawning of the runtime to its end, with stdin, stdout and "
-        "stderr at /dev/null or a file; what cleans up after it isn't measured. Configurations: what "
-        "`pyrun spec` prints, without a terminal, and an *engine-like* one with 350 names of system calls, "
-        "64 mounts, limits and device rules (with its seccomp program in the cache). Peak RSS is what the "
-        "kernel charges to the command (`ru_maxrss`); PSS is that of all processes of a container that is "
-        "created and not started. Memory is in units of 1024 bytes.\n",
+        (
+            f"Each time is the median of {report['rounds']} runs. The runtimes take turns, in the opposite order "
+            "each time. A run is measured from the spawning of the runtime to its end, with stdin, stdout and "
+            "stderr at /dev/null or a file; what cleans up after it isn't measured. Configurations: what "
+            "`pyrun spec` prints, without a terminal, and an *engine-like* one with 350 names of system calls, "
+            "64 mounts, limits and device rules (with its seccomp program in the cache). Peak RSS is what the "
+            "kernel charges to the command (`ru_maxrss`); PSS is that of all processes of a container that is "
+            "created and not started. Memory is in units of 1024 bytes.\n"
+        ),
     ]
     parts += [mode_section(MODE_TITLES[name], mode, tested) for name, mode in report["modes"].items()]
     return "\n".join(parts)

@@ -23,15 +23,23 @@ def a_mode() -> Mode:
         "times": {row: {"pyrun": [0.010, 0.008, 0.900], "runc": [0.040, 0.030, 0.050]} for row in rows},
         "peak_rss": {row: {"pyrun": 5120, "runc": 10240} for row in rows},
         "created_pss": {"pyrun": 120, "runc": 8192},
-        "growth": {row: {"1": {"pyrun": 0.010, "runc": 0.04}, "101": {"pyrun": 0.011, "runc": 0.05}}
-                   for row in ("create", "state", "list")},
+        "growth": {
+            row: {"1": {"pyrun": 0.010, "runc": 0.04}, "101": {"pyrun": 0.011, "runc": 0.05}}
+            for row in ("create", "state", "list")
+        },
         "mounts": {"1": {"pyrun": 0.010, "runc": 0.040}, "1001": {"pyrun": 0.020, "runc": 0.240}},
     }
 
 
 def a_report() -> Report:
-    return {"command": "make bench", "date": "2026-01-02", "machine": {"kernel": "6.1"}, "rounds": 3,
-            "tested": "pyrun", "modes": {"v1": a_mode()}}
+    return {
+        "command": "make bench",
+        "date": "2026-01-02",
+        "machine": {"kernel": "6.1"},
+        "rounds": 3,
+        "tested": "pyrun",
+        "modes": {"v1": a_mode()},
+    }
 
 
 def with_crun() -> Report:
@@ -49,8 +57,9 @@ def with_crun() -> Report:
     return report
 
 
-@pytest.mark.parametrize(("seconds", "words"), [
-    (0.1234, "123 ms"), (0.01234, "12.3 ms"), (0.001234, "1.23 ms")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.1234, "123 ms"), (0.01234, "12.3 ms"), (0.001234, "1.23 ms")]
+)
 def test_ms(seconds: float, words: str) -> None:
     assert ms(seconds) == words
 
@@ -77,9 +86,19 @@ def test_ratio_of_medians() -> None:
     page = ratio_table(a_mode(), "pyrun")
     assert row(page, "run") == ["10.0 ms", "40.0 ms", "**0.25**", "≤ 0.40 / 0.30", "stretch reached"]
     assert row(page, "peak RSS of any command") == [
-        "5.0 MB", "10.0 MB", "**0.50**", "≤ 0.80 / 0.60", "stretch reached"]
+        "5.0 MB",
+        "10.0 MB",
+        "**0.50**",
+        "≤ 0.80 / 0.60",
+        "stretch reached",
+    ]
     assert row(page, "a created container holds (PSS)") == [
-        "120 KB", "8.0 MB", "0.01", "≤ 300 KB / 150 KB", "stretch reached"]
+        "120 KB",
+        "8.0 MB",
+        "0.01",
+        "≤ 300 KB / 150 KB",
+        "stretch reached",
+    ]
 
 
 def test_every_table_is_rectangular() -> None:
@@ -94,8 +113,15 @@ def test_crun_has_columns_where_it_ran() -> None:
 
 def test_the_page_names_what_it_depends_on() -> None:
     page = markdown(a_report())
-    for words in ("| kernel | 6.1 |", "| date | 2026-01-02 |", "`make bench`", "runc version 2",
-                  "median of 3 runs", "crun was left out", "no CAP_SYS_RESOURCE"):
+    for words in (
+        "| kernel | 6.1 |",
+        "| date | 2026-01-02 |",
+        "`make bench`",
+        "runc version 2",
+        "median of 3 runs",
+        "crun was left out",
+        "no CAP_SYS_RESOURCE",
+    ):
         assert words in page
 
 

@@ -42,10 +42,15 @@ def cgroup_file(v1: str, v2: str) -> str:
 class ExitStatus:
     """The engine passes on the program's exit status, or says why there was no program."""
 
-    @pytest.mark.parametrize(("program", "status"), [
-        (("true",), 0), (("false",), 1), (("sh", "-c", "exit 42"), 42),
-        (("sh", "-c", "sh -c 'kill -9 $$'; exit $?"), 137),
-    ])
+    @pytest.mark.parametrize(
+        ("program", "status"),
+        [
+            (("true",), 0),
+            (("false",), 1),
+            (("sh", "-c", "exit 42"), 42),
+            (("sh", "-c", "sh -c 'kill -9 $$'; exit $?"), 137),
+        ],
+    )
     def test_is_passed_on(self, engine: Engine, program: tuple[str, ...], status: int) -> None:
         assert engine.run((), *program).returncode == status
 
@@ -173,15 +178,21 @@ class Streams:
         with engine.terminal((), "sh") as terminal:
             before = terminal.settings()
             terminal.read_until("# ")
-            terminal.enter("tty; echo $(stty size) s\"\"ize\n")
+            terminal.enter('tty; echo $(stty size) s""ize\n')
             assert "/dev/pts/0" in terminal.read_until("33 99 size")
-            terminal.resize(20, 70)
-            terminal.enter("while [ \"$(stty size)\" != '20 70' ]; do sleep 0.05; done; echo re\"\"sized\n")
+            terminal.enter('while [ "$(stty size)" != \'20 70\' ]; do sleep 0.05; done; echo re""sized\n')
+            for _ in range(40):  # a client that isn't yet ready for SIGWINCH loses one
+                terminal.resize(20, 71)
+                terminal.resize(20, 70)
+                if terminal.sees("resized", 0.5):
+                    break
             terminal.read_until("resized")
-            terminal.enter("trap 'echo inter\"\"rupted' INT; echo wait\"\"ing; sleep 60\n")
+            terminal.enter("trap 'echo inter\"\"rupted; stop=1' INT\n")
+            terminal.enter('while [ -z "$stop" ]; do echo wait""ing; sleep 0.05; done\n')
             terminal.read_until("waiting")
             terminal.enter("\x03")
             terminal.read_until("interrupted")
+            terminal.read_until("# ")
             terminal.enter("exit 5\n")
             assert terminal.wait() == 5
             assert terminal.settings() == before, "the user's terminal wasn't put back in order"
@@ -205,8 +216,9 @@ class Options:
         assert "3000" in output
 
     def test_environment_and_working_directory(self, engine: Engine) -> None:
-        output = engine.run_output(("--env", "GREETING=hello there", "--workdir", "/home/user"),
-                                   "sh", "-c", "echo $GREETING; pwd")
+        output = engine.run_output(
+            ("--env", "GREETING=hello there", "--workdir", "/home/user"), "sh", "-c", "echo $GREETING; pwd"
+        )
         assert output == "hello there\n/home/user"
 
     def test_read_only_root(self, engine: Engine) -> None:
@@ -234,8 +246,12 @@ class Options:
         for name in ("writable", "readable"):
             (tmp_path / name).mkdir()
             (tmp_path / name / "file").write_text(name)
-        options = ("--volume", f"{tmp_path}/writable:/writable",
-                   "--volume", f"{tmp_path}/readable:/readable:ro")
+        options = (
+            "--volume",
+            f"{tmp_path}/writable:/writable",
+            "--volume",
+            f"{tmp_path}/readable:/readable:ro",
+        )
         script = "cat /readable/file /writable/file; echo new > /writable/new; echo new > /readable/new"
         done = engine.run(options, "sh", "-c", script)
         assert done.stdout == "readablewritable"
@@ -245,12 +261,18 @@ class Options:
 
     def test_a_volume_that_is_one_file(self, engine: Engine, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("content")
-        assert engine.run_output(("--volume", f"{tmp_path}/file:/new/folder/file"),
-                                 "cat", "/new/folder/file") == "content"
+        assert (
+            engine.run_output(("--volume", f"{tmp_path}/file:/new/folder/file"), "cat", "/new/folder/file")
+            == "content"
+        )
 
     def test_tmpfs(self, engine: Engine) -> None:
-        output = engine.run_output(("--tmpfs", "/scratch:size=1m,mode=1770,noexec"), "sh", "-c",
-                                   "grep ' /scratch ' /proc/mounts; stat -c %a /scratch")
+        output = engine.run_output(
+            ("--tmpfs", "/scratch:size=1m,mode=1770,noexec"),
+            "sh",
+            "-c",
+            "grep ' /scratch ' /proc/mounts; stat -c %a /scratch",
+        )
         assert "size=1024k" in output
         assert "noexec" in output
         assert output.endswith("1770")
@@ -259,8 +281,12 @@ class Options:
         assert engine.run_output(("--hostname", "example"), "hostname") == "example"
 
     def test_ulimit(self, engine: Engine) -> None:
-        output = engine.run_output(("--ulimit", "core=0:0", "--ulimit", "nofile=512:1000"), "sh", "-c",
-                                   "ulimit -Sn; ulimit -Hn; ulimit -Hc")
+        output = engine.run_output(
+            ("--ulimit", "core=0:0", "--ulimit", "nofile=512:1000"),
+            "sh",
+            "-c",
+            "ulimit -Sn; ulimit -Hn; ulimit -Hc",
+        )
         assert output.split() == ["512", "1000", "0"]
 
     def test_sysctl(self, engine: Engine) -> None:
@@ -321,9 +347,14 @@ class Security:
 
     def test_seccomp_profile(self, engine: Engine, tmp_path: Path) -> None:
         profile = tmp_path / "profile.json"
-        profile.write_text(json.dumps({
-            "defaultAction": "SCMP_ACT_ALLOW",
-            "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}))
+        profile.write_text(
+            json.dumps(
+                {
+                    "defaultAction": "SCMP_ACT_ALLOW",
+                    "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}],
+                }
+            )
+        )
         options = ("--security-opt", f"seccomp={profile}")
         done = engine.run(options, "sh", "-c", "touch /file && mkdir /folder")
         assert done.returncode == 1
@@ -331,9 +362,14 @@ class Security:
 
     def test_seccomp_kills(self, engine: Engine, tmp_path: Path) -> None:
         profile = tmp_path / "profile.json"
-        profile.write_text(json.dumps({
-            "defaultAction": "SCMP_ACT_ALLOW",
-            "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}]}))
+        profile.write_text(
+            json.dumps(
+                {
+                    "defaultAction": "SCMP_ACT_ALLOW",
+                    "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}],
+                }
+            )
+        )
         done = engine.run(("--security-opt", f"seccomp={profile}"), "sh", "-c", "mkdir /folder")
         assert done.returncode == 128 + signal.SIGSYS
 

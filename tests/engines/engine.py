@@ -22,8 +22,15 @@ class Engine:
     wrapper, which appends every command line to `runtime_log`; `remove_options` make ``rm`` quick.
     """
 
-    def __init__(self, host: PrivateHost, cli: Sequence[str], run_options: Sequence[str],
-                 logged_run: Sequence[str], runtime_log: Path, remove_options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        host: PrivateHost,
+        cli: Sequence[str],
+        run_options: Sequence[str],
+        logged_run: Sequence[str],
+        runtime_log: Path,
+        remove_options: Sequence[str] = (),
+    ) -> None:
         self.host = host
         self.cli = tuple(cli)
         self.run_options = tuple(run_options)

@@ -49,9 +49,24 @@ class PrivateHost:
         self.daemons: list[subprocess.Popen[bytes]] = []
         # The death signal makes the namespace end even when the test process itself is killed.
         self._unshare = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child",
-             "--propagation", "private", "sh", "-c", INIT],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            [
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                INIT,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
         assert self._unshare.stdout is not None
         pid = self._unshare.stdout.readline().strip()
         if not pid:
@@ -71,16 +86,23 @@ class PrivateHost:
 
     def run(self, *argv: str, stdin: bytes = b"", timeout: float = TIMEOUT) -> Done:
         """Run a command inside to its end; output is decoded, the exit status isn't checked."""
-        done = subprocess.run(self.command(*argv), input=stdin, capture_output=True, timeout=timeout,
-                              env=self.environment)
-        return Done(argv, done.returncode, done.stdout.decode(errors="replace"),
-                    done.stderr.decode(errors="replace"))
+        done = subprocess.run(
+            self.command(*argv), input=stdin, capture_output=True, timeout=timeout, env=self.environment
+        )
+        return Done(
+            argv, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        )
 
     def start_daemon(self, *argv: str, log: Path) -> subprocess.Popen[bytes]:
         """Start a long-running program inside; its output goes to the file `log`."""
         with log.open("wb") as output:
-            daemon = subprocess.Popen(self.command(*argv), stdin=subprocess.DEVNULL, stdout=output,
-                                      stderr=subprocess.STDOUT, env=self.environment)
+            daemon = subprocess.Popen(
+                self.command(*argv),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+            )
         self.daemons.append(daemon)
         return daemon
 

@@ -14,10 +14,11 @@ from types import TracebackType
 
 
 class Terminal:
-    """Context manager: `argv` runs as session leader on a terminal of `rows` × `columns`."""
+    """Context manager: `argv` runs as session leader on a terminal of `rows` by `columns`."""
 
-    def __init__(self, argv: list[str], environment: dict[str, str], rows: int = 33,
-                 columns: int = 99) -> None:
+    def __init__(
+        self, argv: list[str], environment: dict[str, str], rows: int = 33, columns: int = 99
+    ) -> None:
         self.output = ""
         self.exit_status: int | None = None
         # The child mustn't start before the terminal has its size: it waits for a byte.
@@ -48,12 +49,18 @@ class Terminal:
 
     def read_until(self, text: str, timeout: float = 20.0) -> str:
         """Read until `text` appears in what has not been returned yet; return up to and with it."""
+        if not self.sees(text, timeout):
+            raise AssertionError(f"no {text!r} on the terminal, only {self.output!r}")
+        before, _, self.output = self.output.partition(text)
+        return before + text
+
+    def sees(self, text: str, timeout: float) -> bool:
+        """Whether `text` appears within some seconds."""
         deadline = time.monotonic() + timeout
         while text not in self.output:
             if not self._read_some(deadline):
-                raise AssertionError(f"no {text!r} on the terminal, only {self.output!r}")
-        before, _, self.output = self.output.partition(text)
-        return before + text
+                return False
+        return True
 
     def wait(self, timeout: float = 20.0) -> int:
         """Read on until the program ends; return its exit status (-n for signal n)."""
@@ -85,8 +92,9 @@ class Terminal:
     def __enter__(self) -> Terminal:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.exit_status is None:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)

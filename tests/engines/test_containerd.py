@@ -33,13 +33,26 @@ class Containerd:
 
     def run_arguments(self, name: str, *options: str) -> tuple[str, ...]:
         """``run`` up to the container's name."""
-        return ("run", "--runc-binary", str(self.runtime), "--runc-root", "/run/pyrun-ctr", "--snapshotter",
-                "native", "--cgroup", f"/{self.host.cgroup}/{name}", *options, IMAGE, name)
+        return (
+            "run",
+            "--runc-binary",
+            str(self.runtime),
+            "--runc-root",
+            "/run/pyrun-ctr",
+            "--snapshotter",
+            "native",
+            "--cgroup",
+            f"/{self.host.cgroup}/{name}",
+            *options,
+            IMAGE,
+            name,
+        )
 
 
 @pytest.fixture(scope="module")
-def containerd(tested_runtime: Path, image: bytes, tmp_path_factory: pytest.TempPathFactory) \
-        -> Iterator[Containerd]:
+def containerd(
+    tested_runtime: Path, image: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Containerd]:
     """containerd with contrib's config.toml, in which only the runtime's path is changed."""
     need("containerd", "ctr")
     folder = tmp_path_factory.mktemp("containerd")
@@ -48,9 +61,18 @@ def containerd(tested_runtime: Path, image: bytes, tmp_path_factory: pytest.Temp
     (folder / "image.tar").write_bytes(docker_archive(image, IMAGE))
     host = PrivateHost(f"pyrun-test-containerd-{os.getpid()}")
     try:
-        host.start_daemon("containerd", "--config", str(folder / "config.toml"), "--root", "/var/lib/data",
-                          "--state", "/run/state", "--address", "/run/containerd.sock",
-                          log=folder / "containerd.log")
+        host.start_daemon(
+            "containerd",
+            "--config",
+            str(folder / "config.toml"),
+            "--root",
+            "/var/lib/data",
+            "--state",
+            "/run/state",
+            "--address",
+            "/run/containerd.sock",
+            log=folder / "containerd.log",
+        )
         engine = Containerd(host, wrapper, log)
         wait_until((*engine.cli, "version"), host)
         done = engine.call("image", "import", "--snapshotter", "native", str(folder / "image.tar"))
@@ -100,7 +122,7 @@ def test_terminal(containerd: Containerd) -> None:
     argv = containerd.host.command(*containerd.cli, *arguments, "sh")
     with Terminal(argv, {**containerd.host.environment, "TERM": "xterm"}) as terminal:
         terminal.read_until("# ")
-        terminal.enter("tty; echo $(stty size) s\"\"ize\n")
+        terminal.enter('tty; echo $(stty size) s""ize\n')
         assert "/dev/pts/0" in terminal.read_until("33 99 size")
         terminal.enter("exit 5\n")
         assert terminal.wait() == 5

@@ -30,11 +30,28 @@ def engine(tested_runtime: Path, image: bytes, tmp_path_factory: pytest.TempPath
     host = PrivateHost(f"pyrun-test-docker-{os.getpid()}")
     try:
         daemon = host.start_daemon(
-            "dockerd", "--config-file", str(folder / "daemon.json"), "--host", SOCKET,
-            "--data-root", "/var/lib/data", "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid",
-            "--storage-driver", "vfs", "--cgroup-parent", f"/{host.cgroup}",
-            "--default-ulimit", "nofile=1024:1024",  # not more than without CAP_SYS_RESOURCE
-            "--iptables=false", "--ip6tables=false", "--bridge=none", log=folder / "dockerd.log")
+            "dockerd",
+            "--config-file",
+            str(folder / "daemon.json"),
+            "--host",
+            SOCKET,
+            "--data-root",
+            "/var/lib/data",
+            "--exec-root",
+            "/run/docker",
+            "--pidfile",
+            "/run/docker.pid",
+            "--storage-driver",
+            "vfs",
+            "--cgroup-parent",
+            f"/{host.cgroup}",
+            "--default-ulimit",
+            "nofile=1024:1024",  # not more than without CAP_SYS_RESOURCE
+            "--iptables=false",
+            "--ip6tables=false",
+            "--bridge=none",
+            log=folder / "dockerd.log",
+        )
         cli = ("docker", "--host", SOCKET)
         try:
             wait_until((*cli, "version"), host)
@@ -69,7 +86,7 @@ class TestDocker(EngineBehaviour):
         """ctrl-P ctrl-Q leaves the container running; attach finds the same shell again."""
         with engine.terminal(("--name", "live"), "sh") as terminal:
             terminal.read_until("# ")
-            terminal.enter("variable=kept; echo re\"\"ady\n")
+            terminal.enter('variable=kept; echo re""ady\n')
             terminal.read_until("ready")
             terminal.enter("\x10\x11")
             terminal.wait()

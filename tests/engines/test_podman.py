@@ -27,11 +27,31 @@ def engine(tested_runtime: Path, image: bytes, tmp_path_factory: pytest.TempPath
     host = PrivateHost(f"pyrun-test-podman-{os.getpid()}")
     try:
         host.environment["CONTAINERS_CONF"] = str(configuration)
-        cli = ("podman", "--root", "/var/lib/root", "--runroot", "/run/root", "--tmpdir", "/run/podman",
-               "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none")
+        cli = (
+            "podman",
+            "--root",
+            "/var/lib/root",
+            "--runroot",
+            "/run/root",
+            "--tmpdir",
+            "/run/podman",
+            "--storage-driver",
+            "vfs",
+            "--cgroup-manager",
+            "cgroupfs",
+            "--events-backend",
+            "none",
+        )
         # The limits: podman asks for more than a machine without CAP_SYS_RESOURCE may have.
-        options = ("--network=none", "--cgroup-parent", f"/{host.cgroup}",
-                   "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
+        options = (
+            "--network=none",
+            "--cgroup-parent",
+            f"/{host.cgroup}",
+            "--ulimit",
+            "nofile=1024:1024",
+            "--ulimit",
+            "nproc=4096:4096",
+        )
         engine = Engine(host, cli, options, ("--runtime", str(wrapper), "run"), log, ("--time", "0"))
         engine.output("import", "-", IMAGE, stdin=image)
         yield engine
