@@ -12,6 +12,7 @@ from typing import Any
 Config = dict[str, Any]
 
 APPLETS = ("true", "sleep")
+CAPABILITY_SETS = ("bounding", "effective", "permitted")
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 ENGINE_CAPABILITIES = [
     f"CAP_{name}"
@@ -88,7 +89,7 @@ def default_config(v2: bool) -> Config:
             "args": ["/bin/true"],
             "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
             "cwd": "/",
-            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES),
+            "capabilities": dict.fromkeys(CAPABILITY_SETS, CAPABILITIES),
             "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
             "noNewPrivileges": True,
         },
@@ -122,9 +123,7 @@ def engine_config(v2: bool, folder: Path, cgroups_path: str) -> Config:
     for number, mount in enumerate(config["mounts"][len(DEFAULT_MOUNTS) :]):
         if number % 2:
             mount["options"].append("ro")
-    config["process"]["capabilities"] = dict.fromkeys(
-        ("bounding", "effective", "permitted"), ENGINE_CAPABILITIES
-    )
+    config["process"]["capabilities"] = dict.fromkeys(CAPABILITY_SETS, ENGINE_CAPABILITIES)
     config["process"]["env"] += [f"VARIABLE_{number}=value {number}" for number in range(20)]
     config["annotations"] = {f"org.example.annotation{number}": "value" for number in range(10)}
     linux = config["linux"]

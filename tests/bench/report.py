@@ -41,6 +41,16 @@ class Target(TypedDict):
     crun: float | None
 
 
+METHOD = """\
+Each time is the median of {rounds} runs. The runtimes take turns, in the opposite order each time. A run is
+measured from the spawning of the runtime to its end, with stdin, stdout and stderr at /dev/null or a file; what
+cleans up after it isn't measured. Configurations: what `pyrun spec` prints, without a terminal, and an
+*engine-like* one with 350 names of system calls, 64 mounts, limits and device rules (with its seccomp program in
+the cache). Peak RSS is what the kernel charges to the command (`ru_maxrss`); PSS is that of all processes of a
+container that is created and not started. Memory is in units of 1024 bytes.
+"""
+
+
 def _target(row: str, title: str, wanted: float | None, stretch: float | None, crun: float | None) -> Target:
     return {"row": row, "title": title, "wanted": wanted, "stretch": stretch, "crun": crun}
 
@@ -234,15 +244,7 @@ def markdown(report: Report) -> str:
         "Written by `make bench`; don't edit.\n",
         "![Medians of each command](performance.svg)\n",
         table(["", ""], list(facts.items())),
-        (
-            f"Each time is the median of {report['rounds']} runs. The runtimes take turns, in the opposite order "
-            "each time. A run is measured from the spawning of the runtime to its end, with stdin, stdout and "
-            "stderr at /dev/null or a file; what cleans up after it isn't measured. Configurations: what "
-            "`pyrun spec` prints, without a terminal, and an *engine-like* one with 350 names of system calls, "
-            "64 mounts, limits and device rules (with its seccomp program in the cache). Peak RSS is what the "
-            "kernel charges to the command (`ru_maxrss`); PSS is that of all processes of a container that is "
-            "created and not started. Memory is in units of 1024 bytes.\n"
-        ),
+        METHOD.format(rounds=report["rounds"]),
     ]
     parts += [mode_section(MODE_TITLES[name], mode, tested) for name, mode in report["modes"].items()]
     return "\n".join(parts)
