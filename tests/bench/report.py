@@ -42,12 +42,13 @@ class Target(TypedDict):
 
 
 METHOD = """\
-Each time is the median of {rounds} runs. The runtimes take turns, in the opposite order each time. A run is
-measured from the spawning of the runtime to its end, with stdin, stdout and stderr at /dev/null or a file; what
-cleans up after it isn't measured. Configurations: what `pyrun spec` prints, without a terminal, and an
-*engine-like* one with 350 names of system calls, 64 mounts, limits and device rules (with its seccomp program in
-the cache). Peak RSS is what the kernel charges to the command (`ru_maxrss`); PSS is that of all processes of a
-container that is created and not started. Memory is in units of 1024 bytes.
+Each time is the median of {rounds} runs. The runtimes take turns, in the opposite order each time. A run
+is measured from the spawning of the runtime to its end, with stdin, stdout and stderr at /dev/null or a
+file; what cleans up after it isn't measured. Configurations: what `pyrun spec` prints, without a
+terminal, and an *engine-like* one with 350 names of system calls, 64 mounts, limits and device rules
+(with its seccomp program in the cache). Peak RSS is what the kernel charges to the command (`ru_maxrss`);
+PSS is that of all processes of a container that is created and not started. Memory is in units of 1024
+bytes.
 """
 
 
