@@ -1,0 +1,180 @@
+"""From the configuration to the files of each controller, v1 and v2."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyrun.cgroups.controllers import cpu, cpuset, memory, pids, unified
+from pyrun.errors import PyrunError
+
+if TYPE_CHECKING:
+    from pyrun.cgroups.files import Write
+
+MIB = 1 << 20
+
+
+def pairs(writes: list[Write]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value, _, _ in writes]
+
+
+def test_memory_v1_writes_each_limit_in_the_order_of_a_new_cgroup() -> None:
+    config = {
+        "limit": MIB, "swap": 2 * MIB, "reservation": 3, "kernel": 4, "kernelTCP": -1,
+        "swappiness": 0, "disableOOMKiller": True, "useHierarchy": True,
+    }  # fmt: skip
+    assert pairs(memory.v1(config)) == [
+        ("memory.use_hierarchy", "1"),
+        ("memory.limit_in_bytes", str(MIB)),
+        ("memory.memsw.limit_in_bytes", str(2 * MIB)),
+        ("memory.soft_limit_in_bytes", "3"),
+        ("memory.kmem.limit_in_bytes", "4"),
+        ("memory.kmem.tcp.limit_in_bytes", "-1"),
+        ("memory.swappiness", "0"),
+        ("memory.oom_control", "1"),
+    ]
+
+
+def test_memory_v1_unlimited_takes_the_limit_with_swap_away_too() -> None:
+    writes = memory.v1({"limit": -1})
+    assert pairs(writes) == [("memory.limit_in_bytes", "-1"), ("memory.memsw.limit_in_bytes", "-1")]
+    assert writes[1][3]  # a kernel without swap accounting has no such file
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"limit": MIB}, [("memory.max", str(MIB))]),
+        ({"limit": MIB, "swap": 3 * MIB}, [("memory.max", str(MIB)), ("memory.swap.max", str(2 * MIB))]),
+        ({"limit": MIB, "swap": MIB}, [("memory.max", str(MIB)), ("memory.swap.max", "0")]),
+        ({"limit": MIB, "swap": -1}, [("memory.max", str(MIB)), ("memory.swap.max", "max")]),
+        ({"limit": -1}, [("memory.max", "max"), ("memory.swap.max", "max")]),
+        ({"limit": -1, "swap": -1}, [("memory.max", "max"), ("memory.swap.max", "max")]),
+        ({"swap": -1}, [("memory.swap.max", "max")]),
+        ({"reservation": MIB}, [("memory.low", str(MIB))]),
+        ({"reservation": -1}, [("memory.low", "max")]),
+        ({"kernel": -1, "kernelTCP": -1, "useHierarchy": True, "disableOOMKiller": False}, []),
+        ({"limit": 0, "swap": 0, "reservation": 0, "kernel": 0, "kernelTCP": 0}, []),
+    ],
+)
+def test_memory_v2(config: dict[str, int], expected: list[tuple[str, str]]) -> None:
+    assert pairs(memory.v2(config)) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"swap": MIB}, "swap"),
+        ({"limit": -1, "swap": MIB}, "swap"),
+        ({"limit": 2 * MIB, "swap": MIB}, "swap"),
+        ({"limit": -2}, "limit"),
+        ({"kernel": MIB}, "kernel"),
+        ({"kernelTCP": MIB}, "kernelTCP"),
+        ({"swappiness": 60}, "swappiness"),
+        ({"disableOOMKiller": True}, "disableOOMKiller"),
+        ({"useHierarchy": False}, "useHierarchy"),
+    ],
+)
+def test_memory_v2_refuses_what_it_has_no_equivalent_of(config: dict[str, int], key: str) -> None:
+    with pytest.raises(PyrunError) as caught:
+        memory.v2(config)
+    assert caught.value.json_path == f"linux.resources.memory.{key}"
+
+
+def test_zero_is_not_set_for_memory() -> None:
+    assert memory.v1(dict.fromkeys(("limit", "swap", "reservation", "kernel", "kernelTCP"), 0)) == []
+
+
+@pytest.mark.parametrize(
+    ("shares", "weight"),
+    [(1, 1), (2, 1), (1024, 100), (2000, 170), (22000, 1204), (262144, 10000), (1 << 40, 10000)],
+)
+def test_known_weights(shares: int, weight: int) -> None:
+    assert cpu.weight(shares) == weight
+
+
+@given(st.integers(2, 262144))
+def test_weight_is_the_curve_and_rises(shares: int) -> None:
+    power = math.log2(shares)
+    exact = 10 ** ((power * power + 125 * power) / 612 - 7 / 34)
+    assert exact - 1e-6 <= cpu.weight(shares) <= exact + 1 + 1e-6
+    assert cpu.weight(shares) <= cpu.weight(shares + 1)
+
+
+def test_cpu_v1() -> None:
+    config = {"shares": 512, "quota": -1, "period": 100000, "burst": 0, "idle": 1, "realtimeRuntime": 950}
+    writes = cpu.v1(config)
+    assert pairs(writes) == [
+        ("cpu.rt_runtime_us", "950"),
+        ("cpu.shares", "512"),
+        ("cpu.cfs_period_us", "100000"),
+        ("cpu.cfs_quota_us", "-1"),
+        ("cpu.cfs_burst_us", "0"),
+        ("cpu.idle", "1"),
+    ]
+    assert [optional for _, _, _, optional in writes] == [False, False, False, False, True, False]
+    assert pairs(cpu.realtime(config)) == [("cpu.rt_runtime_us", "950")]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"quota": 50000, "period": 100000}, [("cpu.max", "50000 100000")]),
+        ({"quota": 50000}, [("cpu.max", "50000")]),
+        ({"quota": -1}, [("cpu.max", "max")]),
+        ({"quota": -1, "period": 50000}, [("cpu.max", "max 50000")]),
+        ({"period": 50000}, [("cpu.max", "max 50000")]),
+        ({"shares": 1024, "burst": 10}, [("cpu.weight", "100"), ("cpu.max.burst", "10")]),
+        ({"idle": 0}, [("cpu.idle", "0")]),
+        ({"shares": 0, "quota": 0, "period": 0, "realtimeRuntime": 0, "realtimePeriod": 0, "cpus": ""}, []),
+    ],
+)  # fmt: skip
+def test_cpu_v2(config: dict[str, int], expected: list[tuple[str, str]], tmp_path: object) -> None:
+    assert pairs(cpu.v2(config, str(tmp_path))) == expected
+
+
+def test_cpu_v2_keeps_the_quota_in_force(tmp_path: object) -> None:
+    with open(f"{tmp_path}/cpu.max", "w") as file:
+        file.write("3000 100000\n")
+    assert pairs(cpu.v2({"period": 50000}, str(tmp_path))) == [("cpu.max", "3000 50000")]
+
+
+def test_cpu_v2_refuses_real_time() -> None:
+    for key in ("realtimeRuntime", "realtimePeriod"):
+        with pytest.raises(PyrunError) as caught:
+            cpu.v2({key: 1000}, "")
+        assert caught.value.json_path == f"linux.resources.cpu.{key}"
+
+
+def test_cpuset() -> None:
+    assert pairs(cpuset.writes({"cpus": "0-3,7", "mems": "0"})) == [
+        ("cpuset.cpus", "0-3,7"),
+        ("cpuset.mems", "0"),
+    ]
+    assert cpuset.writes({"cpus": "", "mems": "", "shares": 2}) == []
+
+
+def test_pids() -> None:
+    assert pairs(pids.writes({"limit": 5})) == [("pids.max", "5")]
+    assert pairs(pids.writes({"limit": 0})) == [("pids.max", "0")]
+    assert pairs(pids.writes({"limit": -1})) == [("pids.max", "max")]
+    assert pids.writes({}) == []
+    with pytest.raises(PyrunError):
+        pids.writes({"limit": -2})
+
+
+def test_unified_writes_line_by_line() -> None:
+    config = {"io.max": "8:0 rbps=1\n8:16 rbps=2\n", "memory.high": "max", "x.y": ""}
+    assert pairs(unified.writes(config)) == [
+        ("io.max", "8:0 rbps=1"), ("io.max", "8:16 rbps=2"), ("memory.high", "max"), ("x.y", ""),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["../memory.max", "a/b", "", ".", "..", "memory"])
+def test_unified_refuses_what_is_no_file_of_a_cgroup(name: str) -> None:
+    with pytest.raises(PyrunError, match="not the name of a file"):
+        unified.writes({name: "1"})
