@@ -5,7 +5,8 @@ Used by `make` and by the wheel (backend.py). The steps:
 1. the C sources of two extension modules that are linked in, cffi's backend and simplejson's scanner, come from their
    source distributions on PyPI, pinned; our own kernel module's C source is made by cffi from kernel.h;
 2. the hot modules are compiled and frozen (freeze.py), stage 2 is compiled;
-3. all is linked with libpython: statically where there is a libpython.a, else with the shared library.
+3. all is linked with libpython: statically where there is a libpython.a, else with the shared library;
+4. the static program is run once, and starts from then on where that run ended (snapshot.c).
 
 Steps whose inputs didn't change since the last time are skipped.
 """
@@ -13,15 +14,18 @@ Steps whose inputs didn't change since the last time are skipped.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib.util
 import os
-import shlex
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 from types import ModuleType
+
+import freeze
+import library
+from link import link
+from tools import Compiler, Failed, run, say
 
 LAUNCHER = Path(__file__).resolve().parent
 TOP = LAUNCHER.parent.parent
@@ -31,25 +35,6 @@ STANDINS = LAUNCHER / "standin"
 SIMPLEJSON = "simplejson==4.3.0"
 OURS = "-Wall -Wextra -Werror".split()
 THEIRS = "-w -DUSE__THREAD -DHAVE_SYNC_SYNCHRONIZE".split()
-
-
-class Failed(Exception):
-    """A step that can't be done; the text says why and, where known, what to install."""
-
-
-def _say(text: str) -> None:
-    print(f"  {text}", file=sys.stderr, flush=True)
-
-
-def _run(command: list[str]) -> str:
-    """Run a command; its output, or Failed with its last words."""
-    try:
-        done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    except OSError as error:
-        raise Failed(f"{command[0]}: {error.strerror}") from None
-    if done.returncode:
-        raise Failed(f"{shlex.join(command)}\n{done.stdout}")
-    return done.stdout
 
 
 def _write(path: Path, content: str | bytes) -> None:
@@ -76,7 +61,7 @@ def version() -> str:
 def commit() -> str:
     """What git calls the source tree, "" outside of a checkout."""
     try:
-        return _run(["git", "-C", str(TOP), "describe", "--always", "--dirty", "--abbrev=12"]).strip()
+        return run(["git", "-C", str(TOP), "describe", "--always", "--dirty", "--abbrev=12"]).strip()
     except Failed:
         return ""
 
@@ -95,10 +80,10 @@ def source(requirement: str, store: Path) -> Path:
     """The unpacked source distribution of a pinned requirement, downloaded by pip if it isn't there yet."""
     folder = store / requirement.replace("==", "-")
     if not folder.is_dir():
-        _say(f"fetching the source of {requirement}")
+        say(f"fetching the source of {requirement}")
         command = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps", "--no-binary", ":all:"]
-        _run([*command, "--dest", str(store), requirement])
-        _run(["tar", "-C", str(store), "-xzf", f"{folder}.tar.gz"])
+        run([*command, "--dest", str(store), requirement])
+        run(["tar", "-C", str(store), "-xzf", f"{folder}.tar.gz"])
     return folder
 
 
@@ -108,31 +93,12 @@ def pinned(name: str) -> str:
     return next(line for line in lines if line.partition("==")[0] == name)
 
 
-class Compiler:
-    """A C compiler with its flags, that compiles only what changed."""
-
-    def __init__(self, work: Path, flags: list[str]) -> None:
-        self.work = work
-        self.command = [*shlex.split(os.environ.get("CC") or "gcc"), *flags]
-
-    def compile(self, path: Path, flags: list[str], depends: list[Path]) -> Path:
-        """The object file of a C or assembler source."""
-        target = self.work / f"{path.stem}.o"
-        key = hashlib.sha256(repr([self.command, flags, sys.version]).encode())
-        for file in [path, *depends]:
-            key.update(file.read_bytes())
-        stamp = target.with_suffix(".stamp")
-        if not target.is_file() or not stamp.is_file() or stamp.read_text() != key.hexdigest():
-            _say(f"compiling {path.name}")
-            _run([*self.command, *flags, "-c", "-o", str(target), str(path)])
-            stamp.write_text(key.hexdigest())
-        return target
-
-
 def _freeze(work: Path) -> None:
     """Write data.S with the frozen modules and stage 2, and build_facts.h with their names and the build's facts."""
-    freeze, kernel = _load(LAUNCHER / "freeze.py"), _load(TOP / "runtime/pyrun/kernel/build.py")
-    modules = freeze.closure(["pyrun.main", "simplejson.errors", "simplejson.raw_json", "operator"], [*ROOTS, STANDINS])
+    kernel = _load(TOP / "runtime/pyrun/kernel/build.py")
+    modules = freeze.closure(
+        ["pyrun.main", "simplejson.errors", "simplejson.raw_json", "operator"], [*ROOTS, STANDINS]
+    )
     table, offset = [], 0
     for module in modules:
         table.append(f'FROZEN("{module.name}", {offset}, {len(module.code)}, {int(module.is_package)})')
@@ -141,33 +107,14 @@ def _freeze(work: Path) -> None:
     kernel.compile_stage2(work / "stage2", os.environ.get("CC") or "gcc")
     kernel.emit(work / "_pyrun_kernel.c")
     lines = [f'#define {name} "{value}"' for name, value in facts().items()]
-    _write(work / "build_facts.h", "\n".join([*lines, "#define FROZEN_MODULES \\", " \\\n".join(table), "", ""]))
+    _write(
+        work / "build_facts.h", "\n".join([*lines, "#define FROZEN_MODULES \\", " \\\n".join(table), "", ""])
+    )
     labels = [("frozen_code", "frozen_end", "frozen.bin"), ("stage2_start", "stage2_end", "stage2")]
-    text = ['.section .rodata', '.section .note.GNU-stack,"",%progbits', ".section .rodata"]
+    text = [".section .rodata", '.section .note.GNU-stack,"",%progbits', ".section .rodata"]
     for start, end, file in labels:
         text += [f".global {start}, {end}", ".balign 64", f"{start}:", f'.incbin "{work / file}"', f"{end}:"]
     _write(work / "data.S", "\n".join([*text, ""]))
-
-
-def _libraries() -> list[str]:
-    """What libpython wants to be linked with, as its own Makefile said."""
-    words = " ".join(str(sysconfig.get_config_var(name) or "") for name in ("MODLIBS", "LIBS", "SYSLIBS"))
-    return list(dict.fromkeys(word for word in words.split() if word.startswith("-l")))
-
-
-def _ways_to_link(objects: list[Path]) -> list[tuple[str, list[str]]]:
-    """The ways to link, best first: (name, arguments for the compiler)."""
-    config = sysconfig.get_config_var
-    archive = Path(config("LIBPL") or "/nonexistent", f"libpython{config('LDVERSION')}.a")
-    common = [*map(str, objects)]
-    ways = []
-    if archive.is_file():
-        ways.append(("static", ["-static", "-no-pie", *common, str(archive), "-lffi", *_libraries(), "-lpthread"]))
-    if config("Py_ENABLE_SHARED"):
-        folder = config("LIBDIR")
-        shared = [f"-L{folder}", f"-Wl,-rpath,{folder}", f"-lpython{config('LDVERSION')}", "-lffi"]
-        ways.append(("shared", ["-no-pie", *common, *shared]))
-    return ways
 
 
 def _headers() -> list[str]:
@@ -184,61 +131,64 @@ def build(output: Path, work: Path, trace: bool = False) -> str:
     _freeze(work)
     cc = Compiler(work, ["-O2", "-fno-pie", *_headers(), f"-I{work}"])
     kernel = TOP / "runtime/pyrun/kernel"
-    objects = [
+    common = [
         cc.compile(cffi / "src/c/_cffi_backend.c", THEIRS, []),
         cc.compile(simplejson / "simplejson/_speedups.c", THEIRS, []),
         cc.compile(work / "_pyrun_kernel.c", ["-w"], [kernel / "kernel.c", kernel / "kernel.h"]),
         cc.compile(work / "data.S", [], [work / "frozen.bin", work / "stage2"]),
-        cc.compile(LAUNCHER / "pyrun.c", [*OURS, *["-DPYRUN_TRACE_IMPORTS"] * trace], [work / "build_facts.h"]),
     ]
-    reasons = ["there is neither a libpython.a nor a shared libpython for this interpreter"]
-    for way, arguments in _ways_to_link(objects):
-        _say(f"linking {output.name} ({way})")
-        try:
-            _run([*cc.command, "-O2", "-Wl,--strip-debug", "-o", f"{output}.new", *arguments])
-        except Failed as error:
-            reasons.append(f"{way}: {error}")
-            continue
-        os.replace(f"{output}.new", output)
-        return way
-    raise Failed("\n".join(reasons))
+    headers = [work / "build_facts.h", LAUNCHER / "snapshot.h"]
+    plain = cc.compile(LAUNCHER / "pyrun.c", [*OURS, *["-DPYRUN_TRACE_IMPORTS"] * trace], headers)
+    snapshot = [
+        cc.compile(LAUNCHER / "pyrun.c", [*OURS, "-DPYRUN_SNAPSHOT"], headers, "pyrun-snapshot"),
+        cc.compile(LAUNCHER / "snapshot.c", OURS, headers),
+    ]
+    ways = ["static", "shared"] if trace else ["snapshot", "static", "shared"]
+    return link(cc, [*common, *snapshot], [*common, plain], output, ways)
 
 
-def build_library(library: Path | None, dev: Path | None, work: Path) -> None:
-    """Fill the full interpreter's folder `library`, and `dev` with what the sources alone lack; after build()."""
-    make = _load(LAUNCHER / "library.py")
+def build_library(folder: Path | None, dev: Path | None, work: Path) -> None:
+    """Fill the full interpreter's `folder`, and `dev` with what the sources alone lack; after build()."""
     name = "_pyrun_kernel" + str(sysconfig.get_config_var("EXT_SUFFIX"))
     shared = work / "shared"
     shared.mkdir(exist_ok=True)
     kernel = TOP / "runtime/pyrun/kernel"
     cc = Compiler(shared, ["-O2", "-fPIC", *_headers()])
     module = cc.compile(work / "_pyrun_kernel.c", ["-w"], [kernel / "kernel.c", kernel / "kernel.h"])
-    _run([*cc.command, "-shared", "-o", str(shared / name), str(module)])
-    if library:
-        make.write_dependencies(library, LAUNCHER / "requirements.txt")
-        make.write_sources(library, ROOTS)
-    for folder in filter(None, (library, dev)):
-        make.write_modules(folder, shared / name, work / "stage2")
+    run([*cc.command, "-shared", "-o", str(shared / name), str(module)])
+    if folder:
+        library.write_dependencies(folder, LAUNCHER / "requirements.txt")
+        library.write_sources(folder, ROOTS)
+    for each in filter(None, (folder, dev)):
+        library.write_modules(each, shared / name, work / "stage2")
 
 
 def analyze(work: Path) -> None:
     """Hold our C to the compiler's strictest: warnings are errors, and gcc's static analyzer finds nothing."""
     _freeze(work)
     for path in sorted([*TOP.glob("runtime/pyrun/kernel/*.c"), *LAUNCHER.glob("*.c")]):
-        _say(f"analyzing {path.relative_to(TOP)}")
+        say(f"analyzing {path.relative_to(TOP)}")
         warnings = [*OURS, "-Wshadow", "-Wstrict-prototypes", "-fanalyzer"]
         includes = [f"-isystem{flag[2:]}" for flag in _headers()] + [f"-I{work}"]
-        _run(["gcc", "-O2", *warnings, *includes, "-include", "stddef.h", "-c", "-o", "/dev/null", str(path)])
+        run(["gcc", "-O2", *warnings, *includes, "-include", "stddef.h", "-c", "-o", "/dev/null", str(path)])
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Build the pyrun binary for the interpreter that runs this script.")
+    parser = argparse.ArgumentParser(
+        description="Build the pyrun binary for the interpreter that runs this script."
+    )
     parser.add_argument("--output", type=Path, default=TOP / "build/bin/pyrun")
     parser.add_argument("--work", type=Path, help="folder for intermediate files")
-    parser.add_argument("--library", type=Path, help="also make the folder that the full interpreter runs from")
-    parser.add_argument("--dev", type=Path, help="also make a folder with what the sources lack to run unfrozen")
-    parser.add_argument("--trace-imports", action="store_true", help="a binary for tests: module names to descriptor 9")
+    parser.add_argument(
+        "--library", type=Path, help="also make the folder that the full interpreter runs from"
+    )
+    parser.add_argument(
+        "--dev", type=Path, help="also make a folder with what the sources lack to run unfrozen"
+    )
+    parser.add_argument(
+        "--trace-imports", action="store_true", help="a binary for tests: module names to descriptor 9"
+    )
     parser.add_argument("--analyze", action="store_true", help="check the C sources instead of building")
     options = parser.parse_args()
     tag = str(sysconfig.get_config_var("SOABI")) + ("-trace" if options.trace_imports else "")

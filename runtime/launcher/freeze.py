@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 #: What the interpreter and the binary bring along, linked in.
-BUILTIN = frozenset(
-    "sys posix errno time builtins _operator _pyrun_kernel _pyrun_build _pyrun_json".split()
-)
+BUILTIN = frozenset("sys posix errno time builtins _operator _pyrun_kernel _pyrun_build _pyrun_json".split())
 
 
 class Module(NamedTuple):
@@ -63,7 +61,9 @@ class _Strip(ast.NodeTransformer):
     def visit_Try(self, node: ast.Try) -> ast.AST | list[ast.stmt]:
         """`try: import linked_in / except ImportError: the unfrozen way`: the first always succeeds here."""
         handlers = [h.type.id for h in node.handlers if isinstance(h.type, ast.Name)]
-        if handlers == ["ImportError"] and all(isinstance(s, (ast.Import, ast.ImportFrom)) for s in node.body):
+        if handlers == ["ImportError"] and all(
+            isinstance(s, (ast.Import, ast.ImportFrom)) for s in node.body
+        ):
             return node.body + node.orelse
         return self.generic_visit(node)
 
@@ -71,7 +71,9 @@ class _Strip(ast.NodeTransformer):
 def _filled(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         for field in ("body", "orelse", "finalbody"):
-            if field == "body" and isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.If, ast.For, ast.With, ast.Try)):
+            if field == "body" and isinstance(
+                node, (ast.ClassDef, ast.FunctionDef, ast.If, ast.For, ast.With, ast.Try)
+            ):
                 node.body = node.body or [ast.copy_location(ast.Pass(), node)]
     return ast.fix_missing_locations(tree)
 
@@ -89,7 +91,9 @@ def imports(tree: ast.Module, package: str) -> list[tuple[str, str, int]]:
             found += [(alias.name, "", node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             if node.level:
-                raise SystemExit(f"{package}: line {node.lineno}: relative imports aren't followed; write the full name")
+                raise SystemExit(
+                    f"{package}: line {node.lineno}: relative imports aren't followed; write the full name"
+                )
             found += [(node.module or "", alias.name, node.lineno) for alias in node.names]
     return found
 
@@ -115,6 +119,8 @@ def closure(start: list[str], roots: list[Path]) -> list[Module]:
             if attribute and find(f"{module}.{attribute}", roots):
                 waiting.append(f"{module}.{attribute}")
             if module not in BUILTIN and find(module, roots) is None:
-                raise SystemExit(f"{path}:{line}: a hot module may not import {module}: it isn't linked into the binary")
+                raise SystemExit(
+                    f"{path}:{line}: a hot module may not import {module}: it isn't linked into the binary"
+                )
             waiting.append(module)
     return [done[name] for name in sorted(done)]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+
 def write_modules(folder: Path, kernel: Path, stage2: Path) -> None:
     """Put what is compiled into `folder`: the kernel module and stage 2."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -34,7 +35,15 @@ def write_dependencies(folder: Path, requirements: Path) -> None:
     if stamp.is_file() and stamp.read_text() == key:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-compile",
+    ]
     subprocess.run([*command, "--target", str(folder), "--requirement", str(requirements)], check=True)
     shutil.rmtree(folder / "bin", ignore_errors=True)
     stamp.write_text(key)

@@ -9,6 +9,7 @@
 #include <Python.h>
 #include <stdio.h>
 #include <unistd.h>
+#include "snapshot.h"
 #include "build_facts.h" /* made by build.py: names of the frozen modules, VERSION, COMMIT, PYTHON */
 
 extern const unsigned char frozen_code[], stage2_start[], stage2_end[]; /* data.S, made by build.py */
@@ -131,9 +132,55 @@ static void trace_imports(void)
 }
 #endif
 
-int main(int argc, char **argv)
+#ifdef PYRUN_SNAPSHOT
+/* Build time: import all that is frozen, and become the data of the binary. */
+static void prepare(void)
+{
+    for (const struct _frozen *module = modules; module->name; module++)
+        if (!PyImport_ImportModule(module->name))
+            _exit(internal_error());
+    PyGC_Collect();
+    snapshot_take();
+}
+
+/* posix.environ is this process's environment, not the builder's (who had none, see build.py). */
+static void renew_environment(void)
+{
+    PyObject *posix = PyImport_ImportModule("posix");
+    PyObject *known = posix ? PyObject_GetAttrString(posix, "environ") : NULL;
+    for (char **variable = environ; known && *variable; variable++) {
+        const char *equals = strchr(*variable, '=');
+        PyObject *name = equals ? PyBytes_FromStringAndSize(*variable, equals - *variable) : NULL;
+        PyObject *value = name ? PyBytes_FromString(equals + 1) : NULL;
+        if (value)
+            PyDict_SetDefault(known, name, value);
+        Py_XDECREF(name);
+        Py_XDECREF(value);
+    }
+    if (PyErr_Occurred())
+        _exit(internal_error());
+}
+
+static void begin(void)
+{
+    if (!snapshot_is_taken()) {
+        snapshot_begin();
+        start_interpreter();
+        prepare();
+    }
+    snapshot_resume();
+    renew_environment();
+}
+#else
+static void begin(void)
 {
     start_interpreter();
+}
+#endif
+
+int main(int argc, char **argv)
+{
+    begin();
     PyObject *arguments = list_of_arguments(argc, argv);
     PyObject *module = arguments ? PyImport_ImportModule("pyrun.main") : NULL;
     PyObject *result = module ? PyObject_CallMethod(module, "main", "O", arguments) : NULL;
