@@ -1,0 +1,70 @@
+"""Fixtures shared by all tests: the runtime under test, and bundles for it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+for _folder in ("spec", "runtime"):
+    if str(REPOSITORY / _folder) not in sys.path:
+        sys.path.insert(0, str(REPOSITORY / _folder))
+
+import needs  # noqa: E402
+from bundles import Bundle, Config, Pyrun, default_config, make_rootfs, merge  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Path:
+    """The binary under test: build/bin/pyrun, or what PYRUN_TEST_RUNTIME says."""
+    path = Path(os.environ.get("PYRUN_TEST_RUNTIME") or REPOSITORY / "build/bin/pyrun").resolve()
+    if not os.access(path, os.X_OK):
+        pytest.fail(f"{path} isn't there: run make first")
+    return path
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A static busybox where temporary files are, so that root file systems can link to it."""
+    needs.root()
+    path = tmp_path_factory.mktemp("busybox") / "busybox"
+    path.write_bytes(Path(needs.busybox()).read_bytes())
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture
+def pyrun(runtime: Path, tmp_path: Path) -> Iterator[Pyrun]:
+    """The runtime, with a root folder for this test; fails the test if it leaves anything behind."""
+    needs.root()
+    one = Pyrun(runtime, tmp_path / "pyrun")
+    yield one
+    left = one.leftovers()
+    assert not left, left
+
+
+@pytest.fixture
+def bundle(busybox: str, tmp_path: Path) -> Callable[..., Bundle]:
+    """Makes bundles: `bundle({"hostname": "x"}, sh="hostname")` is the default one with these changes."""
+    count = 0
+
+    def make(
+        changes: Config | None = None, sh: str = "", change: Callable[[Config], None] | None = None
+    ) -> Bundle:
+        nonlocal count
+        count += 1
+        path = tmp_path / f"bundle{count}"
+        make_rootfs(path / "rootfs", busybox)
+        config = default_config()
+        merge(config, changes or {})
+        if sh:
+            config["process"]["args"] = ["sh", "-c", sh]
+        if change:
+            change(config)
+        return Bundle(path, config).write()
+
+    return make

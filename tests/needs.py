@@ -1,0 +1,78 @@
+"""What a test needs of the host. Each function skips the test, naming what is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_SYS_NICE": 23, "CAP_SYS_RESOURCE": 24, "CAP_MKNOD": 27}
+
+
+def root() -> None:
+    """Root with CAP_SYS_ADMIN, as a runtime has."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    capability("CAP_SYS_ADMIN")
+
+
+def has_capability(name: str) -> bool:
+    """Is a capability in this process's effective set?"""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> CAPABILITIES[name] & 1)
+    return False
+
+
+def capability(name: str) -> None:
+    """A capability in the effective set."""
+    if not has_capability(name):
+        pytest.skip(f"needs {name}, which this host doesn't grant")
+
+
+def program(*names: str) -> None:
+    """Programs on PATH."""
+    for name in names:
+        if not shutil.which(name):
+            pytest.skip(f"needs {name}, which is not installed")
+
+
+def busybox() -> str:
+    """The path of a statically linked busybox."""
+    for path in ("/bin/busybox", shutil.which("busybox")):
+        if path and os.access(path, os.X_OK):
+            # PT_INTERP names a loader; a static program has none
+            if b"/ld-linux" not in Path(path).read_bytes()[:4096]:
+                return os.path.realpath(path)
+    pytest.skip("needs a static busybox: apt-get install busybox-static")
+
+
+def filesystem(name: str) -> None:
+    """A file system type that the kernel knows."""
+    known = [line.split()[-1] for line in Path("/proc/filesystems").read_text().splitlines()]
+    if name not in known:
+        pytest.skip(f"needs the file system {name}, which this kernel lacks")
+
+
+def namespace(kind: str) -> None:
+    """A kind of namespace, by its name in /proc/self/ns."""
+    if not os.path.exists(f"/proc/self/ns/{kind}"):
+        pytest.skip(f"needs {kind} namespaces, which this kernel lacks")
+
+
+def user_namespaces() -> None:
+    """User namespaces that may be made."""
+    namespace("user")
+    program("unshare")
+    if subprocess.run(["unshare", "-U", "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs user namespaces, which this host refuses to make")
+
+
+def kernel(major: int, minor: int, what: str) -> None:
+    """A Linux version, and what for."""
+    numbers = os.uname().release.split("-")[0].split(".")
+    if (int(numbers[0]), int(numbers[1])) < (major, minor):
+        pytest.skip(f"needs Linux {major}.{minor} for {what}, and this is {os.uname().release}")
