@@ -384,19 +384,25 @@ def test_x86_family() -> None:
     assert run(only_native, (X86_64, X32_BIT | 39, zeros)) == KILL
 
 
+def known(name: str) -> bool:
+    """Does the installed libseccomp know this architecture?"""
+    try:
+        compiler.lib.SyscallFilter(ALLOW).add_arch(compiler.ARCHITECTURES[name])
+    except OSError as error:
+        return error.errno != errno.EINVAL
+    return True
+
+
 @pytest.mark.parametrize("name", sorted(compiler.ARCHITECTURES))
 def test_every_architecture(name: str) -> None:
-    """Accepted, or refused by name where this libseccomp is too old for it."""
-    try:
-        program = compiled(deny(entry("getpid"), architectures=[name]))
-    except PyrunError as error:
-        assert error.json_path == "linux.seccomp.architectures[0]"
-        assert error.sentence == f"{name}: not known to the installed {compiler.LIBRARY}"
-        assert name.endswith(("LOONGARCH64", "M68K", "SH", "SHEB"))
+    profile = deny(entry("getpid"), architectures=[name])
+    if not known(name):
+        sentence = f"{name}: not known to the installed {compiler.LIBRARY}"
+        assert refused(profile) == ("linux.seccomp.architectures[0]", sentence)
         return
     token = compiler.ARCHITECTURES[name]
     getpid = compiler.lib.resolve_syscall(token, "getpid")
-    answer = run(program, (X86_64 if name.endswith("X32") else token, getpid, (0,) * 6))
+    answer = run(compiled(profile), (X86_64 if name.endswith("X32") else token, getpid, (0,) * 6))
     other_order = token & 0x40000000 != (0x40000000 if sys.byteorder == "little" else 0)
     assert answer == (KILL if other_order else ALLOW)
 

@@ -12,9 +12,8 @@ seccomp(2), runtime-spec config-linux § Seccomp.
 from __future__ import annotations
 
 import posix
-import sys
 
-from pyrun import jsontext
+from pyrun import built, cold, jsontext
 from pyrun.errors import PyrunError, failed
 from pyrun.kernel import calls
 
@@ -22,8 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: Raise it with every change of what seccomp_compiler.py makes of a profile, or of the file's format.
-VERSION = 1
+#: Raise it when seccomp_compiler.py comes to make something else of the same profile, or the file's format changes.
+FORMAT = 1
 #: What the program depends on, besides the machine.
 INPUTS = ("defaultAction", "defaultErrnoRet", "architectures", "syscalls")
 MAX_ENTRIES = 64
@@ -59,9 +58,10 @@ def program(profile: dict[str, Any], cache_dir: str) -> bytes:
     `cache_dir` is made when it is missing (its parent must be there). A cache that can't be used costs time,
     never a failure. PyrunError with the JSON path for a profile that can't be compiled.
     """
-    key = repr((VERSION, posix.uname().machine, [profile.get(name) for name in INPUTS])).encode()
+    made_by = (built.VERSION, built.COMMIT, posix.uname().machine)
+    key = repr((made_by, [profile.get(name) for name in INPUTS])).encode()
     name = f"{_digest(key):016x}"
-    start = b"pyrun seccomp %d %d\n%s" % (VERSION, len(key), key)
+    start = b"pyrun seccomp %d %d\n%s" % (FORMAT, len(key), key)
     found = _load(f"{cache_dir}/{name}", start)
     if found is None:
         library, found = _compile({name: profile[name] for name in INPUTS if profile.get(name) is not None})
@@ -82,13 +82,13 @@ def _seal(body: bytes) -> bytes:
     return b"%d %016x\n" % (len(body), _digest(body))
 
 
-def _stamp(library: str) -> bytes:
+def _stamp(library: bytes) -> bytes:
     """Which libseccomp: after an upgrade, which knows more system calls, we compile anew."""
     try:
         status = posix.stat(library)
     except OSError:
         return b""
-    return f"{library} {status.st_size} {status.st_mtime_ns}".encode("utf-8", "surrogateescape")
+    return b"%s %d %d" % (library, status.st_size, status.st_mtime_ns)
 
 
 def _load(path: str, start: bytes) -> bytes | None:
@@ -112,8 +112,7 @@ def _load(path: str, start: bytes) -> bytes | None:
     if seal + b"\n" != _seal(body):
         return None
     stamp, _, found = body.partition(b"\n")
-    library = stamp.rsplit(b" ", 2)[0].decode("utf-8", "surrogateescape")
-    return found if stamp and stamp == _stamp(library) else None
+    return found if stamp and stamp == _stamp(stamp.rsplit(b" ", 2)[0]) else None
 
 
 def _store(cache_dir: str, name: str, data: bytes) -> None:
@@ -159,17 +158,17 @@ def _drop_oldest(dirfd: int) -> None:
         posix.unlink(name, dir_fd=dirfd)
 
 
-def _compile(profile: dict[str, Any]) -> tuple[str, bytes]:
+def _compile(profile: dict[str, Any]) -> tuple[bytes, bytes]:
     """Run the compiler: libseccomp's path, and the program.
 
     Files of memory instead of pipes: nothing can block, and no SIGPIPE is possible.
     """
-    argv, env = _compiler()
+    argv, environment = cold.command(["seccomp-compile"])
     fds = [calls.memfd("seccomp-profile", jsontext.encode(profile).encode())]
     try:
         fds += [calls.memfd("seccomp-program", b""), calls.memfd("seccomp-error", b"")]
         actions = [(posix.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
-        pid = posix.posix_spawn(argv[0], argv, env, file_actions=actions, setsigmask=())
+        pid = posix.posix_spawn(argv[0], argv, environment, file_actions=actions, setsigmask=())
         try:
             status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
         except ChildProcessError:  # SIGCHLD is ignored, as our caller left it: the output tells
@@ -187,14 +186,9 @@ def _compile(profile: dict[str, Any]) -> tuple[str, bytes]:
         if not colon or not path.startswith("linux.seccomp"):
             path, sentence = "linux.seccomp", f"the seccomp compiler failed: {words or f'status {status}'}"
         raise PyrunError(sentence, path)
-    return library.decode("utf-8", "surrogateescape"), found
+    return library, found
 
 
 def _content(fd: int) -> bytes:
     posix.lseek(fd, 0, 0)
     return calls.read_all(fd, MAX_FILE)
-
-
-def _compiler() -> tuple[list[str], dict[bytes, bytes]]:
-    """The command line and environment of the compiler."""
-    return [sys.executable, "-m", "pyrun.seccomp_compiler"], dict(posix.environ)
