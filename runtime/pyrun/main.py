@@ -10,6 +10,8 @@ from pyrun.options import COMMANDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyrun.fastargs import Values
 
 
@@ -29,8 +31,14 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
-def run(global_values: Values, command: str, values: Values, arguments: list[str]) -> int:
-    """Run a hot command that has been parsed, by `fastargs` or by click."""
+def run(
+    global_values: Values,
+    command: str,
+    values: Values,
+    arguments: list[str],
+    dispatch: Callable[[Values, str, Values, list[str]], int] | None = None,
+) -> int:
+    """Run a command that has been parsed, by `fastargs` or by click; a hot one unless `dispatch` knows others."""
     try:
         log.configure(
             str(global_values.get("log", "")),
@@ -39,7 +47,7 @@ def run(global_values: Values, command: str, values: Values, arguments: list[str
             bool(global_values.get("debug")),
         )
         check_global(global_values)
-        return _dispatch(global_values, command, values, arguments)
+        return (dispatch or _dispatch)(global_values, command, values, arguments)
     except PyrunError as error:
         log.last_words(render(error))
     except OSError as error:

@@ -51,24 +51,26 @@ class Mount:
 
 
 def plan(entries: list[dict[str, Any]], bundle: str) -> list[Mount]:
-    """The mounts in order; PyrunError for what can't be. Relative bind sources are relative to the bundle."""
-    found = []
-    for index in range(len(entries)):
-        mount = Mount(index, entries[index])
-        options = mount.options
-        if options.idmap:
-            raise PyrunError("idmapped mounts are not supported yet", f"mounts[{index}].options")
-        if not mount.destination.strip("/."):
-            raise PyrunError("the root itself can't be a mount's destination", f"mounts[{index}].destination")
-        if options.bind:
-            if not mount.source:
-                raise PyrunError("a bind mount needs a source", f"mounts[{index}].source")
-            if mount.source[0] != "/":
-                mount.source = f"{bundle}/{mount.source}"
-        elif not mount.kind and not options.remount and not options.propagation:
-            raise PyrunError("a type is needed where the options don't say bind", f"mounts[{index}].type")
-        found.append(mount)
-    return found
+    """The mounts in order; PyrunError for what can't be."""
+    return [understand(index, entries[index], bundle) for index in range(len(entries))]
+
+
+def understand(index: int, entry: dict[str, Any], bundle: str) -> Mount:
+    """One mount; PyrunError if it can't be. A relative bind source is relative to the bundle."""
+    mount = Mount(index, entry)
+    options = mount.options
+    if options.idmap:
+        raise PyrunError("idmapped mounts are not supported yet", f"mounts[{index}].options")
+    if not mount.destination.strip("/."):
+        raise PyrunError("the root itself can't be a mount's destination", f"mounts[{index}].destination")
+    if options.bind:
+        if not mount.source:
+            raise PyrunError("a bind mount needs a source", f"mounts[{index}].source")
+        if mount.source[0] != "/":
+            mount.source = f"{bundle}/{mount.source}"
+    elif not mount.kind and not options.remount and not options.propagation:
+        raise PyrunError("a type is needed where the options don't say bind", f"mounts[{index}].type")
+    return mount
 
 
 def open_sources(planned: list[Mount]) -> None:

@@ -19,6 +19,7 @@ from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 LARGEST_CONFIG = 16 << 20  # bytes
@@ -115,9 +116,8 @@ def absolute(path: str) -> str:
     return "/" + "/".join(parts)
 
 
-def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
-    """Read and check config.json: the document and its bytes; PyrunError with the JSON path of the first fault."""
-    path = config_path or f"{bundle}/config.json"
+def read(bundle: str, path: str) -> bytes:
+    """The bytes of a configuration; PyrunError if the file is missing, huge, or none that ends."""
     try:
         # non-blocking, since opening a FIFO would wait for a writer
         fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)
@@ -132,12 +132,18 @@ def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
     try:
         if posix.fstat(fd).st_mode & 0o170000 != 0o100000:
             raise PyrunError(f"{path} is not a regular file")
-        data = calls.read_all(fd, LARGEST_CONFIG)
+        return calls.read_all(fd, LARGEST_CONFIG)
     except OSError as error:
         error.filename = path
         raise failed("reading the configuration", error) from None
     finally:
         posix.close(fd)
+
+
+def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
+    """Read and check config.json: the document and its bytes; PyrunError with the JSON path of the first fault."""
+    path = config_path or f"{bundle}/config.json"
+    data = read(bundle, path)
     try:
         document = jsontext.decode(data)
         oci_config.parse(document)
@@ -152,17 +158,12 @@ def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
 
 def make(config: dict[str, Any], bundle: str) -> Plan:
     """Decide; PyrunError names the property that can't be had."""
-    refuse(config)
+    for refusal in refusals(config):
+        raise refusal
     plan = Plan(config, bundle)
-    if "mount" not in plan.namespaces:
-        raise PyrunError(
-            "a container without a mount namespace is not supported: its mounts would be the host's",
-            "linux.namespaces",
-            'add {"type": "mount"}',
-        )
     for index, entry in enumerate(plan.linux.get("namespaces") or ()):
         if entry.get("path"):
-            _check_join(entry["type"], entry["path"], f"linux.namespaces[{index}].path")
+            check_join(entry["type"], entry["path"], f"linux.namespaces[{index}].path")
             plan.joins.append((NAMESPACES[entry["type"]], entry["path"]))
     # The user namespace is joined last: until then we have our rights over all the others, whoever owns them.
     plan.joins.sort(key=_user_last)
@@ -173,7 +174,7 @@ def _user_last(join: tuple[int, str]) -> bool:
     return join[0] == process.CLONE_NEWUSER
 
 
-def _check_join(kind: str, path: str, json_path: str) -> None:
+def check_join(kind: str, path: str, json_path: str) -> None:
     """Refuse what would fail later anyway, and the one namespace that must not be joined."""
     try:
         found = posix.stat(path)
@@ -185,19 +186,26 @@ def _check_join(kind: str, path: str, json_path: str) -> None:
         raise PyrunError("this is the runtime's own mount namespace: the host's mounts would be changed", json_path)
 
 
-def refuse(config: dict[str, Any]) -> None:
-    """PyrunError for a property that isn't supported yet. Empty values ask for nothing, and engines send them."""
+def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
+    """What this runtime can't do yet, each with its property. Empty values ask for nothing, and engines send them."""
     for where, name in NOT_YET:
         if (config.get(where) or {}).get(name):
-            raise PyrunError("not supported yet", f"{where}.{name}")
-    resources = (config.get("linux") or {}).get("resources") or {}
+            yield PyrunError("not supported yet", f"{where}.{name}")
+    linux = config.get("linux") or {}
+    resources = linux.get("resources") or {}
     for name in NOT_YET_RESOURCES:
         value = resources.get(name)
         if value if name == "rdma" else _asks_for_something(value):
-            raise PyrunError("not supported yet", f"linux.resources.{name}")
+            yield PyrunError("not supported yet", f"linux.resources.{name}")
     for index, entry in enumerate(config.get("mounts") or ()):
         if entry.get("uidMappings") or entry.get("gidMappings"):
-            raise PyrunError("idmapped mounts are not supported yet", f"mounts[{index}]")
+            yield PyrunError("idmapped mounts are not supported yet", f"mounts[{index}]")
+    if "mount" not in [entry["type"] for entry in linux.get("namespaces") or ()]:
+        yield PyrunError(
+            "a container without a mount namespace is not supported: its mounts would be the host's",
+            "linux.namespaces",
+            'add {"type": "mount"}',
+        )
 
 
 def _asks_for_something(value: Any) -> bool:
