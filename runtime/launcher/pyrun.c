@@ -7,6 +7,7 @@
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 #include "snapshot.h"
@@ -181,6 +182,7 @@ static void begin(void)
 int main(int argc, char **argv)
 {
     begin();
+    signal(SIGPIPE, SIG_IGN); /* a reader that has gone is an error of write, which may be none, as an interpreter has it */
     PyObject *arguments = list_of_arguments(argc, argv);
     PyObject *module = arguments ? PyImport_ImportModule("pyrun.main") : NULL;
     PyObject *result = module ? PyObject_CallMethod(module, "main", "O", arguments) : NULL;

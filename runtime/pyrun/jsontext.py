@@ -56,12 +56,19 @@ class _Context:
     memo: dict[str, str] = {}  # noqa: RUF012
 
 
+def is_text(value: str) -> bool:
+    """Can it be encoded as UTF-8, that is, does it hold no lone surrogate? (A strict encode would look for an error
+    handler, which a half-initialised interpreter hasn't.)"""
+    return value.isascii() or value.encode("utf-8", "replace").decode("utf-8", "replace") == value
+
+
 def _check_surrogates(value: Any) -> None:
     if isinstance(value, str):
-        value.encode()
+        if not is_text(value):
+            raise JSONError("a string has half a surrogate pair")
     elif isinstance(value, dict):
         for name, item in value.items():
-            name.encode()
+            _check_surrogates(name)
             _check_surrogates(item)
     elif isinstance(value, list):
         for item in value:
@@ -70,10 +77,10 @@ def _check_surrogates(value: Any) -> None:
 
 def decode(data: bytes) -> Any:
     """The value that a JSON text stands for; JSONError says why it is none."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise JSONError(f"not UTF-8 at byte {error.start}") from None
+    text = data.decode("utf-8", "surrogateescape")
+    if not is_text(text):
+        good = text.encode("utf-8", "replace")
+        raise JSONError(f"not UTF-8 at byte {[a == b for a, b in zip(good, data)].index(False)}")
     start = len(text) - len(text.lstrip(SPACE))
     try:
         value, end = make_scanner(_Context)(text, start)
@@ -83,8 +90,6 @@ def decode(data: bytes) -> Any:
         raise JSONError(f"a value is missing at {_place(text, error.value)}") from None
     except JSONError:
         raise
-    except UnicodeEncodeError:
-        raise JSONError("a string has half a surrogate pair") from None
     except RecursionError:
         raise JSONError("nested too deeply") from None
     except ValueError as error:  # JSONDecodeError of either library, or a number of thousands of digits
