@@ -103,9 +103,9 @@ class Bench:
 
     def __exit__(self, *_: object) -> None:
         self._clear()
-        for mount in Path("/sys/fs/cgroup").glob("*"):
-            remove_cgroup(mount / self.cgroup[1:])
-        remove_cgroup(Path("/sys/fs/cgroup") / self.cgroup[1:])
+        for mount in ("", "*/"):  # also what a runtime left that refused to run
+            for path in Path("/sys/fs/cgroup").glob(f"{mount}{self.folder.name}*"):
+                remove_cgroup(path)
         shutil.rmtree(self.folder)
 
     def check(self, needed: Sequence[str]) -> None:
@@ -233,7 +233,7 @@ class Bench:
 
     def _new_id(self) -> str:
         self._numbers += 1
-        return f"bench-{self._numbers}"
+        return f"{self.folder.name}-{self._numbers}"
 
     def _life_cycle(
         self, runtime: Runtime, note: Callable[[str, str, float], object], wrapper: Sequence[str] = ()

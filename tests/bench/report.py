@@ -149,7 +149,7 @@ def ratio_table(mode: Mode, tested: str) -> str:
         "a created container holds (PSS)",
         size(held[tested]),
         size(held["runc"]),
-        f"{held[tested] / held['runc']:.2f}",
+        f"{held[tested] / held['runc']:.3f}",
         f"≤ {PSS_WANTED} KB / {PSS_STRETCH} KB",
         verdict(held[tested], PSS_WANTED, PSS_STRETCH),
     ]

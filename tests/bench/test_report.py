@@ -95,7 +95,7 @@ def test_ratio_of_medians() -> None:
     assert row(page, "a created container holds (PSS)") == [
         "120 KB",
         "8.0 MB",
-        "0.01",
+        "0.015",
         "≤ 300 KB / 150 KB",
         "stretch reached",
     ]

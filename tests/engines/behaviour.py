@@ -277,6 +277,9 @@ class Options:
         assert "noexec" in output
         assert output.endswith("1770")
 
+    def test_tmpfs_has_the_mode_of_what_it_covers(self, engine: Engine) -> None:
+        assert engine.run_output(("--tmpfs", "/tmp:size=1m"), "stat", "-c", "%a", "/tmp") == "1777"
+
     def test_hostname(self, engine: Engine) -> None:
         assert engine.run_output(("--hostname", "example"), "hostname") == "example"
 
