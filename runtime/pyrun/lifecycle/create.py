@@ -77,14 +77,15 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
             posix.close(fd)
     _map_ids(planned, pid)
     _set_oom_score(planned, pid)
-    protocol.send(sync, protocol.GO)
-
-    # Limits on all but memory while init makes its mounts; memory when only stage 2 is left to count.
+    # Device rules before init makes devices: it must not meet them half written. The other limits while it makes its
+    # mounts; that on memory when only stage 2 is left to count.
     resources = planned.linux.get("resources") or {}
-    manager.apply(cgroup, {key: value for key, value in resources.items() if key != "memory"})
+    manager.apply(cgroup, {"devices": resources.get("devices") or []})
+    protocol.send(sync, protocol.GO)
+    manager.update(cgroup, {key: value for key, value in resources.items() if key not in ("devices", "memory")})
     _follow(sync, pid, planned, record)
     if resources.get("memory"):
-        manager.apply(cgroup, {"memory": resources["memory"]})
+        manager.update(cgroup, {"memory": resources["memory"]})
     _set_rlimits(planned, pid)
     _write_pid_file(str(options.get("pid-file", "")), pid)
     _send_pidfd(str(options.get("pidfd-socket", "")), pid)
