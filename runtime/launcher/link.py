@@ -13,8 +13,12 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import NamedTuple
 
 from tools import Compiler, Failed, run, say
+
+SHT_PROGBITS, SHT_NOBITS = 1, 8
+SHF_WRITE, SHF_TLS = 1, 0x400
 
 
 def _libraries() -> list[str]:
@@ -57,35 +61,47 @@ def link_snapshot(cc: Compiler, objects: list[Path], output: Path) -> None:
     joined, raw = cc.work / "joined.o", cc.work / "pyrun.raw"
     run([*cc.command, "-r", "-nostdlib", "-o", str(joined), *map(str, objects), str(_archive())])
     renamed = [f"--redefine-sym={name}=snapshot_{name}" for name in ("malloc", "calloc", "realloc", "free")]
-    renamed += [f"--redefine-sym=pthread_{name}=snapshot_{name}" for name in ("key_create", "setspecific")]
+    renamed += [f"--redefine-sym=pthread_{name}=snapshot_{name}" for name in ("key_create", "setspecific", "self")]
     renamed += [f"--redefine-sym=system_{name}={name}" for name in ("malloc", "realloc", "free")]
     renamed += [f"--redefine-sym=system_{name}=pthread_{name}" for name in ("key_create", "setspecific")]
-    for name in (".data", ".PyRuntime", ".bss"):
-        renamed += [f"--set-section-flags={name}=alloc,contents,load,data"]
-        renamed += [f"--rename-section={name}=pyrun_data,alloc,load,data,contents"]
+    for each in sections(joined.read_bytes()):
+        if each.writable and not each.name.startswith(".data.rel.ro"):
+            renamed += [f"--set-section-flags={each.name}=alloc,contents,load,data"]
+            renamed += [f"--rename-section={each.name}=pyrun_data,alloc,load,data,contents"]
     run(["objcopy", *renamed, str(joined)])
     run([*cc.command, "-static", "-no-pie", "-o", str(raw), str(joined), "-lffi", *_libraries(), "-lpthread"])
     done = subprocess.run([raw], env={"TZ": "UTC0"}, cwd="/", capture_output=True, check=False, timeout=60)
     if done.returncode:
         raise Failed(f"{raw}: {done.stderr.decode(errors='replace') or f'status {done.returncode}'}")
     image = bytearray(raw.read_bytes())
-    start, size = section(image, "pyrun_data")
-    if size != len(done.stdout):
-        raise Failed(f"the snapshot has {len(done.stdout)} bytes, its section {size}")
-    image[start : start + size] = done.stdout
+    data = next(each for each in sections(image) if each.name == "pyrun_data")
+    if data.size != len(done.stdout):
+        raise Failed(f"the snapshot has {len(done.stdout)} bytes, its section {data.size}")
+    image[data.offset : data.offset + data.size] = done.stdout
     output.write_bytes(image)
     output.chmod(0o755)
 
 
-def section(image: bytes | bytearray, name: str) -> tuple[int, int]:
-    """Offset and size of a section in a 64-bit little-endian ELF file (elf(5))."""
+class Section(NamedTuple):
+    """A section of an ELF file; writable means memory that a program changes, thread-local memory excepted."""
+
+    name: str
+    writable: bool
+    offset: int
+    size: int
+
+
+def sections(image: bytes | bytearray) -> list[Section]:
+    """The sections of a 64-bit little-endian ELF file (elf(5))."""
     table, entry, count, names = struct.unpack_from("<40xQ10xHHH", image)
-    headers = [struct.unpack_from("<I20xQQ", image, table + index * entry) for index in range(count)]
-    for at, offset, size in headers:
-        text = headers[names][1] + at
-        if image[text : image.index(0, text)] == name.encode():
-            return offset, size
-    raise Failed(f"no section {name}")
+    headers = [struct.unpack_from("<IIQ8xQQ", image, table + index * entry) for index in range(count)]
+    found = []
+    for at, kind, flags, offset, size in headers:
+        start = headers[names][3] + at
+        name = bytes(image[start : image.index(0, start)]).decode()
+        writable = kind in (SHT_PROGBITS, SHT_NOBITS) and flags & (SHF_WRITE | SHF_TLS) == SHF_WRITE
+        found.append(Section(name, writable, offset, size))
+    return found
 
 
 def link_shared(cc: Compiler, objects: list[Path], output: Path) -> None:

@@ -10,8 +10,8 @@
  * .bss one section of their own, `pyrun_data`. The C library's data isn't in it: that starts afresh in each process.
  * In the same step malloc and its kin, where Python calls them, become snapshot_malloc and so on, which take memory
  * from `heap` below; and system_malloc becomes the C library's malloc. The rest of what connects Python with the
- * process that it was started in is the main thread's identity, which the interpreter knows how to renew after a
- * fork(2) (PyOS_AfterFork_Child), and the thread-specific values, which are set again here.
+ * process that it was started in is the thread: its identity is made the same in every process (there is but one
+ * thread), and its thread-specific values are set again here.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -160,6 +160,11 @@ int snapshot_setspecific(pthread_key_t key, const void *value)
     return system_setspecific(key, value);
 }
 
+pthread_t snapshot_self(void)
+{
+    return 1;
+}
+
 int snapshot_is_taken(void)
 {
     return taken;
@@ -198,5 +203,4 @@ void snapshot_resume(void)
             refuse("this C library numbers thread-specific values in another way");
     }
     PyEval_RestoreThread(thread);
-    PyOS_AfterFork_Child();
 }
