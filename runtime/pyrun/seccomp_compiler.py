@@ -155,6 +155,19 @@ def compile_profile(profile: Json) -> bytes:
     return program
 
 
+def known_architectures() -> list[str]:
+    """The architectures that the installed libseccomp can compile for, for the features document."""
+    built = lib.SyscallFilter(ACTIONS["SCMP_ACT_ALLOW"])
+    known = []
+    for name in ARCHITECTURES:
+        try:
+            _add_architecture(built, name, "")
+        except PyrunError:
+            continue
+        known.append(name)
+    return known
+
+
 def library_path() -> str:
     """The file that libseccomp was loaded from."""
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
