@@ -14,6 +14,7 @@ Steps whose inputs didn't change since the last time are skipped.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import importlib.util
 import os
 import subprocess
@@ -160,7 +161,9 @@ def build_library(folder: Path | None, dev: Path | None, work: Path) -> None:
         library.write_dependencies(folder, LAUNCHER / "requirements.txt")
         library.write_sources(folder, ROOTS)
     for each in filter(None, (folder, dev)):
-        library.write_modules(each, shared / name, work / "stage2")
+        library.write_modules(each, shared / name, {**facts(), "STAGE2": (work / "stage2").read_bytes()})
+    if folder:
+        library.compile_all(folder)
 
 
 def analyze(work: Path) -> None:
@@ -193,6 +196,9 @@ def main() -> int:
     options = parser.parse_args()
     tag = str(sysconfig.get_config_var("SOABI")) + ("-trace" if options.trace_imports else "")
     work = (options.work or TOP / "build/obj" / tag).resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    lock = os.open(work, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # two builds at a time in one checkout would mix up their files
     try:
         if options.analyze:
             analyze(work)

@@ -1,7 +1,7 @@
 """The folder that the full interpreter runs from: lib/pyrun beside the binary's bin.
 
 It holds our sources, the packages that help, validate and the seccomp compiler want, our kernel module as a shared
-library, and stage 2.
+library, and a module `_pyrun_build` that tells what the one in the binary tells.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import sys
 from pathlib import Path
 
 
-def write_modules(folder: Path, kernel: Path, stage2: Path) -> None:
-    """Put what is compiled into `folder`: the kernel module and stage 2."""
+def write_modules(folder: Path, kernel: Path, facts: dict[str, str | bytes]) -> None:
+    """Put what is compiled into `folder`: the kernel module, and `_pyrun_build` with the facts of the build."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(kernel, folder / kernel.name)
-    shutil.copy(stage2, folder / "stage2")
+    lines = [f"{name} = {value!r}" for name, value in facts.items()]
+    (folder / "_pyrun_build.py").write_text("\n".join(['"""The facts of this build."""', "", *lines, ""]))
 
 
 def write_sources(folder: Path, roots: list[Path]) -> None:
@@ -47,3 +48,9 @@ def write_dependencies(folder: Path, requirements: Path) -> None:
     subprocess.run([*command, "--target", str(folder), "--requirement", str(requirements)], check=True)
     shutil.rmtree(folder / "bin", ignore_errors=True)
     stamp.write_text(key)
+
+
+def compile_all(folder: Path) -> None:
+    """Write the bytecode of everything, valid without a look at the source: nothing is written there later on."""
+    command = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder)]
+    subprocess.run(command, check=True)

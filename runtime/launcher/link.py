@@ -61,7 +61,9 @@ def link_snapshot(cc: Compiler, objects: list[Path], output: Path) -> None:
     joined, raw = cc.work / "joined.o", cc.work / "pyrun.raw"
     run([*cc.command, "-r", "-nostdlib", "-o", str(joined), *map(str, objects), str(_archive())])
     renamed = [f"--redefine-sym={name}=snapshot_{name}" for name in ("malloc", "calloc", "realloc", "free")]
-    renamed += [f"--redefine-sym=pthread_{name}=snapshot_{name}" for name in ("key_create", "setspecific", "self")]
+    renamed += [
+        f"--redefine-sym=pthread_{name}=snapshot_{name}" for name in ("key_create", "setspecific", "self")
+    ]
     renamed += [f"--redefine-sym=system_{name}={name}" for name in ("malloc", "realloc", "free")]
     renamed += [f"--redefine-sym=system_{name}=pthread_{name}" for name in ("key_create", "setspecific")]
     for each in sections(joined.read_bytes()):
@@ -108,11 +110,10 @@ def link_shared(cc: Compiler, objects: list[Path], output: Path) -> None:
     """Link with the shared libpython, where there is no archive of it."""
     if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
         raise Failed("this interpreter has no shared libpython")
-    folder, name = sysconfig.get_config_var("LIBDIR"), f"python{sysconfig.get_config_var('LDVERSION')}"
-    run(
-        [*cc.command, "-no-pie", "-o", str(output), *map(str, objects), f"-L{folder}", f"-Wl,-rpath,{folder}"]
-        + [f"-l{name}", "-lffi"]
-    )
+    folder = sysconfig.get_config_var("LIBDIR")
+    library = f"-lpython{sysconfig.get_config_var('LDVERSION')}"
+    where = [f"-L{folder}", f"-Wl,-rpath,{folder}"]
+    run([*cc.command, "-no-pie", "-o", str(output), *map(str, objects), *where, library, "-lffi"])
 
 
 def link(cc: Compiler, objects: list[Path], plain: list[Path], output: Path, ways: list[str]) -> str:
