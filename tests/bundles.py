@@ -145,8 +145,8 @@ class Bundle:
         return self.namespace("user")
 
     def hook(self, kind: str, script: str, **more: Any) -> Bundle:
-        """Add a hook that is a host shell script; its $0 is "hook"."""
-        entry = {"path": "/bin/sh", "args": ["hook", "-c", script], **more}
+        """Add a hook that is a shell script, of the host's shell or (startContainer) the container's."""
+        entry = {"path": "/bin/sh", "args": ["sh", "-c", script], **more}
         self.config.setdefault("hooks", {}).setdefault(kind, []).append(entry)
         return self.write()
 

@@ -110,7 +110,13 @@ def test_relative_bundle(pyrun, bundle):
     """A relative bundle path is made absolute in the state."""
     one = bundle(sh=SLEEP)
     container_id = new_id()
-    pyrun.ok("create", "--bundle", f"../{one.path.parent.name}/./{one.path.name}", container_id, cwd=one.path.parent)
+    pyrun.ok(
+        "create",
+        "--bundle",
+        f"../{one.path.parent.name}/./{one.path.name}",
+        container_id,
+        cwd=one.path.parent,
+    )
     assert json.loads(pyrun.ok("state", container_id).out)["bundle"] == str(one.path)
 
 
@@ -136,7 +142,9 @@ def test_relative_root_option(pyrun, bundle, tmp_path):
     assert json.loads(pyrun.ok(*argv, cwd=tmp_path).out)["id"] == container_id
 
 
-@pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "../x", "a b", "a\nb", "ä", "x" * 256, "a\x01", "-", "/", "a:b"])
+@pytest.mark.parametrize(
+    "bad", ["", ".", "..", "a/b", "../x", "a b", "a\nb", "ä", "x" * 256, "a\x01", "-", "/", "a:b"]
+)
 def test_bad_id(pyrun, bundle, bad):
     """An id that can't be a name is refused, by create and by the rest."""
     one = bundle()
@@ -329,7 +337,7 @@ def test_creating_visible_to_hooks(pyrun, bundle):
     """While create runs, `state` says creating."""
     one = bundle(sh="true")
     out = one.path / "seen"
-    script = f"id=$(sed 's/.*\"id\": *\"\\([^\"]*\\)\".*/\\1/'); {pyrun.runtime} --root {pyrun.root} state $id > {out}"
+    script = f'id=$(sed \'s/.*"id": *"\\([^"]*\\)".*/\\1/\'); {pyrun.runtime} --root {pyrun.root} state $id > {out}'
     one.hook("createRuntime", script)
     container = pyrun.create(one)
     assert json.loads(out.read_text())["status"] == "creating"
@@ -352,7 +360,9 @@ def test_missing_bundle(pyrun, tmp_path):
     assert not pyrun.root.exists()
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "fifo", "empty", "unreadable JSON", "not UTF-8", "array", "device"])
+@pytest.mark.parametrize(
+    "kind", ["missing", "folder", "fifo", "empty", "unreadable JSON", "not UTF-8", "array", "device"]
+)
 def test_bad_config_file(pyrun, bundle, kind):
     """A config.json that is none is refused at once, whatever it is."""
     one = bundle()

@@ -92,8 +92,8 @@ def search_path(process: dict[str, Any]) -> str:
     return "/bin:/usr/bin" if path is None else path
 
 
-def understand(report: bytes) -> tuple[int, PyrunError | None]:
-    """Read a report: what it is about, and the error if it is one."""
+def understand(report: bytes, hooks: Sequence[dict[str, Any]] = ()) -> tuple[int, PyrunError | None]:
+    """Read a report: what it is about, and the error if it is one; `hooks` are those of startContainer."""
     about, index = _int(report, 0), _int(report, 4)
     error = _int(report, 8)
     if error >= 1 << 31:
@@ -106,7 +106,7 @@ def understand(report: bytes) -> tuple[int, PyrunError | None]:
     path = path.format(index=index)
     if about == HOOK:
         said = last_words(report[16 : 16 + _int(report, 12)])
-        return about, PyrunError(_hook_failure(error) + said, path, kind="hook")
+        return about, PyrunError(f"{hooks[index]['path']} {_hook_failure(error)}{said}", path, kind="hook")
     if about in (NOT_FOUND, EXECUTE):
         return about, PyrunError("", path, kind=f"program {error}")
     return about, PyrunError(f"{doing.format(index=index)}: {posix.strerror(error)}", path)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from pyrun.fastargs import Values
 
 
+LATER_HOOKS = ("startContainer", "poststart", "poststop")  # start and delete need them, or their names
+
+
 def create(root: str, container_id: str, options: Values, console_socket: int = -1) -> Container:
     """Create a container and return it, locked; PyrunError if that fails, and then nothing is left of it.
 
@@ -151,7 +154,7 @@ def _first_record(planned: plan.Plan, container_id: str) -> dict[str, Any]:
         "annotations": config.get("annotations") or {},
         "cgroup": manager.plan(planned.linux.get("cgroupsPath"), container_id, detect.layout()),
         "hasProcess": planned.process is not None,
-        "hooks": {kind: planned.hooks(kind) for kind in ("poststart", "poststop") if planned.hooks(kind)},
+        "hooks": {kind: planned.hooks(kind) for kind in LATER_HOOKS if planned.hooks(kind)},
         "program": {"args": planned.process["args"], "env": planned.process.get("env") or []} if planned.process else {},
     }
 

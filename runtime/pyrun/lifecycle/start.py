@@ -50,7 +50,7 @@ def _go(container: Container) -> None:
         posix.close(connection)
     while len(data) >= 16:
         size = 16 + int.from_bytes(data[12:16], orders.sys.byteorder)
-        about, error = orders.understand(data[:size])
+        about, error = orders.understand(data[:size], container.record["hooks"].get("startContainer") or [])
         data = data[size:]
         if error is not None:
             if error.kind.startswith("program "):

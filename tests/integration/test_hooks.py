@@ -1,0 +1,410 @@
+"""Hooks: when and where they run, what they are given, and what their failure does (config.md, POSIX-platform Hooks)."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from bundles import eventually, new_id
+
+RUNTIME_KINDS = ("prestart", "createRuntime", "poststart", "poststop")
+CONTAINER_KINDS = ("createContainer", "startContainer")
+KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
+
+
+@pytest.fixture
+def logged(bundle):
+    """A bundle whose folder log/ is /log in the container, and how a hook of a kind names it."""
+    one = bundle()
+    (one.path / "log").mkdir()
+    one.mount("/log", "bind", "log", "bind", "rw")
+
+    def folder(kind):
+        return "/log" if kind == "startContainer" else str(one.path / "log")
+
+    return one, folder
+
+
+def read(one, name="log"):
+    """What hooks have written into a file of log/."""
+    path = one.path / "log" / name
+    return path.read_text() if path.exists() else ""
+
+
+def test_order(pyrun, logged):
+    """All six kinds run, each kind in its order, and at its moment."""
+    one, folder = logged
+    for kind in reversed(KINDS):
+        for number in (1, 2):
+            one.hook(kind, f"echo {kind} {number} >> {folder(kind)}/log")
+    one.sh("echo program >> /log/log; exec sleep 1000")
+    container = pyrun.create(one)
+    before = [
+        f"{kind} {number}" for kind in ("prestart", "createRuntime", "createContainer") for number in (1, 2)
+    ]
+    assert read(one).splitlines() == before
+    container.start()
+    eventually(lambda: "program" in read(one), "no program")
+    started = read(one).splitlines()[len(before) :]
+    started.remove("program")
+    assert started == ["startContainer 1", "startContainer 2", "poststart 1", "poststart 2"]
+    assert read(one).splitlines().index("program") > read(one).splitlines().index("startContainer 2")
+    assert "poststop" not in read(one)
+    container.kill("KILL")
+    container.wait()
+    assert "poststop" not in read(one)
+    container.delete()
+    assert read(one).splitlines()[-2:] == ["poststop 1", "poststop 2"]
+
+
+def test_run_runs_them_all(pyrun, logged):
+    """`run` runs the hooks of all kinds too, once each."""
+    one, folder = logged
+    for kind in KINDS:
+        one.hook(kind, f"echo {kind} >> {folder(kind)}/log")
+    pyrun.output(one)
+    assert read(one).splitlines() == list(KINDS)
+
+
+def test_poststart_comes_after_the_program_is_executed(pyrun, logged):
+    """When poststart hooks run, process 1 is the user's program already, and start hasn't returned."""
+    one, folder = logged
+    script = "read -r x; pid=$(echo $x | sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); "
+    one.hook("poststart", script + f"tr '\\0' ' ' < /proc/$pid/cmdline > {folder('poststart')}/log")
+    one.args("sleep", "1000")
+    pyrun.start(one)
+    assert read(one) == "sleep 1000 "
+
+
+def test_startcontainer_comes_before_the_program(pyrun, logged):
+    """startContainer hooks run at start, in the container, and end before the program begins."""
+    one, folder = logged
+    one.hook("startContainer", "sleep 0.2; echo hook >> /log/log")
+    one.sh("echo program >> /log/log")
+    container = pyrun.create(one)
+    assert read(one) == ""
+    container.finish()
+    assert read(one) == "hook\nprogram\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_namespaces(pyrun, logged, kind):
+    """Runtime hooks run in the runtime's namespaces, createContainer and startContainer in the container's."""
+    one, folder = logged
+    one.hook(
+        kind, f"for n in {' '.join(NAMESPACES)}; do readlink /proc/self/ns/$n; done > {folder(kind)}/log"
+    )
+    one.args("sleep", "1000")
+    container = pyrun.start(one)
+    inside = [os.readlink(f"/proc/{container.pid}/ns/{name}") for name in NAMESPACES]
+    container.delete("--force")
+    own = [os.readlink(f"/proc/self/ns/{name}") for name in NAMESPACES]
+    assert read(one).split() == (inside if kind in CONTAINER_KINDS else own)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_root(pyrun, logged, kind):
+    """Only startContainer hooks see the container's root; createContainer runs before pivot_root."""
+    one, folder = logged
+    (one.rootfs / "mark").touch()
+    one.hook(kind, f"ls -d /mark {one.rootfs}/mark > {folder(kind)}/log 2>/dev/null; true")
+    pyrun.output(one)
+    assert read(one).split() == ["/mark" if kind == "startContainer" else f"{one.rootfs}/mark"]
+
+
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer"])
+def test_environment_is_made_before_create_hooks(pyrun, logged, kind):
+    """When the hooks of create run, the mounts are made."""
+    one, folder = logged
+    script = "cat" if kind == "createContainer" else "sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'"
+    look = f"pid=$({script}); nsenter --mount=/proc/$pid/ns/mnt ls {one.rootfs}/dev {one.rootfs}/proc"
+    if kind == "createContainer":
+        look = f"ls {one.rootfs}/dev {one.rootfs}/proc"
+    one.hook(kind, f"{look} > {folder(kind)}/log", env=["PATH=/usr/bin:/bin"])
+    pyrun.output(one)
+    assert {"null", "zero", "pts", "stdin", "1", "self", "meminfo"} <= set(read(one).split())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_state_on_stdin(pyrun, logged, kind):
+    """A hook reads the state on stdin: the pid as seen from its side, the status of that moment."""
+    one, folder = logged
+    one.config["annotations"] = {"com.example": "x"}
+    one.hook(kind, f"cat > {folder(kind)}/log")
+    one.args("sleep", "1000")
+    container = pyrun.start(one)
+    pid = container.pid
+    container.delete("--force")
+    state = json.loads(read(one))
+    assert state["id"] == container.id
+    assert state["ociVersion"] == "1.3.0"
+    assert state["bundle"] == str(one.path)
+    assert state["annotations"] == {"com.example": "x"}
+    statuses = {"startContainer": "created", "poststart": "running", "poststop": "stopped"}
+    assert state["status"] == statuses.get(kind, "creating")
+    assert state.get("pid", 0) == (0 if kind == "poststop" else 1 if kind in CONTAINER_KINDS else pid)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_env_and_args(pyrun, logged, kind):
+    """Environment and arguments are exactly those configured; args[0] is not touched."""
+    one, folder = logged
+    script = f"cat /proc/$$/cmdline > {folder(kind)}/args; cat /proc/$$/environ > {folder(kind)}/env; true"
+    if kind == "createContainer":  # $$ is a number of its pid namespace, /proc the host's
+        script = f"exec busybox sh -c 'cat /proc/self/environ > {folder(kind)}/env'"
+    env = ["A=1", "PATH=/bin:/usr/bin", "A=2", "EMPTY=", "LINES=a\nb"]
+    name = "-sh" if kind == "startContainer" else "a name"  # busybox goes by the name
+    one.config["hooks"] = {kind: [{"path": "/bin/sh", "args": [name, "-c", script, "x", ""], "env": env}]}
+    pyrun.output(one.write())
+    if kind != "createContainer":
+        assert read(one, "args").split("\0") == [name, "-c", script, "x", "", ""]
+        assert read(one, "env").split("\0") == [*env, ""]
+    else:
+        assert "CALLER_SECRET" not in read(one, "env")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "createContainer"])
+def test_no_env(pyrun, logged, kind):
+    """Without env, the environment is empty: nothing of the caller's comes through."""
+    one, folder = logged
+    one.hook(kind, f"/bin/cat /proc/$$/environ > {folder(kind)}/log; echo end >> {folder(kind)}/log")
+    pyrun.output(one)
+    assert read(one) == "end\n"
+
+
+def test_no_args(pyrun, logged):
+    """Without args, the hook's argv is its path."""
+    one, _ = logged
+    script = one.path / "hook.sh"
+    script.write_text(f"#!/bin/sh\necho $0 $# > {one.path}/log/log\n")
+    script.chmod(0o755)
+    one.config["hooks"] = {"createRuntime": [{"path": str(script)}]}
+    pyrun.output(one.write())
+    assert read(one) == f"{script} 0\n"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "createContainer"])
+def test_descriptors(pyrun, logged, kind):
+    """A hook has stdin, stdout and stderr, and no other descriptor."""
+    one, folder = logged
+    one.hook(kind, f"ls /proc/$$/fd > {folder(kind)}/log; true", env=["PATH=/bin:/usr/bin"])
+    pyrun.output(one)
+    # a shell keeps what it redirects away from at 10 and above
+    assert [fd for fd in read(one).split() if int(fd) < 10] == ["0", "1", "2"]
+
+
+CREATE_KINDS = ("prestart", "createRuntime", "createContainer")
+
+
+@pytest.mark.parametrize("kind", CREATE_KINDS)
+@pytest.mark.parametrize("command", ["create", "run"])
+def test_failure_in_create(pyrun, logged, kind, command):
+    """A hook that fails in create: an error with its name and last words, nothing left, and poststop hooks run."""
+    one, folder = logged
+    one.hook(kind, "true")
+    one.hook(kind, "echo some words; echo last words >&2; exit 3")
+    one.hook(kind, f"echo too far > {folder(kind)}/log")
+    one.hook("poststop", f"echo poststop >> {folder('poststop')}/log")
+    container_id = new_id()
+    sentence = pyrun.error(command, "--bundle", str(one.path), container_id)
+    assert sentence == f"hooks.{kind}[1]: /bin/sh exited with status 3: some words last words"
+    pyrun.assert_gone(container_id)
+    assert read(one) == "poststop\n"
+
+
+@pytest.mark.parametrize("kind", ["startContainer", "poststart"])
+@pytest.mark.parametrize("command", ["start", "run"])
+def test_failure_in_start(pyrun, logged, kind, command):
+    """A startContainer or poststart hook that fails: an error, the container is stopped and destroyed."""
+    one, folder = logged
+    one.hook(kind, "true")
+    one.hook(kind, "echo last words; exit 3")
+    one.hook("poststop", f"echo poststop >> {folder('poststop')}/log")
+    one.args("sleep", "1000")
+    if command == "start":
+        container_id = pyrun.create(one).id
+        sentence = pyrun.error("start", container_id)
+    else:
+        container_id = new_id()
+        sentence = pyrun.error("run", "--bundle", str(one.path), container_id)
+    assert sentence.startswith(f"hooks.{kind}[1]: ")
+    assert sentence.endswith("exited with status 3: last words")
+    pyrun.assert_gone(container_id)
+    assert read(one) == "poststop\n"
+
+
+def test_failure_before_the_program(pyrun, logged):
+    """After a failing startContainer hook the program doesn't run."""
+    one, _ = logged
+    one.hook("startContainer", "exit 1")
+    one.sh("echo program > /log/log")
+    assert pyrun.run(one).code == 1
+    assert read(one) == ""
+
+
+def test_poststop_failure(pyrun, logged):
+    """A failing poststop hook is a warning; the rest run, and the container is deleted."""
+    one, folder = logged
+    one.hook("poststop", "echo words; exit 4")
+    one.hook("poststop", "kill -9 $$")
+    one.hook("poststop", f"echo third > {folder('poststop')}/log")
+    container = pyrun.start(one)
+    container.wait()
+    result = pyrun("delete", container.id)
+    assert result.code == 0
+    assert result.err.splitlines() == [
+        "pyrun: warning: hooks.poststop[0]: /bin/sh exited with status 4: words",
+        "pyrun: warning: hooks.poststop[1]: /bin/sh was killed by signal 9",
+    ]
+    assert read(one) == "third\n"
+    pyrun.assert_gone(container.id)
+
+
+def test_poststop_runs_after_deletion(pyrun, logged):
+    """When poststop hooks run, the container is gone already."""
+    one, folder = logged
+    one.hook("poststop", f"ls {pyrun.root} > {folder('poststop')}/log")
+    pyrun.output(one)
+    assert read(one) == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_timeout(pyrun, logged, kind):
+    """A hook that takes longer than its timeout is killed, and has failed."""
+    one, folder = logged
+    one.hook(kind, f"echo $$ > {folder(kind)}/log; exec sleep 1000", timeout=1)
+    one.args("sleep", "1000")
+    begin = time.monotonic()
+    if kind in CREATE_KINDS:
+        sentence = pyrun.refused(one)
+    elif kind == "poststop":
+        container = pyrun.start(one)
+        sentence = pyrun("delete", "--force", container.id).err
+    else:
+        sentence = pyrun.error("start", pyrun.create(one).id)
+    assert f"hooks.{kind}[0]: " in sentence
+    assert "did not end within its timeout" in sentence
+    assert 1 <= time.monotonic() - begin < 5
+    if kind not in CONTAINER_KINDS:
+        assert not Path(f"/proc/{read(one).strip()}").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_timeout_not_reached(pyrun, logged, kind):
+    """A hook that ends in time is not disturbed, and one without a timeout may take its time."""
+    one, folder = logged
+    one.hook(kind, f"sleep 0.1; echo one >> {folder(kind)}/log", timeout=20)
+    one.hook(kind, f"sleep 0.1; echo two >> {folder(kind)}/log")
+    pyrun.output(one)
+    assert read(one) == "one\ntwo\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fault", ["missing", "not executable", "folder"])
+def test_hook_that_can_not_be_executed(pyrun, logged, kind, fault):
+    """A hook that isn't there or can't be executed has failed; no engine takes it for a missing program."""
+    one, _ = logged
+    path = "/no/such/hook"
+    if fault != "missing":
+        path = "/etc" if fault == "folder" else "/etc/passwd"
+    one.config["hooks"] = {kind: [{"path": path}]}
+    one.args("sleep", "1000")
+    one.write()
+    if kind in CREATE_KINDS:
+        sentence = pyrun.refused(one)
+    elif kind == "poststop":
+        container = pyrun.start(one)
+        sentence = pyrun("delete", "--force", container.id).err
+    else:
+        sentence = pyrun.error("start", pyrun.create(one).id)
+    assert f"hooks.{kind}[0]: " in sentence
+    assert path in sentence
+    assert "can't be executed" in sentence
+    for words in ("no such file or directory", "permission denied", "executable file not found"):
+        assert words not in sentence.lower()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_daemon_of_a_hook(pyrun, logged, kind):
+    """A process that a hook leaves behind with its stdout doesn't keep the command from going on."""
+    one, folder = logged
+    one.hook(kind, f"sleep 4 & echo $! > {folder(kind)}/log")
+    begin = time.monotonic()
+    pyrun.output(one)
+    assert time.monotonic() - begin < 3
+    assert read(one)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_much_output(pyrun, logged, kind):
+    """A hook may write much, and its error quotes the end of it, on one line."""
+    one, folder = logged
+    one.hook(
+        kind,
+        f'busybox yes 0123456789 | head -c 300000; echo "the\tend"; echo ok > {folder(kind)}/log; exit 9',
+    )
+    if kind in CREATE_KINDS:
+        sentence = pyrun.refused(one)
+    elif kind == "poststop":
+        container = pyrun.start(one)
+        container.wait()
+        sentence = pyrun("delete", container.id).err.strip()
+    else:
+        sentence = pyrun.error("start", pyrun.create(one).id)
+    assert "exited with status 9: " in sentence
+    assert sentence.endswith("the end")
+    assert len(sentence) < 1500
+    assert read(one) == "ok\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hook_killed_by_signal(pyrun, logged, kind):
+    """A hook that a signal kills has failed, and the error says which."""
+    one, _ = logged
+    one.hook(kind, "kill -TERM $$; sleep 1000")
+    if kind in CREATE_KINDS:
+        sentence = pyrun.refused(one)
+    elif kind == "poststop":
+        container = pyrun.start(one)
+        container.wait()
+        sentence = pyrun("delete", container.id).err
+    else:
+        sentence = pyrun.error("start", pyrun.create(one).id)
+    # process 1 and its children in a pid namespace can be killed too: the hook is not process 1
+    assert "was killed by signal 15" in sentence
+
+
+def test_createcontainer_can_mount_for_the_container(pyrun, logged):
+    """What a createContainer hook mounts below the root file system is in the container: what it is for."""
+    one, folder = logged
+    (one.rootfs / "data").mkdir()
+    one.hook("createContainer", f"mount -t tmpfs mine {one.rootfs}/data && touch {one.rootfs}/data/file",
+             env=["PATH=/usr/bin:/bin:/usr/sbin:/sbin"])  # fmt: skip
+    assert pyrun.output(one.sh("ls /data; grep -c /data /proc/mounts")) == "file\n1\n"
+    assert os.listdir(one.rootfs / "data") == []
+
+
+def test_prestart_can_reach_the_network_namespace(pyrun, logged):
+    """A prestart hook finds the container's network namespace by the pid in its state: how docker sets it up."""
+    one, folder = logged
+    one.hook(
+        "prestart",
+        "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); nsenter --net=/proc/$pid/ns/net ip link set lo up",
+        env=["PATH=/usr/bin:/bin:/usr/sbin:/sbin"],
+    )
+    assert pyrun.output(one.sh("cat /sys/class/net/lo/operstate")) == "unknown\n"
+
+
+def test_config_hooks_are_kept_from_create(pyrun, logged):
+    """Poststart and poststop hooks are those of the configuration at create."""
+    one, folder = logged
+    one.hook("poststart", f"echo poststart >> {folder('poststart')}/log")
+    one.hook("poststop", f"echo poststop >> {folder('poststop')}/log")
+    container = pyrun.create(one)
+    (one.path / "config.json").unlink()
+    container.finish()
+    assert read(one) == "poststart\npoststop\n"
