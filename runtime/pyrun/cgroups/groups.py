@@ -107,7 +107,7 @@ def kill_all(pids: Sequence[int]) -> None:
     own = posix.getpid()
     for pid in pids:
         if pid > 0 and pid != own:
-            try:  # noqa: SIM105 (contextlib isn't there in the half-initialised interpreter)
+            try:
                 posix.kill(pid, SIGKILL)
             except ProcessLookupError:
                 pass

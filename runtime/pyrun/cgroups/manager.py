@@ -171,7 +171,7 @@ def _not_made(directory: str, error: OSError) -> PyrunError:
 
 
 def _mark(directory: str, owner: str) -> None:
-    try:  # noqa: SIM105 (contextlib isn't there in the half-initialised interpreter)
+    try:
         posix.setxattr(directory, MARK, owner.encode())
     except OSError:
         pass  # only root of the machine may; then the plan alone tells what is ours
@@ -308,24 +308,28 @@ def _clear(record: Record, hierarchy: Hierarchy) -> None:
     directory = _directory(record, hierarchy)
     kept = directory in record["kept"]
     for pause in _pauses():
-        # Those that left the container's cgroup of the main hierarchy, but not this one.
         left = groups.processes(directory)
-        groups.kill_all(left)
+        if left:
+            # Those that left the container's cgroup of the main hierarchy, or that entered it, frozen, just now.
+            groups.kill_all(left)
+            main = _main(record)
+            groups.kill_in(_directory(record, main), main["name"] == "unified", left)
         if groups.remove_below(directory) and not left and (kept or groups.rmdir(directory)):
             if kept:
-                _leave_clean(hierarchy, directory)
+                _leave_clean(record, hierarchy, directory)
             return
         time.sleep(pause)
     raise PyrunError(f"removing the cgroup {directory}: it is still in use")
 
 
-def _leave_clean(hierarchy: Hierarchy, directory: str) -> None:
-    from pyrun.cgroups import devices_v2
-
+def _leave_clean(record: Record, hierarchy: Hierarchy, directory: str) -> None:
     if hierarchy["name"] == "unified":
+        from pyrun.cgroups import devices_v2
+
         devices_v2.detach(directory)
-        v2.thaw(directory)
-    try:  # noqa: SIM105 (see above)
+    if hierarchy is _main(record):
+        thaw(record)
+    try:
         posix.removexattr(directory, MARK)
     except OSError:
         pass  # it had none
@@ -339,8 +343,10 @@ def _remove_parents(record: Record, hierarchy: Hierarchy) -> None:
             if directory not in record["made"] and _owner(directory) != "":
                 return
             posix.rmdir(directory)
+        except FileNotFoundError:
+            pass  # create was killed before it made this one, or an earlier removal after it took it away
         except OSError:
-            return  # not empty, or gone
+            return  # not empty
 
 
 def mount_view(record: Record) -> list[tuple[str, str]]:

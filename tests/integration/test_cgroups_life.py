@@ -1,0 +1,360 @@
+"""A container's cgroups from plan to removal, with real processes, on this machine's layout and on pure v2."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cgroup_machine as machine
+import pytest
+from cgroup_machine import ask, cgroup, directories, existing, new_path, sleep, spawn, wait_until
+
+from pyrun.cgroups import detect, manager
+from pyrun.errors import PyrunError, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Run = Callable[[Callable[[], None]], None]
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="cgroups need root")
+
+
+@pytest.fixture(params=["this machine", "pure v2"])
+def run(request: pytest.FixtureRequest) -> Run:
+    return partial(machine.run, pure_v2=request.param == "pure v2")
+
+
+def test_a_process_is_in_all_hierarchies_and_nothing_is_left(run: Run) -> None:
+    def body() -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        with cgroup(new_path("a", "b")) as record:
+            lines = ask(record, lambda: Path("/proc/self/cgroup").read_text().splitlines())
+            places = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in lines}
+            for hierarchy in record["hierarchies"]:
+                name = "" if hierarchy["name"] == "unified" else hierarchy["name"]
+                assert places[name] == record["path"]
+            pid = spawn(record, sleep)
+            wait_until(lambda: manager.pids(record) == [pid])
+            manager.kill(record)
+            assert manager.pids(record) == []
+            os.waitpid(pid, 0)
+        assert existing(record) == []
+        manager.remove(record)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    run(body)
+
+
+def test_attach_moves_any_process(run: Run) -> None:
+    def body() -> None:
+        with cgroup() as record:
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(60)
+                os._exit(0)
+            manager.attach(record, pid)
+            assert manager.pids(record) == [pid]
+            for directory in directories(record):
+                assert Path(f"{directory}/cgroup.procs").read_text() == f"{pid}\n"
+            manager.kill(record)
+            os.waitpid(pid, 0)
+
+    run(body)
+
+
+def test_paths(run: Run) -> None:
+    def body() -> None:
+        layout = detect.layout()
+        assert manager.plan(None, "pyrun-test-x", layout)["path"] == "/pyrun-test-x"
+        for same in ("/pyrun-test-x/y", "pyrun-test-x/y", "//pyrun-test-x/./y/"):
+            assert manager.plan(same, "i", layout)["path"] == "/pyrun-test-x/y"
+        for wrong in (
+            "/",
+            ".",
+            "..",
+            "/pyrun-test-x/../y",
+            "/pyrun-test-x\n",
+            "x.slice:docker:y",
+            ":docker:y",
+        ):
+            with pytest.raises(PyrunError) as caught:
+                manager.plan(wrong, "i", layout)
+            assert caught.value.json_path == "linux.cgroupsPath"
+        with pytest.raises(PyrunError, match="is a file of the cgroup above"):
+            manager.plan("/cgroup.procs", "i", layout)
+        with pytest.raises(PyrunError, match="is a path for systemd"):
+            manager.plan("system.slice:docker:1234", "i", layout)
+
+    run(body)
+
+
+def test_what_was_there_before_stays(run: Run) -> None:
+    def body() -> None:
+        path = new_path("kept")
+        with cgroup(path, container_id="outer") as outer:
+            machine.forget_owner(outer)
+            with cgroup(path) as record:
+                assert record["made"] == []
+                assert record["kept"] == directories(outer)
+                pid = spawn(record, sleep)
+                os.mkdir(directories(record)[-1] + "/below")
+                manager.freeze(record)
+            os.waitpid(pid, 0)
+            assert all(os.path.isdir(directory) for directory in directories(outer))
+            assert not manager.frozen(outer)
+            assert not os.path.isdir(directories(record)[-1] + "/below")
+            assert manager.pids(outer) == []
+
+    run(body)
+
+
+def test_a_cgroup_that_is_not_fit_is_refused(run: Run) -> None:
+    def body() -> None:
+        path = new_path()
+        layout = detect.layout()
+
+        def refused(reason: str, path: str = path) -> None:
+            with pytest.raises(PyrunError, match=reason) as caught:
+                manager.plan(path, "other", layout)
+            assert caught.value.json_path == "linux.cgroupsPath"
+
+        with cgroup(path, container_id="first") as record:
+            refused("has the container 'first', which is not deleted yet")
+            machine.forget_owner(record)
+            manager.plan(path, "other", layout)
+            pid = spawn(record, sleep)
+            refused(f"has processes already, such as {pid}")
+            manager.kill(record)
+            os.waitpid(pid, 0)
+            os.mkdir(directories(record)[0] + "/below")
+            refused("has cgroups below it already")
+            os.rmdir(directories(record)[0] + "/below")
+            manager.freeze(record)
+            refused("is frozen")
+            refused("is frozen", path + "/new")
+            manager.thaw(record)
+
+    run(body)
+
+
+def test_freezing_stops_all_and_thawing_lets_them_go_on(run: Run) -> None:
+    def body() -> None:
+        with cgroup() as record:
+            reader, writer = os.pipe()
+            os.set_blocking(reader, False)
+
+            def count() -> None:
+                os.fork()
+                while True:
+                    os.write(writer, b".")
+                    time.sleep(0.001)
+
+            def drained() -> int:
+                try:
+                    return len(os.read(reader, 1 << 16))
+                except BlockingIOError:
+                    return 0
+
+            pid = spawn(record, count)
+            wait_until(drained)
+            assert not manager.frozen(record)
+            manager.freeze(record)
+            assert manager.frozen(record)
+            drained()
+            time.sleep(0.05)
+            assert drained() == 0
+            manager.thaw(record)
+            assert not manager.frozen(record)
+            wait_until(drained)
+            manager.freeze(record)
+            manager.kill(record)  # also of what is frozen
+            os.waitpid(pid, 0)
+        assert not manager.frozen(record)
+
+    run(body)
+
+
+def test_those_who_fork_faster_than_they_are_killed_end(run: Run) -> None:
+    def body() -> None:
+        with cgroup() as record:
+
+            def hydra() -> None:
+                for _ in range(8):
+                    if os.fork() == 0:
+                        while True:  # eight heads, a new pid at every moment
+                            if os.fork():
+                                os._exit(0)
+
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            spawn(record, hydra)
+            time.sleep(0.2)
+            assert manager.pids(record)
+            start = time.monotonic()
+            manager.kill(record)
+            assert time.monotonic() - start < 5
+            assert manager.pids(record) == []
+
+    run(body)
+
+
+def test_removal_takes_what_the_container_made_below(run: Run) -> None:
+    def body() -> None:
+        with cgroup() as record:
+            for directory in directories(record):
+                os.makedirs(f"{directory}/x/y")
+                os.mkdir(f"{directory}/z")
+            pids = [spawn(record, sleep), spawn(record, sleep)]
+            wait_until(lambda: len(manager.pids(record)) == 2)
+            with open(f"{machine.main_directory(record)}/x/y/cgroup.procs", "w") as file:
+                file.write(str(pids[1]))
+            assert sorted(manager.pids(record)) == sorted(pids)
+        for each in pids:
+            assert os.waitpid(each, 0)[1] == signal.SIGKILL
+
+    run(body)
+
+
+def test_removal_of_cgroups_deeper_than_a_path_is_long(run: Run) -> None:
+    def body() -> None:
+        with cgroup() as record:
+            directory = directories(record)[-1]
+            fd = os.open(directory, os.O_RDONLY)
+            for _ in range(40):
+                os.mkdir("d" * 200, dir_fd=fd)
+                below = os.open("d" * 200, os.O_RDONLY, dir_fd=fd)
+                os.close(fd)
+                fd = below
+            os.close(fd)
+
+    run(body)
+
+
+def test_a_process_that_left_the_freezer_is_killed_all_the_same() -> None:
+    if detect.layout()["mode"] == "v2":
+        pytest.skip("needs cgroup v1: several hierarchies")
+
+    def body() -> None:
+        with cgroup() as record:
+            pid = spawn(record, sleep)
+            freezer = machine.directory_of(record, "freezer")
+            wait_until(lambda: manager.pids(record))
+            with open(f"{os.path.dirname(freezer)}/cgroup.procs", "w") as file:
+                file.write(str(pid))
+            assert manager.pids(record) == []
+        assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+
+    machine.run(body, pure_v2=False)
+
+
+def test_the_caller_is_never_killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def body() -> None:
+        monkeypatch.setattr(manager, "PATIENCE", 0.1)
+        with cgroup() as record:
+            before = Path("/proc/self/cgroup").read_text()
+            manager.attach(record, os.getpid())
+            with pytest.raises(PyrunError, match="does not end"):
+                manager.kill(record)
+            for line in before.splitlines():
+                _, name, path = line.split(":", 2)
+                for hierarchy in record["hierarchies"]:
+                    if hierarchy["name"] == (name or "unified"):
+                        with open(f"{hierarchy['mount']}{path}/cgroup.procs", "w") as file:
+                            file.write(str(os.getpid()))
+
+    run(body)
+
+
+def test_a_create_that_was_killed_midway_leaves_nothing(run: Run) -> None:
+    def body() -> None:
+        layout = detect.layout()
+        for steps in range(len(layout["hierarchies"]) * 2):
+            record = manager.plan(new_path("parent"), "killed", layout)
+            for directory in record["made"][:steps]:
+                os.mkdir(directory)
+            manager.remove(record)
+            assert existing(record) == []
+            manager.remove(record)
+
+    run(body)
+
+
+def test_a_shared_parent_goes_with_the_last_container(run: Run) -> None:
+    def body() -> None:
+        parent = new_path()
+        with cgroup(f"{parent}/one") as one:
+            second = manager.plan(f"{parent}/two", "two", detect.layout())
+            manager.create(second)
+            assert all(
+                f"{hierarchy['mount']}{parent}" not in second["made"] for hierarchy in one["hierarchies"]
+            )
+            manager.remove(one)
+            assert len(existing(second)) == 2 * len(second["hierarchies"])
+            manager.remove(second)
+            assert existing(second) == []
+
+    run(body)
+
+
+def test_containers_come_and_go_below_one_parent_at_the_same_time(run: Run) -> None:
+    def body() -> None:
+        parent = new_path()
+
+        def life(worker: int) -> None:
+            for turn in range(25):
+                with cgroup(f"{parent}/{worker}-{turn}") as record:
+                    pid = spawn(record, sleep)
+                os.waitpid(pid, 0)
+
+        workers = []
+        for worker in range(3):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    life(worker)
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            workers.append(pid)
+        assert [os.waitpid(pid, 0)[1] for pid in workers] == [0, 0, 0]
+        for hierarchy in detect.layout()["hierarchies"]:
+            assert not os.path.exists(hierarchy["mount"] + parent)
+
+    run(body)
+
+
+def test_two_creates_on_one_path_at_the_same_time(run: Run) -> None:
+    def body() -> None:
+        path, layout = new_path(), detect.layout()
+        first, second = manager.plan(path, "one", layout), manager.plan(path, "two", layout)
+        manager.create(first)
+        pid = spawn(first, sleep)
+        with pytest.raises(PyrunError, match="made by another at this moment"):
+            manager.create(second)
+        manager.remove(second)
+        assert manager.pids(first) == [pid]
+        manager.remove(first)
+        os.waitpid(pid, 0)
+
+    run(body)
+
+
+def test_errors_name_the_cgroup(run: Run) -> None:
+    def body() -> None:
+        with pytest.raises(PyrunError) as caught:
+            manager.plan("/" + "n" * 5000, "i", detect.layout())
+        text = render(caught.value)
+        assert text.startswith("linux.cgroupsPath: looking for the cgroup /sys/fs/cgroup/")
+        assert text.endswith("nnn: File name too long")
+        record = manager.plan(new_path(), "i", detect.layout())
+        for question in (manager.clone_fd, manager.entrance):
+            if question is manager.entrance and len(record["hierarchies"]) == 1:
+                continue
+            with pytest.raises(PyrunError, match="opening the cgroup"):
+                question(record)
+
+    run(body)
