@@ -31,7 +31,7 @@ lint: build/.host-test build/.venv-dev build/bin/pyrun
 	$(BUILD) --analyze
 
 bench: build/bin/pyrun build/.host-test build/.venv-dev
-	$(TESTPATH) $(PY) tests/bench/bench.py $(BENCH_FLAGS)
+	$(TESTPATH) $(PY) -m tests.bench $(BENCH_FLAGS)
 
 install: build/bin/pyrun
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
