@@ -13,6 +13,7 @@ import sys
 from pyrun import built
 from pyrun.errors import PyrunError
 
+BINARY = "PYRUN_BINARY"  # the environment variable that tells the full interpreter where it came from
 BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pyrun.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -25,12 +26,14 @@ def command(arguments: list[str]) -> tuple[list[str], dict[bytes, bytes]]:
         path = ":".join(folder for folder in sys.path if folder)
         environment[b"PYTHONPATH"] = path.encode()
         return [sys.executable, "-m", "pyrun.cli", *arguments], environment
-    prefix = built.self_path().rpartition("/")[0].rpartition("/")[0]
+    binary = built.self_path()
+    environment[BINARY.encode()] = binary.encode("utf-8", "surrogateescape")
+    prefix = binary.rpartition("/")[0].rpartition("/")[0]
     library = f"{prefix}/lib/pyrun"
     if _exists(f"{library}/pyrun/cli.py"):
-        return [built.PYTHON, "-I", "-S", "-c", BOOT, library, *arguments], environment
+        return [built.PYTHON, "-I", "-S", "-X", "utf8", "-c", BOOT, library, *arguments], environment
     python = f"{prefix}/bin/python" if _exists(f"{prefix}/pyvenv.cfg") else built.PYTHON
-    return [python, "-I", "-m", "pyrun.cli", *arguments], environment
+    return [python, "-I", "-X", "utf8", "-m", "pyrun.cli", *arguments], environment
 
 
 def execute(arguments: list[str]) -> None:

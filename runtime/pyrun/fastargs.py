@@ -6,7 +6,7 @@ What engines send is understood here. Everything else (help, abbreviations, a us
 
 from __future__ import annotations
 
-from pyrun.options import COMMANDS, FLAG, GLOBAL, NUMBER
+from pyrun.options import COLD_FLAG, COMMANDS, FLAG, GLOBAL, NUMBER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def take_options(args: list[str], table: Iterable[Option], intermixed: bool) -> tuple[Values, list[str]] | None:
     """Split `args` into option values by key and the rest, which starts at the first other word unless `intermixed`;
     None if they don't fit the table."""
-    known = {name: (names[0][2:], kind) for names, kind, _, _ in table for name in names}
+    known = {name: (names[0][2:], kind) for names, kind, _, _ in table if kind != COLD_FLAG for name in names}
     values: Values = {}
     rest: list[str] = []
     at = 0

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from oci_spec.fields import Kind, Part
 
 JSON_SECTION = "glossary.md#json"
+# For required properties at fault whose object the rules have much to say about.
+STAND_INS: dict[tuple[Part, ...], object] = {("process", "args"): ["sh"], ("process", "cwd"): "/"}
 OTHER_PLATFORMS = ("windows", "solaris", "vm", "zos", "freebsd")
 
 
@@ -138,7 +140,7 @@ def prune(document: object, faults: list[ConfigError]) -> dict[str, Any]:
     """A copy of what is known and not at fault, so that the rules can look at it.
 
     A fault inside an array takes the array's property with it (indexes in later faults stay true), a missing
-    property its object; then again, until the parser is content but for the top's own required properties.
+    property its object (or a stand-in takes its place); then again, until the parser is content but for the top's own required properties.
     """
     sound: Any = known(config.CONFIG, document)
     if not isinstance(sound, dict):
@@ -151,6 +153,9 @@ def prune(document: object, faults: list[ConfigError]) -> dict[str, Any]:
         except ConfigError as error:
             if error.parts[0] not in sound:
                 return sound
+            if error.parts in STAND_INS and error.parts[1] not in sound["process"]:
+                sound["process"][error.parts[1]] = STAND_INS[error.parts]
+                continue
             remove(sound, error.parts)
         else:
             return sound

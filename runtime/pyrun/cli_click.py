@@ -1,0 +1,217 @@
+"""click, fed by the command table: help for people, and usage errors in one sentence. Cold module."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from pyrun.commands.output import put
+from pyrun.errors import PyrunError
+from pyrun.options import COLD_FLAG, COMMANDS, FLAG, GLOBAL, HIDDEN, NUMBER
+
+if TYPE_CHECKING:
+    from pyrun.fastargs import Option, Values
+
+    Parsed = tuple[Values, str, Values, list[str]]
+
+# Commands that other runtimes have and engines call: known by name, so that "not yet" can be said.
+LATER = ("exec", "ps", "pause", "resume", "update", "events", "checkpoint", "restore", "mounts")
+HELP: Option = (("--help", "-h"), FLAG, "", "explain this, and do nothing")
+WIDTH: Any = {"max_content_width": 100}
+
+
+class _Version(Exception):
+    """--version was given, whatever else there is."""
+
+
+class _Help(Exception):
+    """--help was given; the text."""
+
+
+class _Number(click.ParamType[int]):
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            self.fail(f'"{text}" is not a number from 0 to 999999999', param, ctx)
+        return int(text)
+
+
+class _Command(click.Command):
+    """One command. Errors of click's parser, which doesn't say so, are about it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+
+class _Program(_Command, click.Group):
+    """The group of all commands, in the table's order."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        return args[0], self.commands[known_command(args[0])], args[1:]
+
+
+def known_command(name: str) -> str:
+    """The name, if there is such a command."""
+    if name in COMMANDS:
+        return name
+    if name in LATER:
+        raise PyrunError(f"the command {name} is not supported yet")
+    raise PyrunError(f'no such command: "{name}"', hint=_nearest(name, [*_shown(), *LATER], "pyrun --help"))
+
+
+def _shown() -> list[str]:
+    return [name for name in COMMANDS if name not in HIDDEN]
+
+
+def _nearest(name: str, known: list[str], help_: str) -> str:
+    near = get_close_matches(name.strip("-"), [word.strip("-") for word in known], 1)
+    dashes = name[: len(name) - len(name.lstrip("-"))]
+    return f"did you mean {dashes}{near[0]}?" if near else f"see {help_}"
+
+
+def _parameters(table: tuple[Option, ...]) -> list[click.Parameter]:
+    found: list[click.Parameter] = []
+    for names, kind, metavar, text in table:
+        if kind in (FLAG, COLD_FLAG):
+            found.append(click.Option(names, is_flag=True, help=text))
+        else:
+            type_ = _Number() if kind == NUMBER else click.STRING
+            found.append(click.Option(names, type=type_, metavar=metavar, help=text))
+    for option in found:
+        if option.name in SPECIAL:
+            option.is_eager, option.expose_value, option.callback = True, False, SPECIAL[option.name]
+    return found
+
+
+def _values(found: dict[str, Any], table: tuple[Option, ...]) -> Values:
+    """Option values by key; what was not given is not in it."""
+    keys = [names[0][2:] for names, _, _, _ in table]
+    given = {key: found.get(key.replace("-", "_")) for key in keys}
+    return {key: value for key, value in given.items() if value is not None and value is not False}
+
+
+def _command(name: str) -> click.Command:
+    from pyrun.commands.help import DETAILS
+
+    arguments, table, text, _ = COMMANDS[name]
+    parameters = _parameters((*table, HELP))
+    for index, metavar in enumerate(arguments):
+        optional = metavar[0] == "["
+        parameters.append(click.Argument([f"argument{index}"], metavar=metavar, required=not optional))
+
+    def callback(**found: Any) -> Parsed:
+        above = click.get_current_context().parent
+        assert above is not None
+        words = [found[f"argument{index}"] for index in range(len(arguments))]
+        return _values(above.params, GLOBAL), name, _values(found, table), [w for w in words if w is not None]
+
+    sentence = f"{text[0].upper()}{text[1:]}."
+    details = DETAILS.get(name, "")
+    return _Command(
+        name,
+        context_settings=WIDTH,
+        add_help_option=False,
+        params=parameters,
+        callback=callback,
+        help=f"{sentence}\n\n{details}".strip(),
+        short_help=text,
+        hidden=name in HIDDEN,
+    )
+
+
+def _on_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        raise _Version
+
+
+def _on_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        raise _Help(ctx.get_help())
+
+
+SPECIAL = {"version": _on_version, "help": _on_help}
+
+
+def program() -> click.Group:
+    """The whole command line as click has it."""
+    from pyrun.commands.help import ABOUT, EPILOG
+
+    return _Program(
+        "pyrun",
+        commands={name: _command(name) for name in COMMANDS},
+        context_settings=WIDTH,
+        add_help_option=False,
+        params=_parameters((*GLOBAL, HELP)),
+        help=ABOUT,
+        epilog=EPILOG,
+        subcommand_metavar="COMMAND [ARGUMENTS]...",
+        options_metavar="[GLOBAL OPTIONS]",
+    )
+
+
+def help_text(name: str) -> str:
+    """What --help prints, for the program ("") or a command."""
+    group = program()
+    above = click.Context(group, info_name="pyrun", **WIDTH)
+    if not name:
+        return group.get_help(above)
+    command = group.commands[known_command(name)]
+    return command.get_help(click.Context(command, above, info_name=name, **WIDTH))
+
+
+def parse(arguments: list[str]) -> Parsed | None:
+    """A command line that fastargs did not take: parsed, or None when help was asked for and is printed.
+
+    PyrunError says what is wrong with it, in one sentence.
+    """
+    if not arguments:
+        arguments = ["--help"]
+    try:
+        found: Parsed = program().main(arguments, prog_name="pyrun", standalone_mode=False)
+        return found
+    except _Version:
+        return {}, "--version", {}, []
+    except _Help as text:
+        put(f"{text}\n")
+        return None
+    except click.UsageError as error:
+        _explain(error)
+
+
+def _explain(error: click.UsageError) -> NoReturn:
+    """Raise click's usage error as our sentence."""
+    name = error.ctx.info_name if error.ctx is not None and error.ctx.parent is not None else ""
+    prefix = f"{name}: " if name else ""
+    help_ = f"pyrun {name} --help" if name else "pyrun --help"
+    if isinstance(error, click.NoSuchOption):
+        option = error.option_name
+        table = COMMANDS[name][1] if name else GLOBAL
+        near = [word for names, _, _, _ in table for word in names if word[:2] == "--"]
+        hint = _nearest(option, near, help_)
+        if name and option in [word for names, _, _, _ in GLOBAL for word in names]:
+            hint = f"it is a global option, and stands before {name}"
+        raise PyrunError(f"{prefix}no such option: {option}", hint=hint) from None
+    if isinstance(error, click.MissingParameter) and error.param is not None and error.ctx is not None:
+        raise PyrunError(
+            f"{prefix}{error.param.make_metavar(error.ctx)} is missing", hint=f"see {help_}"
+        ) from None
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        raise PyrunError(f"{prefix}{error.param.opts[0]}: {error.message}") from None
+    if isinstance(error, click.BadOptionUsage):
+        what = "takes no value" if "does not take" in error.message else "needs a value"
+        raise PyrunError(f"{prefix}{error.option_name} {what}", hint=f"see {help_}") from None
+    text = error.message.rstrip(".")
+    raise PyrunError(f"{prefix}{text[:1].lower()}{text[1:]}", hint=f"see {help_}") from None

@@ -1,0 +1,106 @@
+"""pyrun features: the features document (features.md, features-linux.md). Cold module.
+
+What is refused comes from the lists by which create refuses, so that the two can't disagree. null would mean
+"unknown", and an absent property too; an empty list means "none".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+from typing import Any
+
+from oci_spec import mount_options, names, version
+from pyrun import built
+from pyrun.commands.output import put
+from pyrun.errors import PyrunError
+from pyrun.lifecycle.plan import NAMESPACES, NOT_YET, NOT_YET_RESOURCES
+
+# What only a listener for SCMP_ACT_NOTIFY could make use of: accepted, and without effect.
+NEEDS_LISTENER = ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",)
+
+
+def run() -> int:
+    """Print the document."""
+    put(json.dumps(document(), indent=2) + "\n")
+    return 0
+
+
+def document() -> dict[str, Any]:
+    """What this build supports, whatever the host has."""
+    annotations = {"io.github.pyrun.version": built.VERSION, "io.github.pyrun.commit": built.COMMIT}
+    annotations["io.github.seccomp.libseccomp.version"] = libseccomp_version()
+    return {
+        "ociVersionMin": version.OLDEST,
+        "ociVersionMax": version.NEWEST,
+        "hooks": list(names.HOOKS),
+        "mountOptions": [name for name in mount_options.known() if name not in mount_options.IDMAP],
+        "linux": _linux(),
+        "annotations": {key: value for key, value in annotations.items() if value},
+        "potentiallyUnsafeConfigAnnotations": [],  # no annotation of a configuration changes what pyrun does
+    }
+
+
+def _linux() -> dict[str, Any]:
+    rdt = ("linux", "intelRdt") not in NOT_YET
+    policy = ("linux", "memoryPolicy") not in NOT_YET
+    return {
+        "namespaces": sorted(NAMESPACES),
+        "capabilities": list(names.CAPABILITIES),
+        "cgroup": {
+            "v1": True,
+            "v2": True,
+            "systemd": False,
+            "systemdUser": False,
+            "rdma": "rdma" not in NOT_YET_RESOURCES,
+        },
+        "seccomp": _seccomp(),
+        "apparmor": {"enabled": ("process", "apparmorProfile") not in NOT_YET},
+        "selinux": {"enabled": ("process", "selinuxLabel") not in NOT_YET},
+        "intelRdt": {"enabled": rdt, "schemata": rdt, "monitoring": rdt},
+        "memoryPolicy": {
+            "modes": list(names.MEMORY_POLICY_MODES) if policy else [],
+            "flags": list(names.MEMORY_POLICY_FLAGS) if policy else [],
+        },
+        "mountExtensions": {"idmap": {"enabled": False}},
+        "netDevices": {"enabled": ("linux", "netDevices") not in NOT_YET},
+    }
+
+
+def _seccomp() -> dict[str, Any]:
+    """What the compiler knows and the installed libseccomp too; without libseccomp, no profile can be compiled."""
+    try:
+        from pyrun import seccomp_compiler as compiler
+    except PyrunError:
+        return {"enabled": False}
+    flags = sorted(names.SECCOMP_FLAGS)
+    return {
+        "enabled": True,
+        "actions": sorted(compiler.ACTIONS),
+        "operators": sorted(compiler.OPERATORS),
+        "archs": sorted(
+            name for name, token in compiler.ARCHITECTURES.items() if _has_architecture(compiler, token)
+        ),
+        "knownFlags": flags,
+        "supportedFlags": [flag for flag in flags if flag not in NEEDS_LISTENER],
+    }
+
+
+def _has_architecture(compiler: Any, token: int) -> bool:
+    try:
+        compiler.lib.SyscallFilter(compiler.ACTIONS["SCMP_ACT_ALLOW"]).add_arch(token)
+    except OSError as error:
+        # EEXIST: this machine's own; EDOM: one of the other byte order, which no process here can have
+        return error.errno in (errno.EEXIST, errno.EDOM)
+    return True
+
+
+def libseccomp_version() -> str:
+    """The version of the installed libseccomp, "" if there is none: seccomp_version(3)."""
+    try:
+        library = ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        return ""
+    library.seccomp_version.restype = ctypes.POINTER(ctypes.c_uint * 3)
+    return ".".join(str(part) for part in library.seccomp_version().contents)

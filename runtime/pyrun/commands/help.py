@@ -1,0 +1,57 @@
+"""pyrun help, and what help says beyond the command table. Cold module."""
+
+from __future__ import annotations
+
+from pyrun import cli_click
+from pyrun.commands.output import put
+
+ABOUT = "Create and run containers from OCI bundles (runtime-spec 1.3.0)."
+
+EPILOG = (
+    "Exit status: 0, or 1 for any error, which is one sentence on standard error; that of the program with run. "
+    "Help for a command: pyrun COMMAND --help."
+)
+
+DETAILS = {
+    "create": (
+        "All is prepared (namespaces, cgroup, mounts, hooks), and the container's process waits. What config.json "
+        "becomes afterwards has no effect. If anything fails, nothing is left behind."
+    ),
+    "start": "Returns when the program has been executed and the poststart hooks have run.",
+    "state": "The document of runtime-spec, with rootfs, created and owner, which runc adds.",
+    "kill": (
+        "SIGNAL is a name, with or without SIG, or a number: KILL, SIGTERM, 9, RTMIN+1. Without --all it is sent to "
+        "the container's first process only."
+    ),
+    "delete": (
+        "Also ends what still runs in the container's cgroup, runs the poststop hooks, and cleans up after a create "
+        "that was killed half-way."
+    ),
+    "run": (
+        "Standard input, output and error are the program's; a terminal is passed through if process.terminal is "
+        "true. Signals are forwarded, and the exit status is the program's, or 128 and the number of the signal that "
+        "ended it."
+    ),
+    "list": "Containers are looked for under --root, so each root has its own list.",
+    "spec": (
+        "The container it describes runs sh from the folder rootfs in the bundle. An existing file is never "
+        "overwritten. With --rootless, the caller's ids are mapped to root's, and the host's network is kept."
+    ),
+    "features": "The specification's features document: true is what pyrun does, false what it refuses by name.",
+    "validate": (
+        "BUNDLE is a folder (default: the current one) or a configuration file. Reported are faults by the "
+        "specification, what pyrun doesn't support yet, what this host lacks, and what is allowed but looks like a "
+        "mistake. Exit status 1 if a create would fail, else 0."
+    ),
+    "completion": (
+        'bash: eval "$(pyrun completion bash)" in ~/.bashrc. '
+        "zsh: pyrun completion zsh > a file _pyrun in a folder of $fpath. "
+        "fish: pyrun completion fish > ~/.config/fish/completions/pyrun.fish."
+    ),
+}
+
+
+def run(arguments: list[str]) -> int:
+    """Explain the program, or a command."""
+    put(cli_click.help_text(arguments[0] if arguments else "") + "\n")
+    return 0

@@ -1,0 +1,35 @@
+"""pyrun spec: the default configuration. Cold module."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from oci_spec import defaults
+from pyrun.commands.output import put
+from pyrun.errors import PyrunError, failed
+
+if TYPE_CHECKING:
+    from pyrun.fastargs import Values
+
+
+def run(values: Values) -> int:
+    """Write config.json into the bundle; never over one that is there."""
+    ids = (os.geteuid(), os.getegid()) if values.get("rootless") else None
+    text = json.dumps(defaults.document(ids), indent=2) + "\n"
+    file = str(values.get("file", "config.json"))
+    if file == "-":
+        put(text)
+        return 0
+    path = os.path.join(str(values.get("bundle", "")), file)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOCTTY, 0o644)
+        with open(fd, "w", encoding="utf-8") as new:
+            new.write(text)
+    except FileExistsError:
+        raise PyrunError(f"{path} exists already and stays as it is", hint="remove it first") from None
+    except OSError as error:
+        error.filename = path
+        raise failed("writing the configuration", error) from None
+    return 0
