@@ -140,7 +140,8 @@ def prune(document: object, faults: list[ConfigError]) -> dict[str, Any]:
     """A copy of what is known and not at fault, so that the rules can look at it.
 
     A fault inside an array takes the array's property with it (indexes in later faults stay true), a missing
-    property its object (or a stand-in takes its place); then again, until the parser is content but for the top's own required properties.
+    property its object (or a stand-in takes its place); then again, until the parser is content but for the
+    top's own required properties.
     """
     sound: Any = known(config.CONFIG, document)
     if not isinstance(sound, dict):
