@@ -72,7 +72,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     init.stage2_fd = calls.sealed_memfd("pyrun-init", bytes(STAGE2))
     init.console_socket = console_socket
 
-    sync, pid = _clone(planned, init, manager.clone_fd(cgroup))
+    sync, pid = _clone(planned, init, manager.clone_fd(cgroup), container.lock_fd)
     record["pid"], record["pidStart"] = pid, containers.process_state(pid)[1]
     container.save()
     for fd in (init.listen_fd, init.created_fd, init.stage2_fd, console_socket, *init.cgroup_entrance):
@@ -159,10 +159,11 @@ def _first_record(planned: plan.Plan, container_id: str) -> dict[str, Any]:
     }
 
 
-def _clone(planned: plan.Plan, init: Init, cgroup_fd: int) -> tuple[int, int]:
+def _clone(planned: plan.Plan, init: Init, cgroup_fd: int, lock_fd: int) -> tuple[int, int]:
     """Bring the init to life in its namespaces; returns our end of the connection, and its pid.
 
     The cgroup namespace comes later (init/main.py): its root is the cgroup that one is in at that moment.
+    Children let go of the lock: should we be killed while they are stuck, `delete --force` must get it.
     """
     flags = planned.new_namespaces() & ~process.CLONE_NEWCGROUP
     ours, theirs = calls.socketpair()
@@ -172,12 +173,14 @@ def _clone(planned: plan.Plan, init: Init, cgroup_fd: int) -> tuple[int, int]:
         except OSError as error:
             raise failed("making the container's namespaces", error, "linux.namespaces") from None
         if pid == 0:
+            posix.close(lock_fd)
             posix.close(ours)
             init_main.run(init, theirs)
         posix.close(theirs)
         return ours, pid
     middle = posix.fork()
     if middle == 0:
+        posix.close(lock_fd)
         posix.close(ours)
         _join_and_clone(planned, init, theirs, flags, cgroup_fd)
     posix.close(theirs)
