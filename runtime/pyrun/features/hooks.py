@@ -33,9 +33,10 @@ def run(kind: str, index: int, hook: dict[str, Any], state: dict[str, Any]) -> N
     stdin = calls.memfd("state", jsontext.encode(state).encode())
     out_read, out_write = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
     failed_read, failed_write = posix.pipe2(posix.O_CLOEXEC)
+    caller = posix.getpid()
     pid = posix.fork()
     if pid == 0:
-        _execute(hook, stdin, out_write, failed_write)
+        _execute(hook, stdin, out_write, failed_write, caller)
     posix.close(out_write)
     posix.close(failed_write)
     posix.close(stdin)
@@ -73,8 +74,11 @@ def last_words(output: bytes) -> str:
     return f": {text}" if text else ""
 
 
-def _execute(hook: dict[str, Any], stdin: int, out: int, failed: int) -> None:
+def _execute(hook: dict[str, Any], stdin: int, out: int, failed: int, caller: int) -> None:
     try:
+        process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)  # killed with us, for nobody would know of it
+        if posix.getppid() not in (caller, 0):  # we came too late for that; 0 is a parent outside of our namespace
+            posix._exit(127)
         process.default_signals()
         posix.dup2(stdin, 0)
         posix.dup2(out, 1)
