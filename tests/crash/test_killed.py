@@ -1,0 +1,93 @@
+"""Whatever kills a command, at any instant: what it leaves is nothing, or goes with `delete --force`; and then the
+same id can be used again (runtime.md, Lifecycle; the promise of state.json's first write)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from bundles import Bundle, Pyrun, eventually, processes_of
+from faults import Faults, points, points_wanted, temporary_files
+
+Setup = Callable[[Pyrun, Bundle, str], None]
+
+
+def nothing(pyrun: Pyrun, bundle: Bundle, container_id: str) -> None:
+    """No container."""
+
+
+def created(pyrun: Pyrun, bundle: Bundle, container_id: str) -> None:
+    """A created container."""
+    pyrun.ok("create", "--bundle", str(bundle.path), container_id)
+
+
+def running(pyrun: Pyrun, bundle: Bundle, container_id: str) -> None:
+    """A running container."""
+    created(pyrun, bundle, container_id)
+    pyrun.ok("start", container_id)
+
+
+def stopped(pyrun: Pyrun, bundle: Bundle, container_id: str) -> None:
+    """A container whose program was killed."""
+    running(pyrun, bundle, container_id)
+    pyrun.ok("kill", container_id, "KILL")
+    eventually(lambda: '"stopped"' in pyrun("state", container_id).out, "it doesn't stop")
+
+
+@dataclass
+class Case:
+    """A command to be killed: what there must be before it, its words, and the number of points in `make test`."""
+
+    before: Setup
+    words: tuple[str, ...]
+    points: int
+    process: tuple[str, ...] = ("sleep", "1000")
+
+
+CASES = {
+    "create": Case(nothing, ("create", "--bundle", "{bundle}", "--pid-file", "{bundle}/pid"), 60),
+    "start": Case(created, ("start",), 15),
+    "kill": Case(running, ("kill", "--all"), 5),
+    "delete": Case(stopped, ("delete",), 15),
+    "delete-force": Case(running, ("delete", "--force"), 15),
+    "run": Case(nothing, ("run", "--bundle", "{bundle}"), 25, ("true",)),
+}
+
+
+def assert_reusable(pyrun: Pyrun, bundle: Bundle, container_id: str) -> None:
+    """Nothing is left after `delete --force`, and the id can be used again."""
+    result = pyrun("delete", "--force", container_id)
+    assert (result.code, result.err) == (0, ""), result
+    # a process that noticed its parent's death ends by itself, but not in no time
+    eventually(lambda: not list(processes_of([container_id])), "a process is left", 5)
+    left = pyrun.leftovers()
+    assert not left, left
+    assert not [path for path in temporary_files(pyrun, bundle) if "/.pid.new" not in path]
+    pyrun.ok("create", "--bundle", str(bundle.path), "--pid-file", f"{bundle.path}/pid", container_id)
+    pyrun.ok("delete", "--force", container_id)
+    assert not temporary_files(pyrun, bundle)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_killed(name: str, faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle]) -> None:
+    container_id, bundle = rich
+    case = CASES[name]
+    bundle.args(*case.process)
+    words = (*[word.format(bundle=bundle.path) for word in case.words], container_id)
+    case.before(pyrun, bundle, container_id)
+    recorded = faults.record(*words)
+    assert recorded.code == 0, recorded.err
+    pyrun.ok("delete", "--force", container_id)
+    failures = []
+    chosen = points(recorded.calls, points_wanted(case.points))
+    for point in chosen:
+        case.before(pyrun, bundle, container_id)
+        ended = faults.at(point, "kill", *words)
+        try:
+            assert_reusable(pyrun, bundle, container_id)
+        except AssertionError as error:
+            failures.append(f"{point} {recorded.at(point)}: exit status {ended.code}, {ended.err!r}: {error}")
+            pyrun("delete", "--force", container_id)
+    print(f"{name}: {len(chosen)} points")
+    assert not failures, "\n".join(failures)
