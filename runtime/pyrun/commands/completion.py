@@ -51,88 +51,81 @@ def _words(table: Iterable[Option]) -> list[str]:
     return [name for names, _, _, _ in table for name in names]
 
 
-def bash() -> str:
-    """For bash 4 and later; its own `compgen` only, no bash-completion needed."""
-    takes = []
-    for scope, table in [("", GLOBAL), *((name, entry[1]) for name, entry in _shown().items())]:
-        for names, kind, metavar, _ in table:
-            if kind not in (FLAG, COLD_FLAG):
-                pattern = "|".join(f"{scope}:{name}" for name in names)
-                takes.append(f"            {pattern}) {_bash_action(metavar)} ;;")
-    options = [
-        f"            {name}) words='{' '.join(_words((*entry[1], HELP)))}' ;;"
-        for name, entry in _shown().items()
-    ]
-    positions = [
-        f"            {name}:{index}) {_bash_action(metavar)} ;;"
-        for name, entry in _shown().items()
-        for index, metavar in enumerate(entry[0])
-    ]
-    known = "|".join(word for word in _words(o for o in GLOBAL if o[1] != FLAG))
-    local = "|".join(
-        dict.fromkeys(
-            word
-            for entry in _shown().values()
-            for word in _words(o for o in entry[1] if o[1] not in (FLAG, COLD_FLAG))
-        )
-    )
-    return f"""# bash completion for pyrun, made by: pyrun completion bash
-_pyrun_ids() {{ "${{program[@]}}" list --quiet 2>/dev/null; }}
-_pyrun() {{
-    local current=${{COMP_WORDS[COMP_CWORD]}} command='' words='' action='' value_of='' at=1 index=0
-    local -a program=("${{COMP_WORDS[0]}}")
+BASH = r"""# bash completion for pyrun, made by: pyrun completion bash
+_pyrun_ids() { "${program[@]}" list --quiet 2>/dev/null; }
+_pyrun() {
+    local command='' words='' action='' value_of='' current word at index=0
+    local -a line=() program=("${COMP_WORDS[0]}")
     COMPREPLY=()
-    while ((at < COMP_CWORD)); do
-        local word=${{COMP_WORDS[at]}}
-        if [[ $command ]]; then
-            case $word in
-                {local}) value_of=$word; ((at++)) ;;
-                -*) ;;
-                *) ((index++)) ;;
-            esac
-        else
-            case $word in
-                --root) value_of=$word; ((at++)); ((at < COMP_CWORD)) && program+=(--root "${{COMP_WORDS[at]}}") ;;
-                {known}) value_of=$word; ((at++)) ;;
-                -*) ;;
-                *) command=$word ;;
-            esac
-        fi
-        ((at == COMP_CWORD)) || value_of=''
-        ((at++))
+    for ((at = 1; at <= COMP_CWORD; at++)); do # readline makes words of --option=value: three
+        [[ ${COMP_WORDS[at]} == '=' ]] || line+=("${COMP_WORDS[at]}")
+    done
+    [[ ${COMP_WORDS[COMP_CWORD]} == '=' ]] && line+=('')
+    current=${line[-1]}
+    for ((at = 0; at < ${#line[@]} - 1; at++)); do
+        word=${line[at]}
+        case $command:$word in
+            @VALUED@)
+                value_of=$word
+                ((++at < ${#line[@]} - 1)) || break
+                value_of=''
+                [[ $command:$word == ':--root' ]] && program+=(--root "${line[at]}") ;;
+            *:-*) ;;
+            :*) command=$word ;;
+            *) ((index++)) ;;
+        esac
     done
     if [[ $value_of ]]; then
         case $command:$value_of in
-{chr(10).join(takes)}
+@VALUES@
         esac
     elif [[ $current == -* ]]; then
         case $command in
-            '') words='{" ".join(_words((*GLOBAL, HELP)))}' ;;
-{chr(10).join(options)}
+@OPTIONS@
         esac
     elif [[ ! $command ]]; then
-        words='{" ".join(_shown())}'
+        words='@COMMANDS@'
     else
         case $command:$index in
-{chr(10).join(positions)}
+@ARGUMENTS@
         esac
     fi
-    mapfile -t COMPREPLY < <(
-        if [[ $action ]]; then compgen -A "$action" -- "$current"; else compgen -W "$words" -- "$current"; fi
-    )
-    [[ $action ]] && compopt -o filenames
-    return 0
-}}
+    if [[ $action ]]; then
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -A "$action" -- "$current")
+    else
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+    fi
+}
 complete -F _pyrun pyrun
 """
+
+
+def bash() -> str:
+    """For bash 4.3 and later; nothing of bash-completion needed."""
+    scopes = [("", (*GLOBAL, HELP)), *((name, (*entry[1], HELP)) for name, entry in _shown().items())]
+    valued, values, options, arguments = [], [], [], []
+    for scope, table in scopes:
+        options.append(f"'{scope}') words='{' '.join(_words(table))}' ;;")
+        for names, kind, metavar, _ in table:
+            if kind not in (FLAG, COLD_FLAG):
+                patterns = [f"{scope}:{name}" for name in names]
+                valued += patterns
+                values.append(f"{'|'.join(patterns)}) {_bash_action(metavar)} ;;")
+    for name, entry in _shown().items():
+        arguments += [f"{name}:{index}) {_bash_action(metavar)} ;;" for index, metavar in enumerate(entry[0])]
+    script = BASH.replace("@VALUED@", "|".join(valued)).replace("@COMMANDS@", " ".join(_shown()))
+    for mark, lines in (("@VALUES@", values), ("@OPTIONS@", options), ("@ARGUMENTS@", arguments)):
+        script = script.replace(mark, "\n".join(f"            {line}" for line in lines))
+    return script
 
 
 def _bash_action(metavar: str) -> str:
     word = metavar.strip("[]")
     if word in FOLDERS:
-        return "action=directory"
+        return "action='directory'"
     if word in FILES:
-        return "action=file"
+        return "action='file'"
     if word == "ID":
         return "words=$(_pyrun_ids)"
     return f"words='{' '.join(_choices(metavar))}'"
@@ -237,7 +230,8 @@ def _fish_option(option: Option) -> str:
     names, kind, metavar, text = option
     parts = [f"-l {name[2:]}" if name[:2] == "--" else f"-s {name[1:]}" for name in names]
     if kind not in (FLAG, COLD_FLAG):
-        parts += ["-r", _fish_action(metavar)]
+        action = _fish_action(metavar)
+        parts += ["-r", action] if action == "-F" else ["-x", action]
     return " ".join([*filter(None, parts), f"-d {_fish_quoted(text)}"])
 
 
