@@ -52,8 +52,8 @@ def run(root: str, container_id: str, values: Values) -> int:
         start.start(container)
         _unlock(container)  # others may now signal, pause or delete it
         status = _wait(pid, signals, terminal)
-    except PyrunError as error:
-        if error.kind != "hook":  # after a failing hook, start has destroyed it
+    except BaseException as error:
+        if not (isinstance(error, PyrunError) and error.kind == "hook"):  # after a failing hook, start has destroyed it
             _finish(container, values)
         raise
     finally:
