@@ -19,8 +19,8 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     container = create.create(folder, arguments[0], values)
     try:
         start.start(container)
-    except PyrunError as error:
-        if error.kind != "hook":
+    except BaseException as error:
+        if not (isinstance(error, PyrunError) and error.kind == "hook"):
             destroy.destroy(container, with_hooks=True)
         raise
     return 0
