@@ -33,6 +33,8 @@ TOP = LAUNCHER.parent.parent
 ROOTS = [TOP / "runtime", TOP / "spec"]
 #: Modules that the scanner imports, for which a few lines stand in (standin/).
 STANDINS = LAUNCHER / "standin"
+#: Where freezing starts: our program, and what the scanner imports.
+FROZEN_FROM = ["pyrun.main", "simplejson.errors", "simplejson.raw_json", "operator"]
 SIMPLEJSON = "simplejson==4.3.0"
 OURS = "-Wall -Wextra -Werror".split()
 THEIRS = "-w -DUSE__THREAD -DHAVE_SYNC_SYNCHRONIZE".split()
@@ -97,9 +99,7 @@ def pinned(name: str) -> str:
 def _freeze(work: Path) -> None:
     """Write data.S with the frozen modules and stage 2, and build_facts.h with their names and the build's facts."""
     kernel = _load(TOP / "runtime/pyrun/kernel/build.py")
-    modules = freeze.closure(
-        ["pyrun.main", "simplejson.errors", "simplejson.raw_json", "operator"], [*ROOTS, STANDINS]
-    )
+    modules = freeze.closure(FROZEN_FROM, [*ROOTS, STANDINS])
     table, offset = [], 0
     for module in modules:
         table.append(f'FROZEN("{module.name}", {offset}, {len(module.code)}, {int(module.is_package)})')

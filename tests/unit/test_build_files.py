@@ -1,0 +1,65 @@
+"""The build's own files agree with each other, and its reader of ELF files with readelf."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import needs
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "runtime/launcher"))
+
+import backend  # noqa: E402
+import build  # noqa: E402
+import link  # noqa: E402
+
+PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+
+
+def _pins(path: Path) -> dict[str, str]:
+    found = {}
+    for line in path.read_text().splitlines():
+        if line and not line.startswith(("#", "-r ")):
+            match = re.fullmatch(r"([A-Za-z0-9_.-]+)==([0-9][0-9A-Za-z.]*)", line)
+            assert match, f"{path.name}: not pinned: {line}"
+            found[match[1].lower()] = match[2]
+    return found
+
+
+def test_every_tool_is_pinned() -> None:
+    tools, ours = _pins(REPOSITORY / "requirements-dev.txt"), _pins(build.LAUNCHER / "requirements.txt")
+    assert not tools.keys() & ours.keys()
+    assert {"pytest", "hypothesis", "ruff", "mypy"} <= tools.keys()
+    wanted = {re.split("[<>=]", each)[0] for each in PYPROJECT["project"]["dependencies"]}
+    assert wanted <= ours.keys()
+
+
+def test_the_wheel_is_built_with_the_same_cffi() -> None:
+    assert build.pinned("cffi") in PYPROJECT["build-system"]["requires"]
+
+
+def test_metadata_has_the_version_and_the_dependencies() -> None:
+    text = backend._metadata()
+    assert f"\nVersion: {build.version()}\n" in text
+    assert text.count("\nRequires-Dist: ") == len(PYPROJECT["project"]["dependencies"])
+
+
+def test_sections_are_what_readelf_says() -> None:
+    needs.program("readelf")
+    image = REPOSITORY / "build/bin/pyrun"
+    path = image if image.is_file() else Path(sys.executable)
+    text = subprocess.run(["readelf", "-SW", path], capture_output=True, text=True, check=True).stdout
+    pattern = r"\[ *\d+\] (\S*) +\S+ +[0-9a-f]{16} ([0-9a-f]{6,}) ([0-9a-f]{6,}) [0-9a-f]{2} +([A-Z]*) "
+    said = [
+        (m[1], "W" in m[4] and "T" not in m[4], int(m[2], 16), int(m[3], 16))
+        for m in re.finditer(pattern, text)
+    ]
+    ours = [tuple(each) for each in link.sections(path.read_bytes())]
+    assert len(said) > 10
+    for each in said:
+        if each[0].startswith((".data", ".bss", ".text", "pyrun_data")):
+            assert each in ours
