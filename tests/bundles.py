@@ -181,8 +181,7 @@ class Container:
 
     def state(self) -> Config:
         """The state document."""
-        document: Config = json.loads(self.pyrun.ok("state", self.id).out)
-        return document
+        return self.pyrun.state(self.id)
 
     @property
     def status(self) -> str:
@@ -217,6 +216,40 @@ class Container:
         return self.out()
 
 
+@dataclass
+class Foreground:
+    """A container that `run` runs in the foreground, while it does."""
+
+    pyrun: Pyrun
+    id: str
+    process: subprocess.Popen[bytes]
+    out_file: Path
+    err_file: Path
+
+    def out(self) -> str:
+        """What the program has written so far."""
+        return self.out_file.read_text(errors="surrogateescape")
+
+    def until(self, text: str) -> None:
+        """Wait until the program has written `text`."""
+        eventually(lambda: text in self.out(), f"no {text!r} from the program; stderr: {self.err_file.read_text()!r}")
+
+    def kill(self, name: str) -> None:
+        """Signal the container."""
+        self.pyrun.ok("kill", self.id, name)
+
+    def end(self) -> int:
+        """Wait for the end of `run`: its exit status. It must have said nothing."""
+        try:
+            status = self.process.wait(TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError("run doesn't end") from None
+        assert self.err_file.read_text() == ""
+        return status
+
+
 def eventually(condition: Callable[[], Any], failure: str, seconds: float = 10.0) -> Any:
     """Wait until `condition` is true, and return what it returned."""
     end = time.monotonic() + seconds
@@ -236,6 +269,7 @@ class Pyrun:
         self.calls = folder / "calls"
         self.calls.mkdir(parents=True)
         self.ids: list[str] = []
+        self.running: list[subprocess.Popen[bytes]] = []
         self._count = 0
 
     def popen(
@@ -320,6 +354,26 @@ class Pyrun:
         container.start()
         return container
 
+    def popen_run(self, bundle: Bundle, *options: str, **more: Any) -> Foreground:
+        """Begin a `run` in the foreground."""
+        container_id = self.id()
+        out_file, err_file = self.calls / f"{container_id}-out", self.calls / f"{container_id}-err"
+        with out_file.open("wb") as out, err_file.open("wb") as err:
+            argv = ["run", "--bundle", str(bundle.path), *options, container_id]
+            process = self.popen(*argv, stdout=out, stderr=err, **more)
+        self.running.append(process)
+        return Foreground(self, container_id, process, out_file, err_file)
+
+    def id(self) -> str:
+        """A new id, which is looked after at the end of the test."""
+        self.ids.append(new_id())
+        return self.ids[-1]
+
+    def state(self, container_id: str) -> Config:
+        """The state document of a container."""
+        document: Config = json.loads(self.ok("state", container_id).out)
+        return document
+
     def assert_gone(self, *ids: str) -> None:
         """Nothing of these containers is left: state, cgroups, processes."""
         assert not [each for each in ids if (self.root / each).exists()]
@@ -329,6 +383,10 @@ class Pyrun:
     def leftovers(self) -> list[str]:
         """Delete all containers by force, and say what is there all the same."""
         found = []
+        for process in self.running:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
         names = os.listdir(self.root) if self.root.exists() else []
         for name in names:
             if not name.startswith("."):

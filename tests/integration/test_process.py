@@ -1,0 +1,444 @@
+"""The program: what it is, where it runs, as whom, with which rights, and how its end is told (config.md, Process)."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+from pathlib import Path
+
+import needs
+import pytest
+from bundles import CALLER, eventually, process_status
+from oci_spec.names import CAPABILITIES, RLIMITS
+
+
+def mask(*names):
+    """A capability set as /proc/PID/status has it."""
+    return f"{sum(1 << CAPABILITIES.index(name) for name in names):016x}"
+
+
+# args and env
+
+
+def test_args_are_passed_as_they_are(pyrun, bundle):
+    """Every argument arrives as it is, empty ones and those with blanks, newlines and quotes too."""
+    args = ["", "two words", "new\nline", "'", '"', "$HOME", "ä€😀", "*"]
+    one = bundle().args("sh", "-c", 'cat /proc/$$/cmdline; true', "name", *args)
+    assert pyrun.output(one).split("\0")[3:-1] == ["name", *args]
+
+
+def test_path_lookup(pyrun, bundle):
+    """A program without a slash is looked up in the PATH of the container's environment, in its order."""
+    one = bundle({"process": {"env": ["PATH=/nowhere:/one:/two:/bin"]}})
+    for folder in ("one", "two"):
+        one.script(f"/{folder}/tool", f"#!/bin/sh\necho {folder} $0\n")
+    assert pyrun.output(one.args("tool")) == "one /one/tool\n"
+    one.script("/one/tool", "not executable", mode=0o644)
+    assert pyrun.output(one.args("tool")) == "two /two/tool\n"
+
+
+def test_path_lookup_skips_folders(pyrun, bundle):
+    """A folder of the program's name is not the program."""
+    one = bundle({"process": {"env": ["PATH=/one:/two:/bin"]}})
+    (one.rootfs / "one/tool").mkdir(parents=True)
+    one.script("/two/tool", "#!/bin/sh\necho two\n")
+    assert pyrun.output(one.args("tool")) == "two\n"
+
+
+def test_no_path_in_env(pyrun, bundle):
+    """Without PATH the lookup goes to /bin and /usr/bin, as execvp has it."""
+    assert pyrun.output(bundle({"process": {"env": []}}).args("echo", "found")) == "found\n"
+    assert pyrun.output(bundle({"process": {"env": None}}).args("echo", "found")) == "found\n"
+
+
+def test_relative_program(pyrun, bundle):
+    """A program with a slash is relative to cwd."""
+    one = bundle({"process": {"cwd": "/opt"}})
+    one.script("/opt/dir/tool", "#!/bin/sh\npwd\n")
+    assert pyrun.output(one.args("dir/tool")) == "/opt\n"
+    assert pyrun.output(one.args("./dir/tool")) == "/opt\n"
+
+
+def test_env_is_exact(pyrun, bundle):
+    """The environment is exactly env: in its order, with duplicates, empty and odd entries, and nothing else."""
+    env = ["PATH=/bin", "A=1", "B=", "A=2", "C=x=y", "no equals sign", "D=a\nb", "LANG=ä"]
+    one = bundle({"process": {"env": env}}).args("cat", "/proc/self/environ")
+    assert pyrun.output(one).split("\0") == [*env, ""]
+
+
+def test_the_callers_environment_is_not_seen(pyrun, bundle):
+    """Nothing of the caller's environment reaches the program."""
+    assert "CALLER_SECRET" in CALLER
+    one = bundle({"process": {"env": []}}).args("/bin/cat", "/proc/self/environ")
+    assert pyrun.output(one) == ""
+
+
+# cwd
+
+
+@pytest.mark.parametrize("cwd", ["/", "/tmp", "/made/on/the way", "/link", "/dev/shm"])
+def test_cwd(pyrun, bundle, cwd):
+    """The program starts in cwd, which is made if it is missing."""
+    one = bundle({"process": {"cwd": cwd}, "root": {"readonly": False}})
+    (one.rootfs / "target").mkdir()
+    (one.rootfs / "link").symlink_to("/target")
+    assert pyrun.output(one.args("readlink", "/proc/self/cwd")).strip() == {"/link": "/target"}.get(cwd, cwd)
+
+
+def test_cwd_made_in_readonly_root(pyrun, bundle):
+    """A missing cwd in a read-only root is an error that names the property."""
+    assert pyrun.refused(bundle({"process": {"cwd": "/missing"}})).startswith("process.cwd: ")
+
+
+def test_cwd_link_to_outside(pyrun, bundle):
+    """A link as cwd is followed inside the root, never to the host."""
+    one = bundle({"process": {"cwd": "/link"}, "root": {"readonly": False}})
+    (one.rootfs / "link").symlink_to(f"../../../../..{one.path}")
+    assert pyrun.output(one.args("ls")) == ""
+    assert (one.rootfs / str(one.path).lstrip("/")).is_dir()
+
+
+@pytest.mark.parametrize("fd", range(3, 20))
+def test_cwd_by_descriptor(pyrun, bundle, fd):
+    """No descriptor of the runtime's is a way out: /proc/self/fd/N as cwd is refused (CVE-2024-21626)."""
+    assert pyrun.refused(bundle({"process": {"cwd": f"/proc/self/fd/{fd}"}})).startswith("process.cwd: ")
+
+
+@pytest.mark.parametrize("cwd", ["/proc/self/cwd", "/proc/self/root", "/proc/1/root/tmp", "/proc/thread-self/cwd"])
+def test_cwd_by_magic_link(pyrun, bundle, cwd):
+    """Other magic links are no way to a cwd either."""
+    assert pyrun.refused(bundle({"process": {"cwd": cwd}})).startswith("process.cwd: ")
+
+
+@pytest.mark.parametrize("cwd", ["relative", "", "/etc/passwd"])
+def test_bad_cwd(pyrun, bundle, cwd):
+    """A cwd that is relative or no folder is refused."""
+    assert pyrun.refused(bundle({"process": {"cwd": cwd}})).startswith("process.cwd: ")
+
+
+# user
+
+
+def test_user(pyrun, bundle):
+    """uid, gid and additionalGids are the program's, in all their forms."""
+    one = bundle({"process": {"user": {"uid": 1000, "gid": 1001, "additionalGids": [5, 2000, 1001, 4000000000]}}})
+    text = pyrun.output(one.args("grep", "-E", "^(Uid|Gid|Groups)", "/proc/self/status"))
+    assert [line.split() for line in text.splitlines()] == [
+        ["Uid:", *["1000"] * 4],
+        ["Gid:", *["1001"] * 4],
+        ["Groups:", "5", "1001", "2000", "4000000000"],
+    ]
+
+
+def test_no_additional_gids(pyrun, bundle):
+    """Without additionalGids there are no supplementary groups: not the caller's."""
+    one = bundle().args("grep", "Groups", "/proc/self/status")
+    assert pyrun.output(one, extra_groups=[7, 8]).split() == ["Groups:"]
+
+
+@pytest.mark.parametrize("umask", [0, 0o22, 0o77, 0o777])
+def test_umask(pyrun, bundle, umask):
+    """The umask is the configured one."""
+    one = bundle({"process": {"user": {"umask": umask}}}, sh="umask")
+    assert int(pyrun.output(one), 8) == umask
+
+
+@pytest.mark.parametrize("umask", [0o22, 0o07])
+def test_umask_unset(pyrun, bundle, umask):
+    """Without a configured umask, the program has the caller's."""
+    assert int(pyrun.output(bundle(sh="umask"), umask=umask), 8) == umask
+
+
+def test_the_callers_umask_changes_nothing_else(pyrun, bundle):
+    """Folders and devices have their modes whatever the caller's umask."""
+    text = "stat -c '%a %n' /dev/null /dev/shm /dev/pts /made"
+    one = bundle({"root": {"readonly": False}}, sh=text).mount("/made", "tmpfs", "tmpfs")
+    assert pyrun.output(one, umask=0o77) == "666 /dev/null\n1777 /dev/shm\n755 /dev/pts\n1777 /made\n"
+
+
+# rights
+
+CAPS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+
+
+def caps_of(pyrun, one, expected_err=""):
+    """The five sets that the program of a bundle has."""
+    result = pyrun.run(one.args("grep", "Cap", "/proc/self/status"))
+    assert (result.code, result.err) == (0, expected_err)
+    return tuple(line.split()[1] for line in result.lines())
+
+
+def test_capability_sets(pyrun, bundle):
+    """Each of the five sets is as configured, as far as execve keeps it for root (capabilities(7))."""
+    kill, chown, mknod = "CAP_KILL", "CAP_CHOWN", "CAP_MKNOD"
+    caps = {
+        "bounding": [kill, chown, mknod],
+        "permitted": [kill, chown, mknod],
+        "effective": [kill],
+        "inheritable": [chown, mknod],
+        "ambient": [mknod],
+    }
+    one = bundle({"process": {"capabilities": caps}})
+    found = caps_of(pyrun, one)
+    # root gets at execve all of its inheritable and bounding ones, in permitted and effective
+    all_three = mask(kill, chown, mknod)
+    assert found == (mask(chown, mknod), all_three, all_three, all_three, mask(mknod))
+
+
+def test_capabilities_of_a_user(pyrun, bundle):
+    """A program that isn't root's keeps exactly the ambient ones."""
+    caps = {kind: ["CAP_KILL", "CAP_NET_RAW"] for kind in ("bounding", "permitted", "effective", "inheritable")}
+    one = bundle({"process": {"user": {"uid": 1000, "gid": 1000}, "capabilities": {**caps, "ambient": ["CAP_NET_RAW"]}}})
+    both, raw = mask("CAP_KILL", "CAP_NET_RAW"), mask("CAP_NET_RAW")
+    assert caps_of(pyrun, one) == (both, raw, raw, both, raw)
+
+
+def test_user_without_ambient(pyrun, bundle):
+    """A program that isn't root's has no capabilities without ambient ones."""
+    one = bundle({"process": {"user": {"uid": 1000, "gid": 1000}}})
+    none = mask()
+    assert caps_of(pyrun, one)[:3] == (none, none, none)
+
+
+@pytest.mark.parametrize("absent", [None, {}])
+def test_no_capabilities(pyrun, bundle, absent):
+    """Without capabilities there are none, for root too."""
+    one = bundle()
+    one.config["process"]["capabilities"] = absent
+    if absent is None:
+        del one.config["process"]["capabilities"]
+    assert caps_of(pyrun, one) == (mask(),) * 5
+
+
+def test_capabilities_of_a_created_container(pyrun, bundle):
+    """A created container's process already has no more than its sets."""
+    container = pyrun.create(bundle())
+    status = process_status(container.pid)
+    assert status["CapBnd"] == mask("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
+    assert status["CapPrm"] == status["CapBnd"]
+
+
+def test_unknown_capability(pyrun, bundle):
+    """A capability that the kernel doesn't know is a warning, and the rest is as asked for."""
+    caps = {"bounding": ["CAP_KILL", "CAP_MADE_UP"], "permitted": ["CAP_KILL"]}
+    one = bundle()
+    one.config["process"]["capabilities"] = caps
+    result = pyrun.run(one.args("grep", "CapBnd", "/proc/self/status"))
+    assert result.code == 0
+    assert result.out.split()[1] == mask("CAP_KILL")
+    assert "warning: process.capabilities.bounding: CAP_MADE_UP is not known" in result.err
+
+
+def test_capability_that_may_not_be_granted(pyrun, bundle):
+    """A capability that the runtime itself lacks is a warning too."""
+    if needs.has_capability("CAP_SYS_RESOURCE"):
+        pytest.skip("needs a host that withholds CAP_SYS_RESOURCE")
+    one = bundle()
+    one.config["process"]["capabilities"] = {"bounding": ["CAP_SYS_RESOURCE"], "permitted": ["CAP_SYS_RESOURCE"]}
+    result = pyrun.run(one.write())
+    assert result.code == 0
+    assert "CAP_SYS_RESOURCE may not be granted here" in result.err
+
+
+@pytest.mark.parametrize("value", [True, False, None])
+def test_no_new_privileges(pyrun, bundle, value):
+    """noNewPrivileges sets no_new_privs, and only then."""
+    one = bundle({"process": {"noNewPrivileges": value}})
+    assert pyrun.output(one.args("grep", "NoNewPrivs", "/proc/self/status")).split()[1] == str(int(value or 0))
+
+
+def test_dumpable_and_parent_death(pyrun, bundle):
+    """The program can look into itself, and doesn't die with the runtime's processes."""
+    one = bundle({"process": {"user": {"uid": 1000, "gid": 1000}}}, sh="stat -c %u /proc/self/mem; sleep 0.1; echo end")
+    container = pyrun.create(one)
+    assert container.finish() == "1000\nend\n"
+
+
+LIMIT_NAMES = {
+    "RLIMIT_CPU": "Max cpu time",
+    "RLIMIT_FSIZE": "Max file size",
+    "RLIMIT_DATA": "Max data size",
+    "RLIMIT_STACK": "Max stack size",
+    "RLIMIT_CORE": "Max core file size",
+    "RLIMIT_RSS": "Max resident set",
+    "RLIMIT_NPROC": "Max processes",
+    "RLIMIT_NOFILE": "Max open files",
+    "RLIMIT_MEMLOCK": "Max locked memory",
+    "RLIMIT_AS": "Max address space",
+    "RLIMIT_LOCKS": "Max file locks",
+    "RLIMIT_SIGPENDING": "Max pending signals",
+    "RLIMIT_MSGQUEUE": "Max msgqueue size",
+    "RLIMIT_NICE": "Max nice priority",
+    "RLIMIT_RTPRIO": "Max realtime priority",
+    "RLIMIT_RTTIME": "Max realtime timeout",
+}
+
+
+def test_all_rlimits(pyrun, bundle):
+    """Every limit that getrlimit knows is set as configured, soft and hard."""
+    wanted = {}
+    for number, name in enumerate(RLIMITS):
+        hard = resource.getrlimit(number)[1]
+        hard = 1 << 40 if hard == resource.RLIM_INFINITY else hard
+        wanted[name] = (min(hard, 1 << 30) // 2, hard)
+    limits = [{"type": name, "soft": soft, "hard": hard} for name, (soft, hard) in wanted.items()]
+    one = bundle({"process": {"rlimits": limits}}).args("cat", "/proc/self/limits")
+    text = pyrun.output(one)
+    for name, (soft, hard) in wanted.items():
+        line = next(line for line in text.splitlines() if line.startswith(LIMIT_NAMES[name]))
+        assert line.removeprefix(LIMIT_NAMES[name]).split()[:2] == [str(soft), str(hard)], name
+
+
+def test_no_rlimits(pyrun, bundle):
+    """Without rlimits, the program has the caller's."""
+    one = bundle({"process": {"rlimits": None}}, sh="ulimit -n; ulimit -Hn")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert pyrun.output(one).split() == [str(soft), str(hard)]
+
+
+def test_rlimit_raised(pyrun, bundle):
+    """Raising a hard limit works with CAP_SYS_RESOURCE, and else is an error that says so."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    one = bundle({"process": {"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": hard + 1}]}}, sh="ulimit -Hn")
+    if needs.has_capability("CAP_SYS_RESOURCE"):
+        assert pyrun.output(one) == f"{hard + 1}\n"
+    else:
+        sentence = pyrun.refused(one)
+        assert sentence.startswith("process.rlimits[0]: setting RLIMIT_NOFILE")
+        assert "CAP_SYS_RESOURCE" in sentence
+
+
+@pytest.mark.parametrize("bad", ["RLIMIT_FOO", "NOFILE", "rlimit_nofile", ""])
+def test_unknown_rlimit(pyrun, bundle, bad):
+    """A limit that doesn't exist is an error."""
+    one = bundle({"process": {"rlimits": [{"type": bad, "soft": 1, "hard": 1}]}})
+    assert pyrun.refused(one).startswith("process.rlimits[0].type: ")
+
+
+@pytest.mark.parametrize("score", [1000, 500, 1])
+def test_oom_score_raised(pyrun, bundle, score):
+    """oomScoreAdj is the program's."""
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    if score < own:
+        pytest.skip(f"needs an own oom_score_adj not above {score}")
+    one = bundle({"process": {"oomScoreAdj": score}}).args("cat", "/proc/self/oom_score_adj")
+    assert pyrun.output(one) == f"{score}\n"
+
+
+def test_oom_score_lowered(pyrun, bundle):
+    """Lowering it works with CAP_SYS_RESOURCE."""
+    needs.capability("CAP_SYS_RESOURCE")
+    one = bundle({"process": {"oomScoreAdj": -999}}).args("cat", "/proc/self/oom_score_adj")
+    assert pyrun.output(one) == "-999\n"
+
+
+def test_oom_score_can_not_be_lowered(pyrun, bundle):
+    """Without the right to lower it, asking for that is an error that names the property."""
+    if needs.has_capability("CAP_SYS_RESOURCE"):
+        pytest.skip("needs a host that withholds CAP_SYS_RESOURCE")
+    one = bundle({"process": {"oomScoreAdj": -999}})
+    assert pyrun.refused(one).startswith("process.oomScoreAdj: writing -999")
+
+
+def test_oom_score_unset(pyrun, bundle):
+    """Without oomScoreAdj the inherited value stays."""
+
+    def raise_it():
+        Path("/proc/self/oom_score_adj").write_text("321")
+
+    one = bundle().args("cat", "/proc/self/oom_score_adj")
+    assert pyrun.output(one, preexec_fn=raise_it) == "321\n"
+
+
+# ends
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 42, 127, 128, 255])
+def test_exit_status(pyrun, bundle, status):
+    """The exit status of `run` is the program's."""
+    result = pyrun.run(bundle(sh=f"exit {status}"))
+    assert (result.code, result.err) == (status, "")
+
+
+@pytest.mark.parametrize("number", [9, 6, 11])
+def test_killed_by_signal(pyrun, bundle, number):
+    """A program that signal N kills gives 128+N. (Process 1 of a pid namespace ignores all but SIGKILL.)"""
+    one = bundle(sh="echo up; exec sleep 1000")
+    container = pyrun.popen_run(one if number == 9 else one.namespace("pid", None))
+    container.until("up")
+    container.kill(str(number))
+    assert container.end() == 128 + number
+
+
+def test_stdin_stdout_stderr_are_the_callers(pyrun, bundle):
+    """The program's stdio are the very files that the caller gave."""
+    result = pyrun.run(bundle(sh="readlink /proc/self/fd/0; echo out; echo err >&2"), stdin=subprocess.DEVNULL)
+    assert result.out == "/dev/null\nout\n"
+    assert result.err == "err\n"
+
+
+def test_big_data_passes_through(pyrun, bundle):
+    """Megabytes go in and come out unchanged, bytes of any value."""
+    data = bytes(range(256)) * 16384
+    result = pyrun.run(bundle().args("cat"), data=data)
+    assert (result.code, result.err) == (0, "")
+    assert result.out_file.read_bytes() == data
+
+
+def test_pipes(pyrun, bundle):
+    """Pipes stay pipes: a reader sees the end when the program ends."""
+    one = bundle(sh="read x; echo got $x")
+    process = pyrun.popen("run", "-b", str(one.path), pyrun.id(), stdin=-1, stdout=-1, stderr=-1)
+    assert process.communicate(b"word\n", timeout=20) == (b"got word\n", b"")
+    assert process.returncode == 0
+
+
+def test_program_outlives_detached_run(pyrun, bundle):
+    """`run --detach` returns when the program runs, and leaves the container running."""
+    container_id = pyrun.id()
+    one = bundle(sh="echo up; exec sleep 1000")
+    result = pyrun.ok("run", "--detach", "--bundle", str(one.path), container_id)
+    eventually(lambda: result.out_file.read_text() == "up\n", "not up")
+    assert '"running"' in pyrun.ok("state", container_id).out
+
+
+def test_run_keep(pyrun, bundle):
+    """--keep leaves the stopped container in place."""
+    container_id = pyrun.id()
+    result = pyrun("run", "--keep", "--bundle", str(bundle(sh="exit 3").path), container_id)
+    assert result.code == 3
+    assert '"stopped"' in pyrun.ok("state", container_id).out
+    pyrun.ok("delete", container_id)
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "USR1", "USR2", "QUIT", "CONT"])
+def test_run_forwards_signals(pyrun, bundle, name):
+    """A signal that `run` gets is the program's."""
+    container = pyrun.popen_run(bundle(sh=f"trap 'echo got; exit 5' {name}; echo up; while :; do sleep 0.01; done"))
+    container.until("up")
+    container.process.send_signal(getattr(signal, f"SIG{name}"))
+    assert container.end() == 5
+    assert container.out() == "up\ngot\n"
+
+
+def test_run_reaps(pyrun, bundle):
+    """`run` leaves no zombie behind, and isn't kept by orphans of a container without a pid namespace."""
+    one = bundle(sh="sleep 1000 & exit 4").namespace("pid", None)
+    result = pyrun.run(one)
+    assert result.code == 4
+
+
+def test_stopped_and_continued(pyrun, bundle):
+    """A program that is stopped by SIGSTOP is not taken for ended."""
+    container = pyrun.popen_run(bundle(sh="echo up; exec sleep 1000"))
+    container.until("up")
+    pid = pyrun.state(container.id)["pid"]
+    os.kill(pid, 19)
+    eventually(lambda: process_status(pid)["State"][0] == "T", "not stopped")
+    assert pyrun.state(container.id)["status"] == "running"
+    assert container.process.poll() is None
+    os.kill(pid, 18)
+    os.kill(pid, 9)
+    assert container.end() == 137
