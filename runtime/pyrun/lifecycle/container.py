@@ -102,16 +102,21 @@ class Container:
             posix.close(self.lock_fd)
 
     def remove(self) -> None:
-        """Delete the folder; state.json goes last, so that a killed delete can be repeated."""
-        for name in sorted(posix.listdir(self.dirfd), key="state.json".__eq__):
+        """Delete the folder; state.json goes late, so that a killed delete can be repeated, and the lock last."""
+        while True:
+            for name in sorted(posix.listdir(self.dirfd), key=("state.json", "lock").__contains__, reverse=False):
+                try:
+                    posix.unlink(name, dir_fd=self.dirfd)
+                except FileNotFoundError:
+                    pass
             try:
-                posix.unlink(name, dir_fd=self.dirfd)
+                posix.rmdir(f"{self.root}/{self.id}")
+                return
             except FileNotFoundError:
-                pass
-        try:
-            posix.rmdir(f"{self.root}/{self.id}")
-        except FileNotFoundError:
-            pass
+                return
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:  # another command has just made its lock
+                    raise
 
 
 def missing(container_id: str) -> PyrunError:
@@ -169,7 +174,10 @@ def find(root: str, container_id: str, lock: bool) -> Container:
         container = Container(root, container_id, _open(root, container_id))
         if not lock:
             break
-        container.lock()
+        try:
+            container.lock()
+        except FileNotFoundError:
+            pass  # deleted between open and lock
         if container.is_current():
             break
         container.close()  # deleted while we waited; perhaps made anew
