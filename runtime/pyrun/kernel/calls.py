@@ -43,7 +43,7 @@ def check(result: int, call: str, path: str | None = None) -> int:
 
 def openat2(dirfd: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
     """openat2(2); O_CLOEXEC is always added."""
-    return check(lib.k_openat2(dirfd, path.encode(), flags | O_CLOEXEC, mode, resolve), "openat2", path)
+    return check(lib.k_openat2(dirfd, path.encode("utf-8", "surrogateescape"), flags | O_CLOEXEC, mode, resolve), "openat2", path)
 
 
 def statfs_type(fd: int) -> int:
@@ -95,7 +95,7 @@ def read_all(fd: int, limit: int) -> bytes:
     """All that `fd` holds; OSError(EFBIG) if that is more than `limit` bytes."""
     parts = []
     left = limit
-    while part := posix.read(fd, min(left + 1, 1 << 20)):
+    while part := posix.read(fd, min(left + 1, 1 << 15)):
         parts.append(part)
         left -= len(part)
         if left < 0:
@@ -124,10 +124,15 @@ def write_file(path: str, data: str | bytes) -> None:
 
 
 def replace_file(dirfd: int, name: str, data: bytes, mode: int = 0o600) -> None:
-    """Write a file whole or not at all: a new one, then rename(2)."""
+    """Write a file whole or not at all: a new one, then rename(2). What stands at the new one's name (left by a killed
+    command, or put there by another user) is not written to."""
     temporary = f".{name}.new"
-    fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | O_CLOEXEC, mode,
-                    dir_fd=dirfd)  # fmt: skip
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | O_CLOEXEC
+    try:
+        fd = posix.open(temporary, flags, mode, dir_fd=dirfd)
+    except FileExistsError:
+        posix.unlink(temporary, dir_fd=dirfd)
+        fd = posix.open(temporary, flags, mode, dir_fd=dirfd)
     try:
         write_all(fd, data)
     finally:
