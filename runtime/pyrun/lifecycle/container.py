@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 OCI_VERSION = "1.3.0"
+LAST = "state.json lock"  # what is deleted last of a state folder, in this order
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
 
 
@@ -104,7 +105,7 @@ class Container:
     def remove(self) -> None:
         """Delete the folder; state.json goes late, so that a killed delete can be repeated, and the lock last."""
         while True:
-            for name in sorted(posix.listdir(self.dirfd), key=("state.json", "lock").__contains__, reverse=False):
+            for name in sorted(posix.listdir(self.dirfd), key=LAST.find):
                 try:
                     posix.unlink(name, dir_fd=self.dirfd)
                 except FileNotFoundError:
