@@ -11,7 +11,7 @@ import posix
 import time
 
 from pyrun import jsontext
-from pyrun.errors import PyrunError
+from pyrun.errors import PyrunError, words
 from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
@@ -30,6 +30,13 @@ def run_all(kind: str, hooks: list[dict[str, Any]], state: dict[str, Any]) -> No
 def run(kind: str, index: int, hook: dict[str, Any], state: dict[str, Any]) -> None:
     """Run one hook; PyrunError (kind "hook") if it can't be executed, fails, or takes longer than its timeout."""
     json_path = f"hooks.{kind}[{index}]"
+    try:
+        _run(hook, state, json_path)
+    except OSError as error:
+        raise PyrunError(f"running {hook['path']}: {words(error)}", json_path, kind="hook") from None
+
+
+def _run(hook: dict[str, Any], state: dict[str, Any], json_path: str) -> None:
     stdin = calls.memfd("state", jsontext.encode(state).encode())
     out_read, out_write = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
     failed_read, failed_write = posix.pipe2(posix.O_CLOEXEC)
