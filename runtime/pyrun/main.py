@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from pyrun import fastargs, log
-from pyrun.errors import PyrunError, failed, render
+from pyrun.errors import PyrunError, failed, printable, render
 from pyrun.options import COMMANDS
 
 TYPE_CHECKING = False
@@ -55,7 +55,7 @@ def run(
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # a bug of ours: say so in one sentence all the same
-        log.last_words(_bug(error))
+        log.last_words(printable(_bug(error)))
     return 1
 
 

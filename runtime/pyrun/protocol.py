@@ -42,7 +42,8 @@ def receive(sock: int) -> bytes:
 
 def pack_error(error: PyrunError) -> bytes:
     """An error as a message."""
-    parts = [error.sentence[:8192], error.json_path, error.hint, error.kind]
+    # cut, so that it fits into LONGEST even if each character becomes twelve in JSON
+    parts = [error.sentence[:4096], error.json_path[:512], error.hint[:512], error.kind]
     return ERROR + jsontext.encode(parts).encode()
 
 

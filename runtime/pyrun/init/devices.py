@@ -10,7 +10,7 @@ import errno
 import posix
 
 from pyrun.errors import PyrunError, failed
-from pyrun.init import under_root
+from pyrun.init import mount, under_root
 from pyrun.kernel import calls, mounts
 
 TYPE_CHECKING = False
@@ -79,17 +79,37 @@ def make(root: int, device: dict[str, Any], in_user_namespace: bool, is_default:
         posix.close(parent)
 
 
-def _bind_from_host(root: int, device: dict[str, Any]) -> None:
-    """Bind the host's node over the container's path, when it is the very device that is asked for."""
-    path = device["path"]
-    number = posix.makedev(device["major"], device["minor"])
-    source = posix.open(path, calls.O_PATH | calls.O_CLOEXEC)
+def open_host(path: str, kind: int, major: int, minor: int) -> int:
+    """The host's node at `path`, O_PATH, when it is the very device that is asked for; else OSError(ENXIO)."""
+    fd = posix.open(path, calls.O_PATH | calls.O_CLOEXEC)
+    found = posix.fstat(fd)
+    if (found.st_mode & 0o170000, found.st_rdev) != (kind, posix.makedev(major, minor)):
+        posix.close(fd)
+        raise calls.failure("open", errno.ENXIO, path)
+    return fd
+
+
+def is_host_dev(root: int) -> bool:
+    """Is the container's /dev the host's own folder? Nothing must be made or replaced in that one."""
     try:
-        if posix.fstat(source).st_rdev != number:
-            raise calls.failure("open", errno.ENXIO, path)
+        fd = under_root.lookup(root, "/dev")
+    except FileNotFoundError:
+        return False
+    ours, hosts = posix.fstat(fd), posix.stat("/dev")
+    posix.close(fd)
+    return (ours.st_dev, ours.st_ino) == (hosts.st_dev, hosts.st_ino)
+
+
+def _bind_from_host(root: int, device: dict[str, Any]) -> None:
+    """Bind the host's node over the container's path: read-only, so that it keeps its mode and owner, which doesn't
+    matter to those who read and write the device."""
+    path = device["path"]
+    source = open_host(path, TYPES[device["type"]], device["major"], device["minor"])
+    try:
         target = under_root.make(root, path, under_root.FILE)
         tree = mounts.clone_tree(source, recursive=False)
         mounts.move_mount(tree, target)
+        mount.change(tree, False, mounts.MOUNT_ATTR_RDONLY, 0)
         posix.close(tree)
         posix.close(target)
     finally:

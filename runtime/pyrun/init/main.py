@@ -82,8 +82,6 @@ def _give_up(sync: int, error: PyrunError) -> NoReturn:
 def _run(init: Init, sync: int) -> None:
     plan = init.plan
     process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)
-    if plan.joins:
-        process.prctl(process.PR_SET_DUMPABLE, 0)  # those who live in the joined namespaces must not look into us
     posix.setsid()
     umask = posix.umask(0)
     if protocol.receive(sync) != protocol.GO:
@@ -94,7 +92,7 @@ def _run(init: Init, sync: int) -> None:
     # While we are still the host's root: everything that is the host's.
     sysctl = plan.linux.get("sysctl")
     proc = proc_files.open_proc() if sysctl else -1
-    null = posix.open("/dev/null", calls.O_PATH | calls.O_CLOEXEC)
+    null = devices.open_host("/dev/null", devices.CHARACTER, 1, 3)
     propagation = plan.linux.get("rootfsPropagation") or ""
     rootfs.separate(propagation)
     folder = rootfs.open_root(plan.rootfs)
@@ -109,7 +107,7 @@ def _run(init: Init, sync: int) -> None:
     root = rootfs.mount_root(folder, propagation in ("shared", "rshared"))
     own_cgroups = plan.has_new("cgroup")
     mount.make_all(root, plan.mounts, init.cgroup_view, own_cgroups)
-    if not _host_has_dev(plan):
+    if not (_dev_is_bound(plan) or devices.is_host_dev(root)):
         devices.make_default(root, in_user_namespace)
         devices.make_links(root)
     for index, device in enumerate(plan.linux.get("devices") or ()):
@@ -140,7 +138,9 @@ def _run(init: Init, sync: int) -> None:
     if plan.hooks("createContainer"):
         inside = dict(init.state)
         inside["pid"] = posix.getpid()
+        posix.umask(umask)  # a hook's files are not to be writable for all
         hooks.run_all("createContainer", plan.hooks("createContainer"), inside)
+        posix.umask(0)
 
     # Inside.
     rootfs.enter(root, plan.pivot)
@@ -148,7 +148,7 @@ def _run(init: Init, sync: int) -> None:
     if terminal >= 0:
         console.take(terminal, (plan.process or {}).get("user", {}).get("uid", 0))
     if plan.new_keyring:
-        process.join_session_keyring(f"_ses.{init.state['id']}")
+        process.new_session_keyring()
     if plan.process:
         _enter_cwd(slash, plan.process)
     _become_stage2(init, sync, umask)
@@ -161,15 +161,17 @@ def _become_root() -> None:
         posix.setresuid(0, 0, 0)
     except OSError as error:
         raise failed("becoming root in the user namespace", error, "linux.uidMappings") from None
+    process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)  # a change of identity had cleared it
     try:
         posix.setgroups([])
     except OSError:
         pass  # denied by the namespace's setgroups file; stage 2 reports it if groups are asked for
 
 
-def _host_has_dev(plan: Plan) -> bool:
-    """Is /dev a bind mount? Then it is the caller's, and we make nothing in it."""
-    return any([m.options.bind and m.destination.rstrip("/") == "/dev" for m in plan.mounts])
+def _dev_is_bound(plan: Plan) -> bool:
+    """Is /dev a bind mount, however its name is written? Then it is the caller's, and we make nothing in it."""
+    bound = [m.destination.split("/") for m in plan.mounts if m.options.bind]
+    return any([[part for part in parts if part not in ("", ".")] == ["dev"] for parts in bound])
 
 
 def _name_host(plan: Plan) -> None:
@@ -212,7 +214,7 @@ def _become_stage2(init: Init, sync: int, umask: int) -> None:
     all_capabilities = process.permitted_capabilities()
     sets, warnings = capabilities.masks(program.get("capabilities") or {}, all_capabilities)
     for text in warnings:
-        protocol.send(sync, protocol.WARNING + text.encode())
+        protocol.send(sync, protocol.WARNING + text[:4096].encode())
 
     out = orders.Orders()
     out.number(listen_fd)
@@ -249,8 +251,8 @@ def _become_stage2(init: Init, sync: int, umask: int) -> None:
     orders_fd = _above(calls.memfd("pyrun-orders", out.finish(sync)), first)
 
     environment = list(program.get("env") or [])
-    if plan.preserve_fds and posix.environ.get(b"LISTEN_FDS"):
-        environment += [f"LISTEN_FDS={posix.environ[b'LISTEN_FDS'].decode()}", "LISTEN_PID=1"]
+    if plan.listen_fds:
+        environment += [f"LISTEN_FDS={plan.listen_fds}", "LISTEN_PID=1"]
     process.default_signals()
     calls.close_range_on_exec(first)
     for fd in range(3, first):

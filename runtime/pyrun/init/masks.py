@@ -2,7 +2,8 @@
 
 Hot module. What covers a masked file is a mount of the host's null device, opened before the root file system was
 touched, and what covers a folder is an empty file system of our own: nothing that the image has at /dev/null can take
-their place (CVE-2025-31133). Targets are descriptors, so no path is resolved a second time (GHSA-3q8j-pf29-vwv8).
+their place (CVE-2025-31133). It is mounted read-only, which doesn't matter to a device's readers and writers, but the
+host's node keeps its mode and owner. Targets are descriptors, so no path is resolved a second time (GHSA-3q8j-pf29-vwv8).
 Source: config-linux.md, Masked Paths and Readonly Paths.
 """
 
@@ -37,6 +38,7 @@ def mask(root: int, paths: list[str], null: int) -> None:
             else:
                 tree = mounts.clone_tree(null, recursive=False)
             mounts.move_mount(tree, target)
+            mount.change(tree, False, mounts.MOUNT_ATTR_RDONLY, 0)
             posix.close(tree)
         except OSError as error:
             raise failed(f"masking {path}", error, f"linux.maskedPaths[{index}]") from None

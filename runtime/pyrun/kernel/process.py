@@ -103,9 +103,10 @@ def setdomainname(name: str) -> None:
     check(lib.k_setdomainname(data, len(data)), "setdomainname")
 
 
-def join_session_keyring(name: str) -> None:
-    """keyctl(KEYCTL_JOIN_SESSION_KEYRING); a kernel without keyrings, or a full quota, is no failure."""
-    result = lib.k_join_session_keyring(name.encode())
+def new_session_keyring() -> None:
+    """keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name, since a name joins whoever made a keyring of that name
+    before; a kernel without keyrings, or a full quota, is no failure."""
+    result = lib.k_join_session_keyring(ffi.NULL)
     if result not in (-errno.ENOSYS, -errno.EDQUOT):
         check(result, "keyctl")
 

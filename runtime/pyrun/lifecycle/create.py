@@ -104,7 +104,8 @@ def _take_options(planned: plan.Plan, options: Values) -> None:
     if listen_fds.isdigit() and posix.environ.get(b"LISTEN_PID", str(posix.getpid()).encode()) == (
         str(posix.getpid()).encode()
     ):
-        wanted += int(listen_fds)
+        planned.listen_fds = int(listen_fds)
+        wanted += planned.listen_fds
     for fd in range(3, 3 + wanted):
         try:
             posix.fstat(fd)
@@ -194,13 +195,21 @@ def _clone(planned: plan.Plan, init: Init, cgroup_fd: int, lock_fd: int) -> tupl
 
 
 def _join_and_clone(planned: plan.Plan, init: Init, sync: int, flags: int, cgroup_fd: int) -> None:
-    """In a process between: join the namespaces given by path, then make the init as our own sibling in them."""
+    """In a process between: join the namespaces given by path, then make the init as our own sibling in them.
+
+    Those who live in the joined namespaces must not look into it, nor into the init, which inherits that; and the
+    groups of the host's root are dropped here, as a joined user namespace may forbid it.
+    """
     at = ""
     try:
+        process.prctl(process.PR_SET_DUMPABLE, 0)
         fds = []
         for kind, path in planned.joins:
             at = path
-            fds.append((posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC), kind, path))
+            fds.append((posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC), kind, path))
+        at = ""
+        if planned.namespaces.get("user") and posix.geteuid() == 0:
+            posix.setgroups([])
         for fd, kind, path in fds:
             at = path
             process.setns(fd, kind, path)

@@ -61,6 +61,7 @@ class Plan:
         "config",
         "joins",
         "linux",
+        "listen_fds",
         "mounts",
         "namespaces",
         "new_keyring",
@@ -83,7 +84,8 @@ class Plan:
         self.mounts = mount.plan(config.get("mounts") or [], bundle)
         self.pivot = True
         self.new_keyring = True
-        self.preserve_fds = 0
+        self.preserve_fds = 0  # all that are passed on after stderr, and how many of them are LISTEN_FDS
+        self.listen_fds = 0
         self.joins: list[tuple[int, str]] = []
 
     def hooks(self, kind: str) -> list[dict[str, Any]]:
