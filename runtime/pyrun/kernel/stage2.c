@@ -302,10 +302,13 @@ static int to_number(const char *digits)
 
 static _Noreturn void run(char **argv, char **envp)
 {
-    int fd = to_number(envp[0]);
+    int fd = envp[0] ? to_number(envp[0]) : -1;
     envp++;
+    /* Who lives in a PID namespace that we joined must not open our descriptors; the program's execve ends this. */
+    sys(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
     uint64_t head[2]; /* size of the orders, fd of sync */
-    sys(SYS_pread64, fd, head, sizeof head, 0);
+    if (sys(SYS_pread64, fd, head, sizeof head, 0) != sizeof head)
+        leave(127); /* executed by the program itself, as /proc/self/exe */
     reports_to = (int)head[1];
     long map = sys(SYS_mmap, 0, head[0], PROT_READ, MAP_PRIVATE, fd, 0);
     must(map < 0 && map > -4096 ? map : 0, ORDERS, 0);
