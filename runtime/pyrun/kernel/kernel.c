@@ -186,9 +186,11 @@ long k_openat2(int dirfd, const char *path, unsigned long long flags, unsigned l
 {
     struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
     long r;
-    do /* a rename or mount elsewhere makes a scoped walk that meets ".." start anew (openat2(2)) */
+    int tries = 0;
+    do /* a rename or mount elsewhere makes a scoped walk that meets ".." start anew (openat2(2)); who does nothing
+        * else than rename must not keep us here */
         r = result(syscall(SYS_openat2, dirfd, path, &how, sizeof how));
-    while (r == -EAGAIN);
+    while (r == -EAGAIN && ++tries < 1000);
     return r;
 }
 
