@@ -6,10 +6,11 @@ Source: config.md, Linux mount options.
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from pyrun.init import under_root
-from pyrun.kernel.calls import O_CLOEXEC
+from pyrun.kernel.calls import O_CLOEXEC, O_PATH, failure
 
 KIND = 0o170000
 DIRECTORY, FILE, LINK = 0o040000, 0o100000, 0o120000
@@ -41,7 +42,7 @@ def _copy_one(source: int, target: int, name: str) -> None:
         posix.close(below)
     elif kind == FILE:
         inner = posix.open(name, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | O_CLOEXEC, 0o600, dir_fd=target)
-        reading = under_root.open_in(source, name, posix.O_RDONLY | posix.O_NONBLOCK)
+        reading = _open_file(source, name)
         while posix.sendfile(inner, reading, None, 1 << 30):
             pass
         posix.close(reading)
@@ -51,6 +52,17 @@ def _copy_one(source: int, target: int, name: str) -> None:
         posix.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
         return
     posix.close(inner)
+
+
+def _open_file(source: int, name: str) -> int:
+    """Open what is found to be a regular file only after it is pinned: another container may put a device there."""
+    pinned = under_root.open_in(source, name, O_PATH)
+    try:
+        if posix.fstat(pinned).st_mode & KIND != FILE:
+            raise failure("open", errno.ESTALE, name)
+        return posix.open(f"/proc/self/fd/{pinned}", posix.O_RDONLY | posix.O_NONBLOCK | O_CLOEXEC)
+    finally:
+        posix.close(pinned)
 
 
 def _like(status: posix.stat_result, fd: int) -> None:
