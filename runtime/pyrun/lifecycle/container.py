@@ -40,12 +40,13 @@ def root_folder(option: str) -> str:
 
 
 def check_id(container_id: str) -> str:
-    """The id, if it can be one: letters, digits and _ + - . in ASCII, at most 255, not "." or ".."."""
+    """The id, if it can be one: letters, digits and _ + - . in ASCII, at most 255, the first no dot (names that begin
+    with one are the runtime's own)."""
     plain = container_id.replace("_", "a").replace("+", "a").replace("-", "a").replace(".", "a")
-    if not (plain.isascii() and plain.isalnum()) or container_id in (".", "..") or len(container_id) > 255:
+    if not (plain.isascii() and plain.isalnum()) or container_id[0] == "." or len(container_id) > 255:
         raise PyrunError(
             f"container ID {jsontext.quote(container_id)} is not valid",
-            hint="letters, digits and _ + - . are allowed, 255 at most",
+            hint="letters, digits and _ + - . are allowed, 255 at most, the first no dot",
         )
     return container_id
 
@@ -129,10 +130,10 @@ def claim(root: str, container_id: str) -> Container:
     """Make the folder for a new container and lock it; an id in use is an error that leaves its owner untouched."""
     try:
         try:
-            posix.mkdir(f"{root}/{container_id}", 0o711)
+            posix.mkdir(f"{root}/{container_id}", 0o700)
         except FileNotFoundError:
             _make_root(root)
-            posix.mkdir(f"{root}/{container_id}", 0o711)
+            posix.mkdir(f"{root}/{container_id}", 0o700)
     except FileExistsError:
         raise PyrunError(f'container ID "{container_id}" is in use', hint="choose another, or delete it") from None
     except OSError as error:
@@ -153,7 +154,7 @@ def _make_root(root: str) -> None:
             pass
         at = root.find("/", at + 1)
     try:
-        posix.mkdir(root, 0o711)
+        posix.mkdir(root, 0o700)
     except FileExistsError:
         pass
 
@@ -161,11 +162,16 @@ def _make_root(root: str) -> None:
 def _open(root: str, container_id: str) -> int:
     flags = posix.O_RDONLY | posix.O_DIRECTORY | O_CLOEXEC | posix.O_NOFOLLOW
     try:
-        return posix.open(f"{root}/{container_id}", flags)
+        fd = posix.open(f"{root}/{container_id}", flags)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             raise missing(container_id) from None
         raise failed("opening the state folder", error) from None
+    found = posix.fstat(fd)
+    if found.st_uid != posix.geteuid() or found.st_mode & 0o022:
+        posix.close(fd)  # what is in there names hooks that we'd run and processes that we'd kill
+        raise PyrunError(f'the state folder of container "{container_id}" is another user\'s, or others may write there')
+    return fd
 
 
 def find(root: str, container_id: str, lock: bool) -> Container:

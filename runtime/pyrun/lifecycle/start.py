@@ -44,7 +44,7 @@ def _go(container: Container) -> None:
     going = False
     data = b""
     try:
-        while part := protocol.receive(connection):
+        while len(data) < protocol.LONGEST and (part := protocol.receive(connection)):
             data += part
     finally:
         posix.close(connection)
