@@ -1,0 +1,83 @@
+"""`pyrun features`: valid by the contract, and nothing claimed that create refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+import pytest
+
+from oci_spec import config, defaults, features, mount_options, rules, schema
+from pyrun.commands import features as command
+from pyrun.init import mount
+from pyrun.lifecycle import plan
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return command.document()
+
+
+def test_valid(document: dict[str, Any]) -> None:
+    jsonschema.Draft4Validator(schema.schema("features")).validate(document)
+    features.parse(document)
+
+
+def test_nothing_unknown(document: dict[str, Any]) -> None:
+    """null and absence would mean that it isn't known whether something is supported."""
+    assert document.keys() == features.FEATURES[1].keys()
+    assert document["linux"].keys() == features.LINUX[1].keys()
+    assert None not in document.values()
+    assert None not in document["linux"].values()
+
+
+@pytest.mark.parametrize("key", ["ociVersionMin", "ociVersionMax"])
+def test_versions_are_accepted(document: dict[str, Any], key: str) -> None:
+    example: Any = defaults.document()
+    example["ociVersion"] = document[key]
+    config.parse(example)
+    rules.check(example)
+
+
+def test_mount_options_are_those_that_create_takes(document: dict[str, Any]) -> None:
+    claimed = set(document["mountOptions"])
+    assert claimed == set(mount_options.known()) - set(mount_options.IDMAP)
+    for option in claimed:
+        entry = {"destination": "/x", "type": "tmpfs", "source": "/x", "options": [option]}
+        assert mount.understand(0, entry, "/bundle").options.data == []
+
+
+def test_namespaces_are_those_that_create_makes(document: dict[str, Any]) -> None:
+    assert set(document["linux"]["namespaces"]) == set(plan.NAMESPACES)
+
+
+@pytest.mark.parametrize(
+    ("feature", "changes"),
+    [
+        ("apparmor", {"process": {"apparmorProfile": "x"}}),
+        ("selinux", {"process": {"selinuxLabel": "x"}}),
+        ("intelRdt", {"linux": {"intelRdt": {"closID": "x"}}}),
+        ("netDevices", {"linux": {"netDevices": {"eth0": {}}}}),
+    ],
+)
+def test_what_is_off_is_refused(document: dict[str, Any], feature: str, changes: dict[str, Any]) -> None:
+    refused = [error.json_path for error in plan.refusals(changes) if error.json_path != "linux.namespaces"]
+    assert document["linux"][feature]["enabled"] is (not refused)
+
+
+def test_seccomp(document: dict[str, Any]) -> None:
+    compiler = pytest.importorskip("pyrun.seccomp_compiler")
+    claimed = document["linux"]["seccomp"]
+    assert claimed["enabled"] is True
+    assert "SCMP_ACT_NOTIFY" not in claimed["actions"]
+    for action in claimed["actions"]:
+        compiler.compile_profile({"defaultAction": action, "architectures": claimed["archs"]})
+    for operator in claimed["operators"]:
+        rule = {
+            "names": ["getpid"],
+            "action": "SCMP_ACT_ERRNO",
+            "args": [{"index": 0, "value": 1, "op": operator}],
+        }
+        compiler.compile_profile({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+    assert set(claimed["supportedFlags"]) < set(claimed["knownFlags"])
+    assert document["annotations"]["io.github.seccomp.libseccomp.version"].startswith("2.")

@@ -1,0 +1,127 @@
+"""`pyrun validate`: all that is wrong, from all three sources, in one go."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oci_spec import defaults
+from pyrun.commands import validate
+from pyrun.errors import PyrunError
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    (tmp_path / "rootfs").mkdir()
+    return tmp_path
+
+
+def example() -> Any:
+    return defaults.document()
+
+
+def examined(document: object, bundle: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """Findings by source and path."""
+    findings = validate.examine(json.dumps(document).encode(), str(bundle))
+    return {(one["source"], one["path"]): one for one in findings}
+
+
+def test_the_default_has_nothing_wrong(bundle: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    (bundle / "config.json").write_text(json.dumps(example()))
+    assert validate.run({}, [str(bundle)]) == 0
+    assert capfdbinary.readouterr().out.decode() == f"{bundle}/config.json is valid\n"
+    assert validate.run({"format": "json"}, [str(bundle / "config.json")]) == 0
+    assert json.loads(capfdbinary.readouterr().out) == []
+
+
+def test_all_sources_at_once(bundle: Path) -> None:
+    config = example()
+    config["process"]["cwd"] = "relative"
+    config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 2, "hard": 1}]
+    config["linux"]["intelRdt"] = {"closID": "x"}
+    config["linux"]["resources"]["rdma"] = {"mlx": {"hcaHandles": 1}}
+    config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_NOTIFY"}
+    config["linux"]["cgroupsPath"] = "/a/../b"
+    config["linux"]["namespaces"][0]["path"] = "/nonexistent/ns"
+    config["root"]["path"] = "nowhere"
+    config["mounts"][0]["options"] = ["idmap"]
+    config["mounts"][0]["uidMappings"] = config["mounts"][0]["gidMappings"] = [
+        {"containerID": 0, "hostID": 0, "size": 1}
+    ]
+    config["mounts"][1] = {"destination": "/x", "source": "nowhere", "options": ["bind"]}
+    config["hooks"] = {"poststop": [{"path": "/nonexistent/hook"}]}
+    config["procces"] = {}
+    found = examined(config, bundle)
+    assert set(found) >= {
+        ("specification", "process.cwd"),
+        ("specification", "process.rlimits[0].soft"),
+        ("pyrun", "linux.intelRdt"),
+        ("pyrun", "linux.resources.rdma"),
+        ("pyrun", "linux.seccomp.defaultAction"),
+        ("pyrun", "mounts[0]"),
+        ("pyrun", "mounts[0].options"),
+        ("host", "linux.cgroupsPath"),
+        ("host", "linux.namespaces[0].path"),
+        ("host", "root.path"),
+        ("host", "mounts[1].source"),
+        ("host", "hooks.poststop[0].path"),
+        ("specification", "procces"),
+    }
+    one = found["pyrun", "linux.intelRdt"]
+    assert one == {
+        "severity": "error",
+        "source": "pyrun",
+        "path": "linux.intelRdt",
+        "found": "an object",
+        "wanted": "not supported yet",
+        "section": "config-linux.md#intelrdt",
+    }
+    assert found["specification", "procces"]["severity"] == "warning"
+    errors = [one for one in found.values() if one["severity"] == "error"]
+    assert all(one["section"].partition("#")[2] and one["wanted"] for one in errors)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"null", b'{"a":', b"\xff", b'{"linux": {"namespaces": [7]}}', b"{}"]
+)
+def test_what_is_hardly_a_configuration(content: bytes, bundle: Path) -> None:
+    findings = validate.examine(content, str(bundle))
+    assert findings
+    assert all("\n" not in text for one in findings for text in one.values())
+
+
+def test_text_names_everything(bundle: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    config = example()
+    config["process"]["args"] = []
+    config["linux"]["personality"] = {"domain": "LINUX32"}
+    config["vm"] = {}
+    (bundle / "config.json").write_text(json.dumps(config))
+    assert validate.run({}, [str(bundle)]) == 1
+    text = capfdbinary.readouterr().out.decode()
+    assert text == (
+        f"{bundle}/config.json: 2 errors, 1 warning\n"
+        "\n"
+        "process.args\n"
+        "  found   an empty array\n"
+        "  wanted  at least one item\n"
+        "  see     config.md#process\n"
+        "\n"
+        "linux.personality\n"
+        "  found   an object\n"
+        "  pyrun   not supported yet\n"
+        "  see     config-linux.md#personality\n"
+        "\n"
+        "warning vm: a section for another platform, ignored\n"
+    )
+
+
+def test_nothing_to_read(bundle: Path) -> None:
+    with pytest.raises(PyrunError, match=r"config\.json does not exist"):
+        validate.run({}, [str(bundle)])
+    with pytest.raises(PyrunError, match="is not a regular file"):
+        validate.run({"config": str(bundle)}, [])
+    with pytest.raises(PyrunError, match="neither text nor json"):
+        validate.run({"format": "xml"}, [str(bundle)])
