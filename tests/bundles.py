@@ -269,6 +269,7 @@ class Pyrun:
         self.calls = folder / "calls"
         self.calls.mkdir(parents=True)
         self.ids: list[str] = []
+        self.wrapper: list[str] = []  # a program that executes the runtime: `unshare -m`, say
         self.running: list[subprocess.Popen[bytes]] = []
         self._count = 0
 
@@ -277,7 +278,7 @@ class Pyrun:
     ) -> Any:
         """Begin a command line; the caller waits for it."""
         self._remember(arguments)
-        argv = [str(self.runtime), "--root", str(self.root), *arguments]
+        argv = [*self.wrapper, str(self.runtime), "--root", str(self.root), *arguments]
         more.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.Popen(
             argv, stdout=stdout, stderr=stderr, env=CALLER if env is None else env, **more
@@ -383,6 +384,7 @@ class Pyrun:
     def leftovers(self) -> list[str]:
         """Delete all containers by force, and say what is there all the same."""
         found = []
+        self.wrapper = []
         for process in self.running:
             if process.poll() is None:
                 process.kill()
