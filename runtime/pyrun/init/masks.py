@@ -60,8 +60,8 @@ def make_readonly(root: int, paths: list[str]) -> None:
             raise failed(f"making {path} read-only", error, f"linux.readonlyPaths[{index}]") from None
         try:
             tree = mounts.clone_tree(target, recursive=True)
-            mount.change(tree, True, mounts.MOUNT_ATTR_RDONLY, 0)
             mounts.move_mount(tree, target)
+            mount.change(tree, True, mounts.MOUNT_ATTR_RDONLY, 0)
             posix.close(tree)
         except OSError as error:
             raise failed(f"making {path} read-only", error, f"linux.readonlyPaths[{index}]") from None
