@@ -92,7 +92,7 @@ class Container:
         """Is this still the folder of that name? (The command that we waited for may have deleted it.)"""
         try:
             now = posix.stat(f"{self.root}/{self.id}", follow_symlinks=False)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         ours = posix.fstat(self.dirfd)
         return (now.st_dev, now.st_ino) == (ours.st_dev, ours.st_ino)
