@@ -1,0 +1,389 @@
+"""The root file system and the mounts: where they go, in which order, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import needs
+import pytest
+from bundles import eventually, sleeping
+
+
+def count(one):
+    """The index of the last mount, for errors."""
+    return len(one.config["mounts"]) - 1
+
+
+# root
+
+
+def test_root_is_writable_by_default(pyrun, bundle):
+    """Without `readonly` the root can be written, and what is written is in the bundle."""
+    one = bundle({"root": {"readonly": None}}, sh="echo text > /file")
+    pyrun.output(one)
+    assert (one.rootfs / "file").read_text() == "text\n"
+
+
+def test_readonly_root(pyrun, bundle):
+    """`readonly` makes the root read-only; mounts below it keep their own."""
+    one = bundle({"root": {"readonly": True}}, sh="touch /file 2>&1; touch /dev/shm/file && echo ok")
+    assert pyrun.output(one) == "touch: /file: Read-only file system\nok\n"
+    (one.rootfs / "host").touch()  # only the container's mount was made read-only
+
+
+def test_absolute_root(pyrun, bundle):
+    """An absolute root.path may be anywhere."""
+    one = bundle(sh="cat /mark")
+    (one.rootfs / "mark").write_text("here\n")
+    elsewhere = one.path.parent / "elsewhere"
+    one.rootfs.rename(elsewhere)
+    one.config["root"]["path"] = str(elsewhere)
+    assert pyrun.output(one.write()) == "here\n"
+
+
+def test_linked_root(pyrun, bundle):
+    """A root.path that is a symbolic link is followed: it is the caller's, not the container's."""
+    one = bundle(sh="cat /mark")
+    (one.rootfs / "mark").write_text("here\n")
+    one.rootfs.rename(one.path / "real")
+    one.rootfs.symlink_to("real")
+    assert pyrun.output(one) == "here\n"
+
+
+@pytest.mark.parametrize("path", ["nowhere", "/nowhere", "config.json"])
+def test_bad_root(pyrun, bundle, path):
+    """A root.path that is no folder is refused."""
+    assert pyrun.refused(bundle({"root": {"path": path}})).startswith("root.path: ")
+
+
+def test_the_host_is_out_of_sight(pyrun, bundle):
+    """The old root is gone: mountinfo names only the container's mounts, and .. of / is /."""
+    text = pyrun.output(bundle(sh="cut -d' ' -f5 /proc/self/mountinfo; ls -di / /.. | cut -d/ -f1 | uniq | wc -l"))
+    *points, same = text.split()
+    assert same == "1"
+    assert points[0] == "/"
+    assert all(point == "/" or point.split("/")[1] in ("proc", "dev", "sys") for point in points)
+
+
+@pytest.mark.parametrize(
+    ("value", "host", "wanted"),
+    [
+        (None, "private", []),
+        (None, "shared", ["master"]),
+        ("private", "shared", []),
+        ("rprivate", "shared", []),
+        ("slave", "shared", ["master"]),
+        ("rslave", "shared", ["master"]),
+        ("shared", "shared", ["shared"]),
+        ("rshared", "shared", ["shared"]),
+        ("shared", "private", ["shared"]),
+        ("unbindable", "private", ["unbindable"]),
+        ("runbindable", "shared", ["unbindable"]),
+    ],
+)
+def test_rootfs_propagation(pyrun, bundle, value, host, wanted):
+    """The root mount's propagation is the configured one, whatever the host's."""
+    needs.program("unshare")
+    pyrun.wrapper = ["unshare", "-m", "--propagation", host]
+    one = bundle({"linux": {"rootfsPropagation": value}})
+    line = pyrun.output(one.args("cat", "/proc/self/mountinfo")).splitlines()[0].split()
+    tags = [tag.split(":")[0] for tag in line[6 : line.index("-")]]
+    # a new peer group of a slave mount stays the host's slave as well
+    assert [tag for tag in tags if tag != "master" or wanted == ["master"]] == wanted
+
+
+def test_bad_rootfs_propagation(pyrun, bundle):
+    """Any other value is refused."""
+    assert pyrun.refused(bundle({"linux": {"rootfsPropagation": "public"}})).startswith("linux.rootfsPropagation: ")
+
+
+def test_host_mounts_are_not_changed(pyrun, bundle):
+    """What happens in a container's mount namespace stays there, also if the host's mounts are shared."""
+    needs.program("unshare", "nsenter")
+    with sleeping("unshare", "-m", "--propagation", "shared") as pid:
+        pyrun.wrapper = ["nsenter", f"--mount=/proc/{pid}/ns/mnt"]
+        before = Path(f"/proc/{pid}/mountinfo").read_text()
+        for value in (None, "private", "slave", "shared", "rshared", "unbindable"):
+            one = bundle({"linux": {"rootfsPropagation": value}}).mount("/tmp/x", "tmpfs", "tmpfs")
+            one.config["root"]["readonly"] = False
+            pyrun.output(one.write())
+            now = Path(f"/proc/{pid}/mountinfo").read_text()
+            assert sorted(now.splitlines()) == sorted(before.splitlines()), value
+
+
+def test_new_host_mounts_arrive(pyrun, bundle):
+    """A volume that is a slave shows what the host mounts below it later; a private one doesn't."""
+    needs.program("unshare", "nsenter")
+    one = bundle(sh="while [ ! -e /tmp/go ]; do sleep 0.01; done; ls /slave/in /private/in")
+    (one.path / "data/in").mkdir(parents=True)
+    (one.path / "go").mkdir()
+    with sleeping("unshare", "-m", "--propagation", "shared") as pid:
+        pyrun.wrapper = ["nsenter", f"--mount=/proc/{pid}/ns/mnt"]
+        subprocess.run([*pyrun.wrapper, "mount", "--bind", one.path / "data", one.path / "data"], check=True)
+        one.mount("/slave", "none", "data", "rbind", "rslave").mount("/private", "none", "data", "rbind", "rprivate")
+        one.mount("/tmp", "none", "go", "bind")
+        container = pyrun.start(one)
+        subprocess.run([*pyrun.wrapper, "mount", "-t", "tmpfs", "x", one.path / "data/in"], check=True)
+        subprocess.run([*pyrun.wrapper, "touch", one.path / "data/in/late"], check=True)
+        (one.path / "go/go").touch()
+        container.wait()
+        assert container.out() == "/private/in:\n\n/slave/in:\nlate\n"
+
+
+def test_mounts_reach_the_host_through_rshared(pyrun, bundle):
+    """A mount that the container makes below a shared volume appears on the host."""
+    needs.program("unshare", "nsenter")
+    caps = dict.fromkeys(("bounding", "permitted", "effective"), ["CAP_SYS_ADMIN"])
+    changes = {"process": {"capabilities": caps}, "linux": {"rootfsPropagation": "rshared"}}
+    one = bundle(changes, sh="mount -t tmpfs x /vol/in && touch /vol/in/file; exec sleep 1000")
+    (one.path / "data/in").mkdir(parents=True)
+    with sleeping("unshare", "-m", "--propagation", "shared") as pid:
+        pyrun.wrapper = ["nsenter", f"--mount=/proc/{pid}/ns/mnt"]
+        subprocess.run([*pyrun.wrapper, "mount", "--bind", one.path / "data", one.path / "data"], check=True)
+        container = pyrun.start(one.mount("/vol", "none", "data", "rbind", "rshared"))
+        eventually(lambda: f"{one.path}/data/in " in Path(f"/proc/{pid}/mountinfo").read_text(), "the mount didn't come")
+        container.delete("--force")
+
+
+# order, sources and destinations
+
+
+def test_order(pyrun, bundle):
+    """Mounts are made in their order: a later one covers, or stands in, an earlier one."""
+    one = bundle(sh="ls /m /n")
+    for name in ("first", "second"):
+        (one.path / name).mkdir()
+        (one.path / name / name).touch()
+    one.mount("/m", "none", "first", "bind").mount("/m", "none", "second", "bind")
+    one.mount("/n", "tmpfs", "tmpfs").mount("/n/below", "none", "first", "bind")
+    assert pyrun.output(one) == "/m:\nsecond\n\n/n:\nbelow\n"
+
+
+def test_nested_below_readonly(pyrun, bundle):
+    """A place for a mount is made in an earlier one also if that one is read-only."""
+    one = bundle(sh="ls /ro; touch /ro/x 2>/dev/null; touch /ro/below/y && ls /ro/below")
+    one.mount("/ro", "tmpfs", "tmpfs", "ro").mount("/ro/below", "tmpfs", "tmpfs")
+    assert pyrun.output(one) == "below\ny\n"
+
+
+def test_bind_file(pyrun, bundle):
+    """A file is bound on a file, which is made if it is missing, and covers one that is there."""
+    one = bundle(sh="cat /new/file /etc/passwd; stat -c %a /new/file; ls /new")
+    (one.path / "data").write_text("data\n")
+    (one.path / "data").chmod(0o640)
+    one.mount("/new/file", "none", "data", "bind").mount("/etc/passwd", "bind", str(one.path / "data"), "rbind", "ro")
+    assert pyrun.output(one) == "data\ndata\n640\nfile\n"
+    assert (one.rootfs / "new/file").read_text() == ""
+    assert "root" in (one.rootfs / "etc/passwd").read_text()
+
+
+@pytest.mark.parametrize("kind", ["", "none", "bind", "made-up"])
+def test_type_is_ignored_for_bind(pyrun, bundle, kind):
+    """It is the option that makes a bind mount; the type may be anything, or absent."""
+    one = bundle(sh="ls /m")
+    (one.path / "data").mkdir()
+    (one.path / "data/file").touch()
+    assert pyrun.output(one.mount("/m", kind, "data", "bind")) == "file\n"
+
+
+def test_bind_folder_on_file(pyrun, bundle):
+    """A folder can't be bound on a file, nor a file on a folder."""
+    one = bundle().mount("/etc/passwd", "none", ".", "bind")
+    assert pyrun.refused(one).startswith(f"mounts[{count(one)}]: ")
+    one = bundle().mount("/etc", "none", "config.json", "bind")
+    assert pyrun.refused(one).startswith(f"mounts[{count(one)}]: ")
+
+
+def test_missing_source(pyrun, bundle):
+    """A source that isn't there is an error that no engine takes for a missing program."""
+    one = bundle().mount("/m", "none", "/no/such/source", "bind")
+    sentence = pyrun.refused(one)
+    assert sentence.startswith(f"mounts[{count(one)}].source: ")
+    assert "/no/such/source" in sentence
+    assert "no such file" not in sentence.lower()
+
+
+def test_special_files_can_be_bound(pyrun, bundle):
+    """Sockets, FIFOs and devices can be bound, and are not opened for it."""
+    import socket
+
+    one = bundle(sh="stat -c %F /run/a /run/b /run/c")
+    os.mkfifo(one.path / "fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(one.path / "sock"))
+    one.mount("/run/a", "none", "fifo", "bind").mount("/run/b", "none", "sock", "bind")
+    one.mount("/run/c", "none", "/dev/null", "bind")
+    assert pyrun.output(one).splitlines() == ["fifo", "socket", "character special file"]
+
+
+def test_relative_destination(pyrun, bundle):
+    """A relative destination is relative to the root."""
+    assert pyrun.output(bundle({"process": {"cwd": "/etc"}}, sh="grep -c ' /data/x ' /proc/mounts").mount(
+        "data/x", "tmpfs", "tmpfs")) == "1\n"  # fmt: skip
+
+
+@pytest.mark.parametrize("destination", ["/", "//", "/.", "/..", ".", ".."])
+def test_root_as_destination(pyrun, bundle, destination):
+    """The root itself is no place for a mount."""
+    one = bundle().mount(destination, "tmpfs", "tmpfs")
+    assert pyrun.refused(one).startswith(f"mounts[{count(one)}].destination: ")
+
+
+@pytest.mark.parametrize("destination", ["/a/../b", "/a/b/../../b", "/./b//", "/../../b"])
+def test_dots_in_destination(pyrun, bundle, destination):
+    """Dots and doubled slashes are resolved as in the container."""
+    one = bundle(sh="grep -c ' /b ' /proc/mounts").mount(destination, "tmpfs", "tmpfs")
+    (one.rootfs / "a/b").mkdir(parents=True)
+    assert pyrun.output(one) == "1\n"
+
+
+LINKS = {
+    "relative": ("link", "target", "/target"),
+    "absolute": ("link", "/target", "/target"),
+    "dangling": ("link", "/new/deep", "/new/deep"),
+    "up and out": ("link", "../../../../../../../../../target", "/target"),
+    "link to link": ("link", "/second", "/target"),
+    "in the middle": ("link", "/target", "/target/below"),
+    "dangling in the middle": ("link", "/new", "/new/below"),
+    "absolute and dangling to a host path": ("link", "{host}", "{host}"),
+}
+
+
+@pytest.mark.parametrize("case", LINKS)
+@pytest.mark.parametrize("kind", ["tmpfs", "bind", "bind file"])
+def test_linked_destination(pyrun, bundle, case, kind):
+    """A link in a destination is followed inside the root, and never leads to the host."""
+    name, target, point = LINKS[case]
+    one = bundle(sh="cut -d' ' -f5 /proc/self/mountinfo")
+    host = one.path / "host"
+    host.mkdir()
+    one.rootfs.joinpath("target").mkdir()
+    one.rootfs.joinpath("second").symlink_to("target")
+    one.rootfs.joinpath(name).symlink_to(target.format(host=host))
+    destination = "/link/below" if "middle" in case else "/link"
+    if kind == "bind file":
+        if "target" in point and "middle" not in case:
+            one.rootfs.joinpath("target").rmdir()
+            one.rootfs.joinpath("target").touch()
+        one.mount(destination, "none", "config.json", "bind")
+    elif kind == "bind":
+        (one.path / "data").mkdir()
+        one.mount(destination, "none", "data", "bind")
+    else:
+        one.mount(destination, "tmpfs", "tmpfs")
+    assert point.format(host=host) in pyrun.output(one).split()
+    assert os.listdir(host) == []
+
+
+def test_looping_link(pyrun, bundle):
+    """Links in a circle are an error, not a hang."""
+    one = bundle().mount("/loop", "tmpfs", "tmpfs")
+    (one.rootfs / "loop").symlink_to("loop2")
+    (one.rootfs / "loop2").symlink_to("loop")
+    assert pyrun.refused(one).startswith(f"mounts[{count(one)}]: ")
+
+
+@pytest.mark.parametrize("kind", ["proc", "sysfs"])
+@pytest.mark.parametrize("target", ["/tmp", "file", "nowhere"])
+def test_proc_and_sys_must_be_folders(pyrun, bundle, kind, target):
+    """A link or a file at the place of proc or sysfs is refused: attacks redirect checks so (CVE-2019-19921)."""
+    one = bundle()
+    where = one.rootfs / ("proc" if kind == "proc" else "sys")
+    where.rmdir()
+    if target == "file":
+        where.touch()
+    else:
+        where.symlink_to(target)
+    assert "must be a folder" in pyrun.refused(one)
+
+
+def test_unknown_file_system(pyrun, bundle):
+    """A type that the kernel doesn't know is an error that names it."""
+    one = bundle().mount("/m", "made-up", "x")
+    assert pyrun.refused(one) == (
+        f'mounts[{count(one)}]: mounting made-up on /m: the kernel knows no file system "made-up"'
+    )
+
+
+def test_type_missing(pyrun, bundle):
+    """A mount that isn't a bind needs a type."""
+    one = bundle().mount("/m", "", "x", "ro")
+    assert pyrun.refused(one).startswith(f"mounts[{count(one)}].type: ")
+
+
+def test_tmpcopyup(pyrun, bundle):
+    """`tmpcopyup` starts a tmpfs with what it covers: files, modes, owners, links."""
+    script = "cd /data && find . | sort | xargs stat -c '%n %F %a %u %N' && cat file && echo new > file && cat file"
+    one = bundle(sh=script)
+    data = one.rootfs / "data"
+    (data / "folder/deep").mkdir(parents=True)
+    (data / "file").write_text("old\n")
+    (data / "file").chmod(0o640)
+    (data / "folder").chmod(0o711)
+    (data / "folder/deep").chmod(0o1777)
+    os.chown(data / "folder", 1000, 1000)
+    (data / "link").symlink_to("/nowhere")
+    os.mkfifo(data / "fifo", 0o600)
+    data.chmod(0o751)
+    text = pyrun.output(one.mount("/data", "tmpfs", "tmpfs", "tmpcopyup"))
+    assert text.splitlines() == [
+        ". directory 751 0 '.'",
+        "./fifo fifo 600 0 './fifo'",
+        "./file regular file 640 0 './file'",
+        "./folder directory 711 1000 './folder'",
+        "./folder/deep directory 1777 0 './folder/deep'",
+        "./link symbolic link 777 0 './link' -> '/nowhere'",
+        "old",
+        "new",
+    ]
+    assert (data / "file").read_text() == "old\n"
+
+
+def test_default_file_systems(pyrun, bundle):
+    """/proc, /sys, /dev/pts, /dev/shm and /dev/mqueue of the default configuration are what they should be."""
+    text = pyrun.output(bundle().args("cat", "/proc/mounts"))
+    kinds = {line.split()[1]: line.split()[2] for line in text.splitlines()}
+    wanted = {"/proc": "proc", "/sys": "sysfs", "/dev/pts": "devpts", "/dev/shm": "tmpfs", "/dev/mqueue": "mqueue"}
+    assert {path: kinds.get(path) for path in wanted} == wanted
+
+
+def test_no_mounts(pyrun, bundle):
+    """A container without any mount works."""
+    one = bundle({"mounts": None, "root": {"readonly": False}}, sh="ls /proc | wc -l; ls /dev")
+    text = pyrun.output(one)
+    assert text.split() == ["0", "full", "null", "random", "tty", "urandom", "zero"]
+
+
+def test_many_mounts(pyrun, bundle):
+    """A thousand mounts are no problem."""
+    one = bundle(sh="grep -c ' /m/' /proc/mounts")
+    for number in range(1000):
+        one.config["mounts"].append({"destination": f"/m/{number}", "type": "tmpfs", "source": "x"})
+    assert pyrun.output(one.write()) == "1000\n"
+
+
+@pytest.mark.parametrize("option", [(), ("--no-pivot",)])
+def test_no_pivot(pyrun, bundle, option):
+    """--no-pivot gives the same container, by moving the root mount."""
+    needs.program("unshare")
+    pyrun.wrapper = ["unshare", "-m"]
+    one = bundle(sh="ls -d /bin /proc/self; hostname; touch /x; cut -d' ' -f5 /proc/self/mountinfo | head -1; ls /..")
+    result = pyrun.run(one, *option)
+    assert result.code == 0
+    lines = result.out.split()
+    assert lines[:4] == ["/bin", "/proc/self", "pyrun", "/"]
+    assert "rootfs" not in lines
+    assert result.err == "touch: /x: Read-only file system\n"
+
+
+def test_cgroup_mount(pyrun, bundle):
+    """The cgroup mount shows the container's own cgroup as its root, read-only if so configured."""
+    text = pyrun.output(bundle(sh="ls /sys/fs/cgroup; cat /proc/self/cgroup; mkdir /sys/fs/cgroup/x 2>&1; true"))
+    assert "Read-only file system" in text
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        assert "cgroup.procs" in text
+    else:
+        assert {"memory", "pids", "devices"} <= set(text.split())
+    assert all(line.endswith(":/") for line in text.splitlines() if line.count(":") == 2 and line[0].isdigit())
