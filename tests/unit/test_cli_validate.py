@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from oci_spec import defaults
 from pyrun.commands import validate
 from pyrun.errors import PyrunError
+from pyrun.lifecycle import plan
 
 
 @pytest.fixture
@@ -125,3 +129,72 @@ def test_nothing_to_read(bundle: Path) -> None:
         validate.run({"config": str(bundle)}, [])
     with pytest.raises(PyrunError, match="neither text nor json"):
         validate.run({"format": "xml"}, [str(bundle)])
+
+
+SPICE: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    1 << 70,
+    1.5,
+    "",
+    "x",
+    "/x",
+    "a\0b",
+    "\ud800",
+    [],
+    {},
+    [None],
+    {"x": 1},
+    ["bind"],
+]
+ADDITIONS: dict[str, Any] = {
+    "hooks": {"poststop": [{"path": "/x", "timeout": 1}]},
+    "linux": {"intelRdt": {"closID": "x"}, "netDevices": {"eth0": {}}, "sysctl": {"net.x": "1"}},
+    "process": {"scheduler": {"policy": "SCHED_OTHER"}, "selinuxLabel": ""},
+}
+
+
+def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to every value of a document."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [(*way, key) for key, _ in items] + [p for key, item in items for p in places(item, (*way, key))]
+
+
+@st.composite
+def spoilt(draw: st.DrawFn) -> Any:
+    """The default configuration and more, with some values replaced or removed."""
+    document = copy.deepcopy(example())
+    for key, more in ADDITIONS.items():
+        if draw(st.booleans()):
+            document.setdefault(key, {}).update(copy.deepcopy(more))
+    for _ in range(draw(st.integers(0, 4))):
+        *way, last = draw(st.sampled_from(places(document)))
+        holder = document
+        for part in way:
+            holder = holder[part]
+        if draw(st.booleans()):
+            holder[last] = copy.deepcopy(draw(st.sampled_from(SPICE)))
+        else:
+            del holder[last]
+    return document
+
+
+@settings(max_examples=200)
+@given(spoilt())
+def test_it_refuses_what_create_refuses(tmp_path_factory: pytest.TempPathFactory, document: Any) -> None:
+    bundle = tmp_path_factory.getbasetemp()
+    path = bundle / "config.json"
+    path.write_text(json.dumps(document))
+    try:
+        config, _ = plan.load(str(bundle), "")
+        plan.make(config, str(bundle))
+        refusal = None
+    except PyrunError as error:
+        refusal = error.json_path
+    findings = validate.examine(path.read_bytes(), str(bundle))
+    errors = [one for one in findings if one["severity"] == "error" and one["source"] != "host"]
+    assert (refusal is None) == (not errors), (refusal, errors)
+    if refusal and refusal != str(path):
+        assert refusal in [one["path"] for one in errors]
