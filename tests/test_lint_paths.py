@@ -1,0 +1,303 @@
+"""What runs where a container's files can be seen must not resolve their paths by itself.
+
+Two thirds of the known container escapes are one mistake: a path text, resolved twice, in a tree that belongs to the
+attacker. So in the child's modules only init/under_root.py turns a path of the container into a descriptor
+(openat2, RESOLVE_IN_ROOT); all others work on descriptors, and on single names below one. This test reads the syntax
+trees of these modules. What else they may do stands in ALLOWED, each with the reason why no container has a say in it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PYRUN = Path(__file__).resolve().parents[1] / "runtime/pyrun"
+MODULES = sorted([*PYRUN.glob("init/*.py"), *PYRUN.glob("features/*.py"), PYRUN / "diagnose.py"])
+THE_ONE = "init/under_root.py"
+
+# Calls that take a path. Those in the second row can't take a descriptor to start from.
+PATH_CALLS = set(
+    "open mkdir mknod mkfifo symlink link chmod chown lchown readlink stat lstat access unlink remove rmdir rename"
+    " replace utime listdir scandir statvfs truncate chdir chroot execve setxattr getxattr removexattr".split()
+)
+FOLLOWING = {"stat", "chown", "chmod", "utime"}  # need follow_symlinks=False
+# pyrun.kernel's own calls that take a path
+KERNEL_CALLS = {
+    "calls": {"openat2", "read_file", "write_file", "connect", "listen", "replace_file"},
+    "mounts": {"mount", "umount_detach", "pivot_root"},
+    "process": {"execveat", "setns"},
+}
+SAFE_TARGETS = ("'/'", "'.'", "f'/proc/self/fd/{")
+FORBIDDEN_IMPORTS = {
+    "os",
+    "io",
+    "pathlib",
+    "shutil",
+    "glob",
+    "tempfile",
+    "subprocess",
+    "ctypes",
+    "importlib",
+    "pwd",
+    "grp",
+}
+
+# (module, function, call as ast.unparse writes it): why it is safe
+ALLOWED = {
+    # before the root file system is a mount in this namespace, by the host's names
+    ("init/mount.py", "open_sources", "posix.open(mount.source, calls.O_PATH | calls.O_CLOEXEC)"): (
+        "the configuration's source, a path of the host; opened before anything of the container is mounted"
+    ),
+    ("init/mount.py", "_clone_path", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
+        "a cgroup of the host, by the host's path"
+    ),
+    ("init/rootfs.py", "open_root", "posix.open(path, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
+        "root.path, a path of the host: the folder itself"
+    ),
+    ("init/devices.py", "open_host", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
+        "a device of the host by the host's path, checked to be the very device by type and number"
+    ),
+    ("init/devices.py", "is_host_dev", "posix.stat('/dev')"): "the host's /dev, before pivot_root",
+    ("init/proc_files.py", "open_proc", "posix.open('/proc', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
+        "the host's /proc, before pivot_root, checked to be the root of a procfs"
+    ),
+    ("init/proc_files.py", "open_in_proc", "calls.openat2(proc, path, flags, resolve)"): (
+        "below the checked procfs: no link followed, no mount crossed"
+    ),
+    ("init/rootfs.py", "_make_parent_private", "calls.read_file(f'/proc/self/fdinfo/{folder}')"): (
+        "the host's /proc, before pivot_root"
+    ),
+    ("init/rootfs.py", "_make_parent_private", "calls.read_file('/proc/self/mountinfo')"): (
+        "the host's /proc, before pivot_root"
+    ),
+    (
+        "init/rootfs.py",
+        "_make_parent_private",
+        "mounts.mount(None, _unescape(fields[4]), None, mounts.MS_PRIVATE, None)",
+    ): "a mount point of the host, and only its propagation in this namespace changes",
+    ("init/rootfs.py", "enter", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
+    ("init/rootfs.py", "enter", "mounts.pivot_root('.', '.')"): "the folder that we stand in, which is a descriptor",
+    ("init/rootfs.py", "enter", "mounts.umount_detach('.')"): "the folder that we stand in, which is a descriptor",
+    ("init/rootfs.py", "enter", "posix.chdir('/')"): "the root",
+    ("init/rootfs.py", "_enter_without_pivot", "calls.read_file('/proc/self/mountinfo')"): "the host's /proc",
+    ("init/rootfs.py", "_enter_without_pivot", "mounts.umount_detach(fields[4].decode())"): (
+        "the host's /proc and /sys, in this namespace"
+    ),
+    (
+        "init/rootfs.py",
+        "_enter_without_pivot",
+        "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)",
+    ): "the root",
+    ("init/rootfs.py", "_enter_without_pivot", "posix.chroot('.')"): "the folder that we stand in",
+    ("init/rootfs.py", "_enter_without_pivot", "posix.chdir('/')"): "the root",
+    ("init/rootfs.py", "finish", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
+    (
+        "init/main.py",
+        "_become_stage2",
+        "process.execveat(stage2_fd, '', program.get('args') or ['pyrun-init'], [str(orders_fd), *environment])",
+    ): "the sealed memfd",
+    (
+        "features/hooks.py",
+        "_execute",
+        "process.execveat(calls.AT_FDCWD, hook['path'], argv, hook.get('env') or [])",
+    ): "a hook's path is the host's, and / is still the host's when it runs",
+    (
+        "init/old_kernel.py",
+        "change",
+        "mounts.mount(None, target, None, propagation | (mounts.MS_REC if recursive else 0), None)",
+    ): "target is the host's /proc/self/fd/N",
+    (
+        "init/old_kernel.py",
+        "change",
+        "mounts.mount(None, target, None, flags | mounts.MS_REMOUNT | mounts.MS_BIND, None)",
+    ): "target is the host's /proc/self/fd/N",
+    # descriptors, or the one open of a descriptor that is pinned and checked
+    ("features/tmpcopyup.py", "copy", "posix.listdir(reading)"): "a descriptor",
+    (
+        "features/tmpcopyup.py",
+        "_open_file",
+        "posix.open(f'/proc/self/fd/{pinned}', posix.O_RDONLY | posix.O_NONBLOCK | O_CLOEXEC)",
+    ): "the same file again, after it was checked to be a regular one; /proc is the host's",
+    (
+        "diagnose.py",
+        "_read_head",
+        "posix.open(f'/proc/self/fd/{fd}', posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)",
+    ): "the same file again, after it was checked to be a regular one; runs on the host",
+    ("diagnose.py", "_look", "posix.open(rootfs, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
+        "root.path, a path of the host: the folder itself"
+    ),
+    # features/seccomp.py runs in the parent, before there is a container, on the runtime's own root folder
+    ("features/seccomp.py", "_stamp", "posix.stat(library)"): "libseccomp on the host",
+    (
+        "features/seccomp.py",
+        "_load",
+        "posix.open(path, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC)",
+    ): "the cache below the runtime's root; owner, mode, type and content are checked",
+    ("features/seccomp.py", "_store", "posix.mkdir(cache_dir, 448)"): "the cache below the runtime's root",
+    (
+        "features/seccomp.py",
+        "_store",
+        "posix.open(cache_dir, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)",
+    ): "the cache below the runtime's root; its owner and mode are checked",
+    ("features/seccomp.py", "_drop_oldest", "posix.listdir(dirfd)"): "a descriptor",
+}  # fmt: skip
+
+
+class Finding(tuple[str, str, str]):
+    """(module, function, call) with what is wrong about it."""
+
+    what: str
+    line: int
+
+
+def _finding(module: str, function: str, node: ast.AST, what: str) -> Finding:
+    found = Finding((module, function, ast.unparse(node)))
+    found.what = what
+    found.line = getattr(node, "lineno", 0)
+    return found
+
+
+def lint(module: str, text: str) -> Iterator[Finding]:
+    """Everything in a module's text that resolves a path and isn't safe by its form."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+            if node.module == "posix":
+                yield _finding(module, "", node, "posix's functions are called by their full names")
+        for name in names:
+            if name.partition(".")[0] in FORBIDDEN_IMPORTS:
+                yield _finding(module, "", node, f"{name} resolves paths, or loads what it finds")
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    inner = {id(node) for function in functions for node in ast.walk(function)}
+    for function in functions:
+        safe_open = any(
+            isinstance(node, ast.Attribute) and node.attr in ("O_NOFOLLOW", "O_EXCL")
+            for node in ast.walk(function)
+        )
+        for node in ast.walk(function):
+            what = _wrong(node, safe_open)
+            if what:
+                yield _finding(module, function.name, node, what)
+    for node in ast.walk(tree):
+        if id(node) not in inner and (what := _wrong(node, False)):
+            yield _finding(module, "", node, what)
+
+
+def _wrong(node: ast.AST, safe_open: bool) -> str:
+    if not isinstance(node, ast.Call):
+        return ""
+    if isinstance(node.func, ast.Name):
+        if node.func.id == "open":
+            return "the builtin open resolves a path"
+        if node.func.id == "openat2":
+            return "openat2 is called by under_root and proc_files only"
+        return ""
+    if not (isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)):
+        return ""
+    owner, call = node.func.value.id, node.func.attr
+    if call in KERNEL_CALLS.get(owner, ()):
+        if call == "mount" and ast.unparse(node.args[1]).startswith(SAFE_TARGETS):
+            return ""
+        return f"{owner}.{call} resolves a path"
+    if owner != "posix" or call not in PATH_CALLS:
+        return ""
+    keywords = {keyword.arg: keyword.value for keyword in node.keywords}
+    if not {"dir_fd", "src_dir_fd"} & keywords.keys():
+        return "a path without dir_fd"
+    path = node.args[1] if call == "symlink" else node.args[0]
+    if not isinstance(path, ast.Name):
+        return "below a descriptor only a single name, held in a variable, is opened"
+    if call == "open" and not safe_open:
+        return "open follows a link unless O_NOFOLLOW or O_EXCL says otherwise"
+    if call in FOLLOWING and ast.unparse(keywords.get("follow_symlinks", ast.Constant(True))) != "False":
+        return f"{call} follows a link unless follow_symlinks=False"
+    return ""
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(PYRUN))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_no_path_is_resolved(path: Path) -> None:
+    """Each path-resolving call of a module is safe by its form, or stands in ALLOWED."""
+    module = _name(path)
+    if module == THE_ONE:
+        return
+    bad = [each for each in lint(module, path.read_text()) if each not in ALLOWED]
+    assert not bad, "\n".join(f"{module}:{each.line}: {each[2]}: {each.what}" for each in bad)
+
+
+def test_allowed_calls_exist() -> None:
+    """Nothing stands in ALLOWED that isn't there any more."""
+    found = {each for path in MODULES for each in lint(_name(path), path.read_text())}
+    assert not ALLOWED.keys() - found
+
+
+def test_the_one_module() -> None:
+    """under_root itself: each openat2 is scoped to the root or a parent, and everything else is below a descriptor."""
+    tree = ast.parse((PYRUN / THE_ONE).read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name) and node.func.id == "openat2":
+                assert "RESOLVE_IN_ROOT" in ast.unparse(node) or "RESOLVE_BENEATH" in ast.unparse(node)
+            else:
+                assert not _wrong(node, True), ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "posix.open(path, posix.O_RDONLY)",
+        "posix.open(f'{root}/dev/null', posix.O_RDONLY | posix.O_NOFOLLOW)",
+        "posix.open(name, posix.O_RDONLY, dir_fd=parent)",
+        "posix.open('dev/null', posix.O_RDONLY | posix.O_NOFOLLOW, dir_fd=root)",
+        "posix.mkdir(path)",
+        "posix.mkdir('a/b', dir_fd=root)",
+        "posix.mknod(path, 0o600)",
+        "posix.symlink('x', path)",
+        "posix.stat(name, dir_fd=parent)",
+        "posix.chown(name, 0, 0, dir_fd=parent)",
+        "posix.readlink(path)",
+        "mounts.mount('tmpfs', path, 'tmpfs', 0, None)",
+        "mounts.mount('tmpfs', f'{root}/dev', 'tmpfs', 0, None)",
+        "mounts.umount_detach(path)",
+        "calls.openat2(root, path, 0, 0)",
+        "calls.write_file(path, '1')",
+        "open(path)",
+        "import os",
+        "from pathlib import Path",
+        "from posix import open",
+    ],
+)
+@pytest.mark.parametrize(
+    "form", ["{}", "def f():\n    {}", "def f():\n    def g():\n        return 1\n    {}"]
+)
+def test_lint_sees(code: str, form: str) -> None:
+    """The mistakes that this test is for are found, wherever they stand."""
+    assert list(lint("x.py", form.format(code)))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "posix.open(name, posix.O_RDONLY | posix.O_NOFOLLOW, dir_fd=parent)",
+        "posix.mkdir(name, 0o755, dir_fd=parent)",
+        "posix.symlink('/proc/self/fd', name, dir_fd=parent)",
+        "posix.stat(name, dir_fd=parent, follow_symlinks=False)",
+        "mounts.mount(None, '/', None, 1, None)",
+        "mounts.mount(None, f'/proc/self/fd/{fd}', None, 1, None)",
+        "mounts.move_mount(tree, target)",
+        "under_root.lookup(root, path)",
+    ],
+)
+def test_lint_lets_pass(code: str) -> None:
+    """What works on descriptors is fine."""
+    assert not list(lint("x.py", f"def f():\n    {code}"))
