@@ -243,7 +243,7 @@ def _open_file(container: Container, name: str) -> int:
 
 def hold_created(container: Container) -> int:
     """Make `created` and lock it through a descriptor that the init inherits and loses at execve."""
-    flags = posix.O_RDWR | posix.O_CREAT | O_CLOEXEC | posix.O_NOFOLLOW
+    flags = posix.O_RDONLY | posix.O_CREAT | O_CLOEXEC | posix.O_NOFOLLOW
     fd = posix.open("created", flags, 0o600, dir_fd=container.dirfd)
     calls.flock(fd, LOCK_EX | LOCK_NB)
     return fd
