@@ -139,13 +139,20 @@ def build(output: Path, work: Path, trace: bool = False) -> str:
         cc.compile(work / "data.S", [], [work / "frozen.bin", work / "stage2"]),
     ]
     headers = [work / "build_facts.h", LAUNCHER / "snapshot.h"]
-    plain = cc.compile(LAUNCHER / "pyrun.c", [*OURS, *["-DPYRUN_TRACE_IMPORTS"] * trace], headers)
+    main = cc.compile(LAUNCHER / "pyrun.c", [*OURS, *["-DPYRUN_TRACE_IMPORTS"] * trace], headers)
+    builtin = cc.compile(LAUNCHER / "builtin.c", OURS, [])
     snapshot = [
         cc.compile(LAUNCHER / "pyrun.c", [*OURS, "-DPYRUN_SNAPSHOT"], headers, "pyrun-snapshot"),
         cc.compile(LAUNCHER / "snapshot.c", OURS, headers),
     ]
-    ways = ["static", "shared"] if trace else ["snapshot", "static", "shared"]
-    return link(cc, [*common, *snapshot], [*common, plain], output, ways)
+    objects = {
+        "snapshot": [*common, builtin, *snapshot],
+        "static": [*common, builtin, main],
+        "shared": [*common, main],
+    }
+    if trace:
+        del objects["snapshot"]
+    return link(cc, objects, output)
 
 
 def build_library(folder: Path | None, dev: Path | None, work: Path) -> None:

@@ -22,8 +22,8 @@ SHF_WRITE, SHF_TLS = 1, 0x400
 
 
 def _libraries() -> list[str]:
-    """What libpython wants to be linked with, as its own Makefile said."""
-    words = " ".join(str(sysconfig.get_config_var(name) or "") for name in ("MODLIBS", "LIBS", "SYSLIBS"))
+    """What the interpreter itself wants to be linked with, as its own Makefile said."""
+    words = " ".join(str(sysconfig.get_config_var(name) or "") for name in ("LIBS", "SYSLIBS"))
     return list(dict.fromkeys(word for word in words.split() if word.startswith("-l")))
 
 
@@ -116,22 +116,28 @@ def link_shared(cc: Compiler, objects: list[Path], output: Path) -> None:
     run([*cc.command, "-no-pie", "-o", str(output), *map(str, objects), *where, library, "-lffi"])
 
 
-def link(cc: Compiler, objects: list[Path], plain: list[Path], output: Path, ways: list[str]) -> str:
-    """Link in the first of the ways that gives a program that works; its name."""
+def link(cc: Compiler, objects: dict[str, list[Path]], output: Path) -> str:
+    """Link in the first of the ways, each with its objects, that gives a program that works; its name."""
+    steps = {"snapshot": link_snapshot, "static": link_static, "shared": link_shared}
     reasons = []
-    for way in ways:
+    for way, files in objects.items():
         say(f"linking {output.name} ({way})")
         new = output.with_name(f"{output.name}.new")
         try:
-            {"snapshot": link_snapshot, "static": link_static, "shared": link_shared}[way](
-                cc, objects if way == "snapshot" else plain, new
-            )
+            steps[way](cc, files, new)
             run(["strip", "--strip-debug", str(new)])
             run([str(new), "--version"])
         except Failed as error:
-            say(f"not {way}: {str(error).strip().splitlines()[-1]}")
+            say(f"not {way}: {why(str(error))}")
             reasons.append(f"{way}: {error}")
             continue
         os.replace(new, output)
         return way
     raise Failed("\n".join(reasons))
+
+
+def why(text: str) -> str:
+    """The line of a failed command's output that tells most."""
+    lines = text.strip().splitlines()
+    telling = [line for line in lines if "undefined reference" in line or "cannot find" in line]
+    return (telling or lines[-1:])[0]

@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 import needs
+import pytest
 from bundles import Bundle, Pyrun, new_id
 
 PLANTED = "import os\nos.write(2, b'PLANTED\\n')\nos._exit(66)\n"

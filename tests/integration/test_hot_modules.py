@@ -11,9 +11,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 import needs
+import pytest
 from bundles import Bundle, new_id
 
 REPOSITORY = Path(__file__).resolve().parents[2]
