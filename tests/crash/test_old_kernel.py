@@ -1,0 +1,70 @@
+"""What Linux 5.10 lacks: containers must be the same without it (init/old_kernel.py, calls.close_range_on_exec)."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from bundles import Bundle, Config, Pyrun
+from faults import Faults
+
+# Not in Linux 5.10: mount_setattr(2) is of 5.12. close_range(2) is of 5.9, its flag CLOSE_RANGE_CLOEXEC of 5.11.
+LINUX_5_10 = {"mount_setattr": errno.ENOSYS, "close_range": errno.EINVAL}
+SEEN = (
+    "cat /proc/self/mountinfo | cut -d' ' -f5-6,7- | sed 's/ [0-9]*:[0-9]*//' > /out/mounts;"
+    "ls /proc/self/fd > /out/fds; id > /out/id; touch /proc/sys/x /ro/x /bin/x 2> /out/errors; cat /proc/timer_list | wc -c > /out/masked"
+)
+
+
+def looks(faults: Faults, pyrun: Pyrun, bundle: Bundle, container_id: str, errors: dict[str, int]) -> list[str]:
+    """What a container sees of itself."""
+    out = bundle.path / "out"
+    ended = faults.without(errors, "run", "--bundle", str(bundle.path), container_id)
+    assert (ended.code, ended.err) == (0, "")
+    texts = [(out / name).read_text() for name in ("mounts", "fds", "id", "errors", "masked")]
+    for path in out.iterdir():
+        path.unlink()
+    pyrun.assert_gone(container_id)
+    return texts
+
+
+@pytest.mark.parametrize("missing", [("mount_setattr",), ("close_range",), ("mount_setattr", "close_range")])
+def test_same_container(missing: tuple[str, ...], faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle]) -> None:
+    container_id, bundle = rich
+
+    def change(config: Config) -> None:
+        config["mounts"] += [
+            {"destination": "/out", "source": "out", "options": ["bind", "nosuid", "noexec"]},
+            {"destination": "/ro", "source": "out", "options": ["rbind", "ro"]},
+            {"destination": "/scratch", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "noatime", "nodev"]},
+            {"destination": "/slave", "type": "tmpfs", "source": "tmpfs", "options": ["rslave"]},
+        ]
+
+    change(bundle.config)
+    (bundle.path / "out").mkdir()
+    for name in ("out", "ro", "scratch", "slave"):
+        (bundle.rootfs / name).mkdir()
+    bundle.sh(SEEN)
+    ordinary = looks(faults, pyrun, bundle, container_id, {"acct": errno.ENOSYS})
+    old = looks(faults, pyrun, bundle, container_id, {name: LINUX_5_10[name] for name in missing})
+    assert old == ordinary
+
+
+def test_recursive_attributes_are_refused(faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle]) -> None:
+    """What can't be had is an error that names the mount, never a mount without the attribute."""
+    container_id, bundle = rich
+    bundle.mount("/tmp", "", "/tmp", "rbind", "rnosuid")
+    ended = faults.without(LINUX_5_10, "create", "--bundle", str(bundle.path), container_id)
+    assert ended.code == 1
+    assert ended.err.startswith(f"pyrun: mounts[{len(bundle.config['mounts']) - 1}]: ")
+    pyrun.assert_gone(container_id)
+
+
+def test_no_new_mount_calls(faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle]) -> None:
+    """A kernel or filter without the new mount calls: one sentence, nothing left."""
+    container_id, bundle = rich
+    errors = dict.fromkeys(("open_tree", "fsopen", "move_mount"), errno.ENOSYS)
+    ended = faults.without(errors, "create", "--bundle", str(bundle.path), container_id)
+    assert ended.code == 1
+    assert len(ended.err.splitlines()) == 1
+    pyrun.assert_gone(container_id)
