@@ -10,6 +10,8 @@ from __future__ import annotations
 import posix
 import sys
 
+from oci_spec.names import RLIMITS
+
 from pyrun import jsontext, protocol
 from pyrun.cgroups import manager
 from pyrun.errors import PyrunError, failed
@@ -221,6 +223,12 @@ def _become_stage2(init: Init, sync: int, umask: int) -> None:
     out.number(created_fd)
     configured = user.get("umask")
     out.number(umask if configured is None else configured)
+    limits = program.get("rlimits") or []
+    out.number(len(limits))
+    for limit in limits:
+        out.number(RLIMITS.index(limit["type"]))
+        out.number(limit["soft"])
+        out.number(limit["hard"])
     out.number(all_capabilities)
     for name in ("bounding", "effective", "permitted", "inheritable", "ambient"):
         out.number(sets[name])

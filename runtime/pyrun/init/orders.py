@@ -39,6 +39,7 @@ ABOUT = (
     ("linux.seccomp", "loading the filter"),
     ("process.args[0]", ""),
     ("", "reading the orders"),
+    ("process.rlimits[{index}]", "setting this limit"),
 )
 
 

@@ -68,10 +68,15 @@ long k_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsi
     return result(prctl(option, a, b, c, d));
 }
 
-long k_set_rlimit(int pid, int resource, unsigned long long soft, unsigned long long hard)
+long k_raise_hard_limit(int pid, int resource, unsigned long long hard)
 {
-    struct { uint64_t soft, hard; } limit = {soft, hard}; /* the kernel's struct rlimit64 */
-    return result(syscall(SYS_prlimit64, pid, resource, &limit, NULL));
+    struct { uint64_t soft, hard; } limit; /* the kernel's struct rlimit64 */
+    long r = syscall(SYS_prlimit64, pid, resource, NULL, &limit);
+    if (r == 0 && limit.hard < hard) {
+        limit.hard = hard;
+        r = syscall(SYS_prlimit64, pid, resource, &limit, NULL);
+    }
+    return result(r);
 }
 
 long k_permitted_capabilities(unsigned long long *permitted)

@@ -79,9 +79,9 @@ def prctl(option: int, value: int) -> None:
     check(lib.k_prctl(option, value, 0, 0, 0), "prctl")
 
 
-def set_rlimit(pid: int, resource: int, soft: int, hard: int) -> None:
-    """Set another process's resource limit: prlimit(2)."""
-    check(lib.k_set_rlimit(pid, resource, soft, hard), "prlimit")
+def raise_hard_limit(pid: int, resource: int, hard: int) -> None:
+    """Make sure that another process's hard limit is not below `hard`: prlimit(2)."""
+    check(lib.k_raise_hard_limit(pid, resource, hard), "prlimit")
 
 
 def permitted_capabilities() -> int:

@@ -32,7 +32,7 @@
 
 /* What a report is about. The names of these are in lifecycle/orders.py, with the JSON path that each stands for. */
 enum about { READY, GOING, INHERITABLE, BOUNDING, GROUPS, GID, UID, CAPABILITIES, AMBIENT,
-             NO_NEW_PRIVILEGES, NOT_FOUND, WAITING, HOOK, SECCOMP, EXECUTE, ORDERS };
+             NO_NEW_PRIVILEGES, NOT_FOUND, WAITING, HOOK, SECCOMP, EXECUTE, ORDERS, LIMITS };
 
 struct report {
     uint32_t about, index;
@@ -213,7 +213,17 @@ static void run_hook(const char *path, char **argv, char **envp, const char *sta
     sys(SYS_close, fds[0].fd);
 }
 
-/* Credentials */
+/* Resource limits, and credentials */
+
+static void set_limits(void)
+{
+    uint64_t count = number();
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t resource = number(), soft = number(), hard = number();
+        uint64_t limit[2] = {soft, hard};
+        must(sys(SYS_prlimit64, 0, resource, limit, 0), LIMITS, i);
+    }
+}
 
 static void set_capabilities(uint64_t effective, uint64_t permitted, uint64_t inheritable, enum about about)
 {
@@ -324,6 +334,7 @@ static _Noreturn void run(char **argv, char **envp)
     if (umask != UINT64_MAX)
         sys(SYS_umask, umask);
 
+    set_limits();
     struct identity id;
     id.all = number();
     id.bounding = number();

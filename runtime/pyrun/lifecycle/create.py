@@ -80,6 +80,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
             posix.close(fd)
     _map_ids(planned, pid)
     _set_oom_score(planned, pid)
+    _raise_hard_limits(planned, pid)
     # Device rules before init makes devices: it must not meet them half written. The other limits while it makes its
     # mounts; that on memory when only stage 2 is left to count.
     resources = planned.linux.get("resources") or {}
@@ -89,7 +90,6 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     _follow(sync, pid, planned, record)
     if resources.get("memory"):
         manager.update(cgroup, {"memory": resources["memory"]})
-    _set_rlimits(planned, pid)
     _write_pid_file(str(options.get("pid-file", "")), pid)
     _send_pidfd(str(options.get("pidfd-socket", "")), pid)
     record["status"] = containers.CREATED
@@ -252,8 +252,9 @@ def _set_oom_score(planned: plan.Plan, pid: int) -> None:
         raise failed(f"writing {score}", error, "process.oomScoreAdj", hint) from None
 
 
-def _set_rlimits(planned: plan.Plan, pid: int) -> None:
-    """Set from outside: the host's root may raise limits that root of a user namespace may not."""
+def _raise_hard_limits(planned: plan.Plan, pid: int) -> None:
+    """Stage 2 sets the limits, before it becomes the program's user. It may have no right to raise them (in a user
+    namespace nobody has), so hard ones are raised from outside, while the init is still ours."""
     limits = (planned.process or {}).get("rlimits") or []
     if not limits:
         return
@@ -261,7 +262,7 @@ def _set_rlimits(planned: plan.Plan, pid: int) -> None:
 
     for index, limit in enumerate(limits):
         try:
-            process.set_rlimit(pid, RLIMITS.index(limit["type"]), limit["soft"], limit["hard"])
+            process.raise_hard_limit(pid, RLIMITS.index(limit["type"]), limit["hard"])
         except OSError as error:
             hint = "raising a hard limit needs CAP_SYS_RESOURCE" if error.errno == 1 else ""
             raise failed(f"setting {limit['type']}", error, f"process.rlimits[{index}]", hint) from None
