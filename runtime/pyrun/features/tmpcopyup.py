@@ -17,14 +17,16 @@ DIRECTORY, FILE, LINK = 0o040000, 0o100000, 0o120000
 
 
 def copy(source: int, target: int) -> None:
-    """Copy folders, files, links, nodes, owners and modes below `source` (O_PATH) into the folder `target`."""
-    _like(posix.fstat(source), target)
+    """Copy folders, files, links, nodes, owners and modes below `source` (O_PATH) into the folder `target` (O_PATH too)."""
     reading = under_root.open_in(source, ".", posix.O_RDONLY | posix.O_DIRECTORY)
+    writing = under_root.open_in(target, ".", posix.O_RDONLY | posix.O_DIRECTORY)  # fsmount(2) gives an O_PATH one
     try:
+        _like(posix.fstat(source), writing)
         for name in posix.listdir(reading):
-            _copy_one(reading, target, name)
+            _copy_one(reading, writing, name)
     finally:
         posix.close(reading)
+        posix.close(writing)
 
 
 def _copy_one(source: int, target: int, name: str) -> None:

@@ -102,6 +102,11 @@ def make_all(root: int, planned: list[Mount], cgroup_view: list[tuple[str, str]]
                 late.append(_filesystem(root, mount))
         except OSError as error:
             raise failed(mount.describe(), error, mount.json_path) from None
+        except PyrunError as error:
+            if not error.json_path:
+                error.json_path = mount.json_path
+                error.sentence = f"{mount.describe()}: {error.sentence}"
+            raise
     for mount, fd in zip([m for m in planned if _is_filesystem(m)], late):
         if mount.options.set & mounts.MOUNT_ATTR_RDONLY:
             change(fd, False, mounts.MOUNT_ATTR_RDONLY, 0)
