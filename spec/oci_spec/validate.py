@@ -1,15 +1,19 @@
 """Every fault of a config.json at once, in the words of the parser, which stops at the first one.
 
-The tables and the rules are the only source: this module walks the same tables, and collects.
+jsonschema finds the places at fault, by the schema that is made from the tables; the tables say what is wrong there.
+Then come the rules, on what is left.
 """
 
 from __future__ import annotations
 
 import json
 from difflib import get_close_matches
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from oci_spec import config, fields, rules
+from jsonschema import Draft4Validator  # type: ignore[import-untyped]
+
+from oci_spec import config, fields, rules, schema
 from oci_spec.fields import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from oci_spec.fields import Kind, Part
 
 JSON_SECTION = "glossary.md#json"
+TOO_DEEP = ("nesting without end", "a document of reasonable depth", JSON_SECTION)
 # For required properties at fault whose object the rules have much to say about.
 STAND_INS: dict[tuple[Part, ...], object] = {("process", "args"): ["sh"], ("process", "cwd"): "/"}
 OTHER_PLATFORMS = ("windows", "solaris", "vm", "zos", "freebsd")
@@ -30,23 +35,24 @@ def errors(source: bytes | dict[str, Any]) -> list[dict[str, str]]:
     for the document as a whole.
     """
     document: object = source
-    faults: list[ConfigError] = []
-    if isinstance(source, bytes):
-        try:
+    try:
+        if isinstance(source, bytes):
             document, faults = decode(source)
-        except ConfigError as error:
-            return [record(error)]
-    seen = {(fault.parts, fault.wanted) for fault in faults}
-    collected = collect(config.CONFIG, document, (), "config.md")
-    faults += [fault for fault in collected if (fault.parts, fault.wanted) not in seen]
-    sound = prune(document, faults)
-    faults += rules.faults(sound)
+        else:
+            faults = list(text_faults(source, (), {}))
+        seen = {fault.parts for fault in faults}
+        faults += [fault for fault in structural("config", document) if fault.parts not in seen]
+        faults += rules.faults(prune(document, faults))
+    except ConfigError as error:
+        faults = [error]
+    except RecursionError:  # of jsonschema, which writes values into its messages
+        faults = [ConfigError(*TOO_DEEP)]
     return [record(fault) for fault in faults]
 
 
 def warnings(document: dict[str, Any]) -> list[str]:
     """What is allowed and yet likely a mistake, a sentence each; unknown properties with the nearest name."""
-    sound = prune(document, list(collect(config.CONFIG, document, (), "config.md")))
+    sound = prune(document, structural("config", document))
     return [*unknown(config.CONFIG, document, ()), *rules.warnings(sound)]
 
 
@@ -88,7 +94,7 @@ def decode(content: bytes) -> tuple[object, list[ConfigError]]:
     except ValueError:  # int() on more digits than the interpreter converts
         raise ConfigError("a number of thousands of digits", "a number of 64 bits", JSON_SECTION) from None
     except RecursionError:
-        raise ConfigError("nesting without end", "a document of reasonable depth", JSON_SECTION) from None
+        raise ConfigError(*TOO_DEEP) from None
 
 
 def text_faults(
@@ -108,32 +114,55 @@ def text_faults(
             yield from text_faults(item, (*parts, index), repeated)
 
 
-def collect(kind: Kind, value: object, parts: tuple[Part, ...], section: str) -> Iterator[ConfigError]:
-    """Every fault of a value that should be of a kind."""
-    check = kind[0]
-    if check is fields.check_object and isinstance(value, dict):
-        for key, item in value.items():
-            if key in kind[1] and item is not None:
-                yield from collect(kind[1][key], item, (*parts, key), fields.section_of(kind, key))
+def structural(name: str, document: object) -> list[ConfigError]:
+    """What the schema of "config", "state" or "features" finds wrong, in the parser's words, each place once."""
+    found: dict[tuple[Part, ...], ConfigError] = {}
+    for error in validator(name).iter_errors(document):
+        for fault in explain(schema.DOCUMENTS[name][0], tuple(error.absolute_path), error.instance):
+            found.setdefault(fault.parts, fault)
+    return list(found.values())
+
+
+@cache
+def validator(name: str) -> Any:
+    """jsonschema's validator for a document."""
+    return Draft4Validator(schema.schema(name))
+
+
+def explain(kind: Kind, parts: tuple[Part, ...], value: object) -> Iterator[ConfigError]:
+    """What is wrong with the value at a path itself, not with what is inside of it."""
+    section, required = kind[3], False
+    for part in parts:
+        in_object = kind[0] is fields.check_object
+        required = in_object and part in kind[2]
+        section = fields.section_of(kind, str(part)) if in_object else section
+        kind = kind[1][part] if in_object else kind[1]
+    if kind[0] is fields.check_object and isinstance(value, dict):
         for key in kind[2]:
-            if value.get(key) is None:
-                found = "null" if key in value else "nothing"
-                wanted = "a value: it is required"
-                yield ConfigError(found, wanted, fields.section_of(kind, key), (*parts, key))
-    elif check is fields.check_list and isinstance(value, list) and len(value) >= kind[2]:
-        for index, item in enumerate(value):
-            yield from collect(kind[1], item, (*parts, index), section)
-    elif check is fields.check_map and isinstance(value, dict):
+            if key not in value:
+                yield missing("nothing", fields.section_of(kind, key), (*parts, key))
+    elif kind[0] is fields.check_map and isinstance(value, dict):
         for key, item in value.items():
-            yield from collect(kind[2], key, (*parts, key), section)
-            yield from collect(kind[1], item, (*parts, key), section)
+            yield from refusal(kind, {key: item}, parts, section)
+    elif required and value is None:
+        yield missing("null", section, parts)
     else:
-        try:
-            check(kind, value)
-        except ConfigError as error:
-            error.parts = (*parts, *error.parts)
-            error.section = error.section or section
-            yield error
+        yield from refusal(kind, value, parts, section)
+
+
+def missing(found: str, section: str, parts: tuple[Part, ...]) -> ConfigError:
+    """The fault of a required property that isn't there."""
+    return ConfigError(found, "a value: it is required", section, parts)
+
+
+def refusal(kind: Kind, value: object, parts: tuple[Part, ...], section: str) -> Iterator[ConfigError]:
+    """The parser's first fault of a value that should be of a kind."""
+    try:
+        kind[0](kind, value)
+    except ConfigError as error:
+        error.parts = (*parts, *error.parts)
+        error.section = error.section or section
+        yield error
 
 
 def prune(document: object, faults: list[ConfigError]) -> dict[str, Any]:

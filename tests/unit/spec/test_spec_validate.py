@@ -91,6 +91,13 @@ def test_half_a_surrogate_pair_is_refused_also_where_nobody_looks() -> None:
     assert paths(content.encode()) == ["hostname", "x[0]", '["\\ud801"]']
 
 
+def test_deep_known_properties_get_an_answer() -> None:
+    for depth in range(200, 1200, 50):
+        content = b'{"ociVersion": "1.0.0", "root": {"path": "x"}, "hostname": %s1%s}'
+        [error] = validate.errors(content % (b"[" * depth, b"]" * depth))
+        assert error["wanted"] in ("a string", "a document of reasonable depth")
+
+
 def test_deep_unknown_properties_do_no_harm() -> None:
     deep: Any = []
     for _ in range(400):
