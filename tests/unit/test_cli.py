@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyrun import cli, cli_click, fastargs, log
@@ -47,6 +47,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     return [*draw(some_options(GLOBAL)), name, *draw(some_options(table)), *words]
 
 
+@settings(deadline=None)
 @given(command_lines())
 def test_both_parsers_understand_the_same(line: list[str]) -> None:
     by_click = cli_click.parse(line)
@@ -59,6 +60,7 @@ def test_both_parsers_understand_the_same(line: list[str]) -> None:
         assert fastargs.parse(cli.plain_arguments(by_click)) == by_click
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(["--log", "-b", "--", "-", "create", "kill", "-ab"]), VALUES)))
 def test_any_line_is_understood_or_refused_in_one_sentence(line: list[str]) -> None:
     fast = fastargs.parse(line)

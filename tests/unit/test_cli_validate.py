@@ -181,7 +181,7 @@ def spoilt(draw: st.DrawFn) -> Any:
     return document
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(spoilt())
 def test_it_refuses_what_create_refuses(tmp_path_factory: pytest.TempPathFactory, document: Any) -> None:
     bundle = tmp_path_factory.getbasetemp()
