@@ -45,6 +45,10 @@ def apply(
         if controller == "cpu":
             _realtime_above(directory, made, part)
         files.write_all(directory, _writes(controller, part, "v1", directory))
+        if controller == "memory":
+            from pyrun.cgroups.controllers import memory
+
+            memory.check_kernel_limit(part, directory)
     _apply_v2(unified, mount, rest, resources.get("unified") or {})
     if "devices" in resources:
         _devices(where.get("devices", ""), unified, resources["devices"])

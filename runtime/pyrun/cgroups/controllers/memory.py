@@ -72,6 +72,12 @@ def v2(memory: dict[str, Any]) -> list[Write]:
     return writes
 
 
+def check_kernel_limit(memory: dict[str, Any], directory: str) -> None:
+    """Since Linux 5.16 a v1 cgroup takes a limit for kernel memory and ignores it: then it's an error."""
+    if _limit(memory, "kernel") > 0 and int(files.fetch(directory, "memory.kmem.limit_in_bytes")) > 1 << 60:
+        raise PyrunError("this kernel has no limit of its own for kernel memory any more", f"{PATH}.kernel")
+
+
 def check_usage(memory: dict[str, Any], directory: str) -> None:
     """`checkBeforeUpdate`: refuse a limit below what a v2 cgroup uses; v1's kernel does so itself.
     PyrunError.
