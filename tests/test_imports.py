@@ -1,0 +1,295 @@
+"""Imports point one way, and hot modules hold nothing that a half-initialised interpreter can't do.
+
+All by the syntax tree: nothing is imported or run. What stands under `if TYPE_CHECKING:` doesn't count, as it is never
+executed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ROOTS = [REPOSITORY / name for name in ("runtime", "spec", "conformance")]
+PACKAGES = ("pyrun", "oci_spec", "oci_conformance")
+
+# Layer -> what belongs to it: packages, or modules by name. Earlier lines win.
+LAYERS = {
+    "spec": "oci_spec",
+    "conformance": "oci_conformance",
+    "kernel": "pyrun.kernel",
+    "cgroups": "pyrun.cgroups",
+    "features": "pyrun.features",
+    "init": "pyrun.init",
+    "lifecycle": "pyrun.lifecycle",
+    "diagnose": "pyrun.diagnose",
+    "commands": "pyrun.commands",
+    # Common ground: how an error reads, JSON, facts of the build, the log, what parent and child say to each other,
+    # and where the full interpreter is.
+    "ground": "pyrun.errors pyrun.jsontext pyrun.built pyrun.log pyrun.protocol pyrun.cold",
+    "table": "pyrun.options pyrun.fastargs",
+    "main": "pyrun.main pyrun.__main__",
+    "compiler": "pyrun.seccomp_compiler pyrun.seccomp_bpf",
+    "cli": "pyrun.cli pyrun.cli_click",
+    "package": "pyrun",
+}
+
+# Who may import whom besides its own layer, and why. A name with a dot is that module alone.
+ARROWS = (
+    ("conformance", "spec", "the catalogue of requirements; never the runtime, whose judge it is"),
+    ("cgroups", "ground", "errors"),
+    ("cgroups", "kernel", "system calls"),
+    ("features", "ground", "errors, JSON, and seccomp's way to the compiler"),
+    ("features", "kernel", "system calls"),
+    ("features", "spec", "names and their numbers"),
+    ("pyrun.features.sysctl", "pyrun.init.proc_files", "the one way to write to /proc from the child's side"),
+    ("pyrun.features.tmpcopyup", "pyrun.init.under_root", "the one way from a container's path to a file"),
+    ("init", "ground", "errors, JSON, the protocol"),
+    ("init", "kernel", "system calls"),
+    ("init", "cgroups", "entering v1 cgroups from inside"),
+    ("init", "features", "what is applied, where init says in which order"),
+    ("init", "spec", "names and their numbers"),
+    ("diagnose", "ground", "errors"),
+    ("diagnose", "kernel", "system calls"),
+    ("diagnose", "pyrun.init.under_root", "the one way from a container's path to a file"),
+    ("diagnose", "pyrun.init.orders", "where a program is looked for"),
+    ("lifecycle", "ground", "errors, JSON, the log, the protocol"),
+    ("lifecycle", "kernel", "system calls"),
+    ("lifecycle", "cgroups", "made, limited and removed by the parent"),
+    ("lifecycle", "features", "hooks of the runtime's side, the seccomp program"),
+    ("lifecycle", "spec", "parsing and checking config.json"),
+    ("lifecycle", "diagnose", "after a program could not be executed"),
+    ("pyrun.lifecycle.create", "pyrun.init.main", "the child's entry: create clones, and the clone runs it"),
+    ("pyrun.lifecycle.create", "pyrun.init.orders", "reads what stage 2 reports"),
+    ("pyrun.lifecycle.start", "pyrun.init.orders", "reads what stage 2 reports"),
+    ("pyrun.lifecycle.plan", "pyrun.init.mount", "mounts are understood before anything is done"),
+    ("commands", "ground", "errors and JSON"),
+    ("commands", "kernel", "signals, and writing to standard output"),
+    ("commands", "lifecycle", "what they are for"),
+    ("commands", "spec", "spec, features and validate"),
+    ("pyrun.commands.kill", "cgroups", "kill --all asks the cgroup, not the life cycle"),
+    ("pyrun.commands.validate", "cgroups", "asks by create's own checks what this host lacks"),
+    ("pyrun.commands.validate", "features", "asks by create's own checks what this runtime lacks"),
+    ("pyrun.commands.validate", "pyrun.init.mount", "asks by create's own checks what this runtime lacks"),
+    ("pyrun.commands.validate", "compiler", "a profile is fine if it compiles"),
+    ("pyrun.commands.features", "compiler", "which architectures are known"),
+    ("pyrun.commands.completion", "table", "scripts are made from the command table"),
+    ("pyrun.commands.completion", "pyrun.cli_click", "the option --help"),
+    ("pyrun.commands.help", "pyrun.cli_click", "renders the command table"),
+    ("main", "ground", "errors, the log, the way to the full interpreter"),
+    ("main", "table", "parsing argv"),
+    ("main", "commands", "dispatch"),
+    ("compiler", "ground", "errors and JSON"),
+    ("cli", "ground", "errors and the log"),
+    ("cli", "table", "the same command table"),
+    ("cli", "main", "runs a command like the hot path does"),
+    ("cli", "commands", "dispatch of the cold ones"),
+    ("pyrun.cli", "lifecycle", "ids for --regex"),
+    ("pyrun.cli", "compiler", "the hidden command seccomp-compile"),
+)
+
+# What a hot module may import that isn't ours: linked into the binary (runtime/launcher/freeze.py).
+LINKED_IN = {"posix", "errno", "time", "sys", "_pyrun_kernel", "_pyrun_build", "__future__"}
+SCANNERS = {"simplejson._speedups", "_json"}  # of pyrun.jsontext alone: linked in, or the unfrozen way's
+# What imports something, or needs io, which isn't there.
+FORBIDDEN_CALLS = {"print", "open", "input", "eval", "exec", "compile", "__import__"}
+# Codecs, and error handlers per direction, that the interpreter's core has in C without a look-up.
+CODECS = {"utf-8", "ascii", "latin-1"}
+HANDLERS = {
+    "decode": {"replace", "ignore", "surrogateescape"},
+    "encode": {"replace", "ignore", "surrogateescape", "surrogatepass", "backslashreplace"},
+}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of ours under the roots, by dotted name."""
+    found = {}
+    for root in ROOTS:
+        for package in PACKAGES:
+            for path in (root / package).rglob("*.py"):
+                name = ".".join(path.relative_to(root).with_suffix("").parts)
+                found[name.removesuffix(".__init__")] = path
+    return found
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(modules()[name].read_text(), str(modules()[name]))
+
+
+def executed(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below one, but for what only type checkers see: TYPE_CHECKING blocks and annotations."""
+    for field, value in ast.iter_fields(node):
+        if field in ("annotation", "returns"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if not isinstance(child, ast.AST):
+                continue
+            yield child
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                for other in child.orelse:
+                    yield from executed(other)
+            else:
+                yield from executed(child)
+
+
+@cache
+def imports(name: str) -> dict[str, int]:
+    """What a module imports when it runs, at its top or in functions: module -> line."""
+    found: dict[str, int] = {}
+    for node in executed(tree(name)):
+        if isinstance(node, ast.Import):
+            found.update({alias.name: node.lineno for alias in node.names})
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{name}:{node.lineno}: write the full name"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found[whole if whole in modules() else node.module] = node.lineno
+    return found
+
+
+def layer(name: str) -> str:
+    for one, members in LAYERS.items():
+        for member in members.split():
+            if name == member or name.startswith(member + "."):
+                return one
+    raise AssertionError(f"{name} belongs to no layer")
+
+
+def arrows() -> Iterator[tuple[str, str, int]]:
+    """Every import of ours by ours that crosses layers."""
+    for name in modules():
+        for target, line in imports(name).items():
+            if target.partition(".")[0] in PACKAGES and layer(target) != layer(name):
+                yield name, target, line
+
+
+def allows(row: tuple[str, str, str], name: str, target: str) -> bool:
+    return row[0] in (name, layer(name)) and row[1] in (target, layer(target))
+
+
+def test_every_arrow_is_in_the_table() -> None:
+    wrong = [
+        f"{modules()[name].relative_to(REPOSITORY)}:{line}: {name} ({layer(name)}) must not import "
+        f"{target} ({layer(target)})"
+        for name, target, line in arrows()
+        if not any(allows(row, name, target) for row in ARROWS)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("row", ARROWS, ids=lambda row: f"{row[0]} to {row[1]}")
+def test_the_table_has_no_arrow_that_nobody_needs(row: tuple[str, str, str]) -> None:
+    if row[0] == "conformance" and not any(layer(name) == "conformance" for name in modules()):
+        pytest.skip("the conformance suite isn't in the tree yet")
+    assert any(allows(row, name, target) for name, target, _ in arrows())
+    assert row[2]
+
+
+def test_the_table_has_no_way_up() -> None:
+    """Between layers there is no circle (arrows of single modules aside, which are exceptions with a reason)."""
+    edges: dict[str, set[str]] = {}
+    for source, target, _ in ARROWS:
+        if "." not in source + target:
+            edges.setdefault(source, set()).add(target)
+    done: set[str] = set()
+    while edges.keys() - done:
+        free = [
+            one for one, targets in edges.items() if one not in done and not (targets & edges.keys()) - done
+        ]
+        assert free, f"a circle among {sorted(edges.keys() - done)}"
+        done.update(free)
+
+
+def at_import(name: str) -> set[str]:
+    """What a module of ours imports at its top, when it is imported itself."""
+    top = [node for node in tree(name).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    lines = {node.lineno for node in top}
+    return {target for target, line in imports(name).items() if line in lines and target in modules()}
+
+
+def test_modules_import_in_no_circle() -> None:
+    waiting = {name: at_import(name) - {name} for name in modules()}
+    while waiting:
+        free = [name for name, targets in waiting.items() if not targets & waiting.keys()]
+        assert free, f"a circle among {sorted(waiting)}"
+        for name in free:
+            del waiting[name]
+
+
+@cache
+def hot() -> frozenset[str]:
+    """What pyrun.main imports, directly or not: what is frozen into the binary."""
+    found, waiting = set(), ["pyrun.main"]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            parents = [name.rpartition(".")[0]] if "." in name else []
+            waiting += [target for target in [*imports(name), *parents] if target in modules()]
+    return frozenset(found)
+
+
+def place(name: str, node: ast.AST | int) -> str:
+    line = node if isinstance(node, int) else getattr(node, "lineno", 0)
+    return f"{modules()[name].relative_to(REPOSITORY)}:{line}"
+
+
+def test_hot_modules_import_only_what_is_linked_in() -> None:
+    for name in hot():
+        for target, line in imports(name).items():
+            allowed = LINKED_IN | (SCANNERS if name == "pyrun.jsontext" else set())
+            assert target in allowed or target in hot(), f"{place(name, line)}: {target}"
+
+
+def test_kernel_and_spec_import_nothing_else_of_ours() -> None:
+    for name in modules():
+        if layer(name) in ("kernel", "spec"):
+            ours = {target for target in imports(name) if target in modules()}
+            assert {layer(target) for target in ours} <= {layer(name)}, name
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name.startswith("pyrun.")])
+def test_each_module_says_whether_it_is_hot(name: str) -> None:
+    text = " ".join((ast.get_docstring(tree(name)) or "").split()).lower()
+    if modules()[name].name in ("__init__.py", "__main__.py", "build.py"):
+        return
+    assert ("hot module" in text) == (name in hot()), f"{name} is {'hot' if name in hot() else 'cold'}"
+    assert ("cold module" in text) == (name not in hot()), f"{name} is {'hot' if name in hot() else 'cold'}"
+
+
+def test_hot_modules_hold_no_lone_surrogate() -> None:
+    """marshal writes such a text with surrogatepass, for which the frozen module would want an error handler."""
+    for name in hot():
+        for node in ast.walk(tree(name)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert node.value.encode("utf-8", "replace").decode() == node.value, place(name, node)
+
+
+def test_hot_modules_look_up_no_codec_and_no_error_handler() -> None:
+    for name in hot():
+        for node in executed(tree(name)):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if node.func.attr not in HANDLERS:
+                continue
+            words = [*node.args, *(keyword.value for keyword in node.keywords)]
+            if any(not isinstance(word, ast.Constant) for word in words):
+                # a function of ours with that name, such as jsontext.encode(value)
+                assert ast.unparse(node.func.value) == "jsontext", place(name, node)
+                continue
+            values = [word.value for word in words if isinstance(word, ast.Constant)]
+            assert not values[:1] or values[0] in CODECS, place(name, node)
+            assert not values[1:] or values[1] in HANDLERS[node.func.attr], place(name, node)
+
+
+def test_hot_modules_call_nothing_that_needs_io_or_compiles() -> None:
+    for name in hot():
+        for node in executed(tree(name)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in FORBIDDEN_CALLS, place(name, node)
