@@ -30,14 +30,10 @@ class _Help(Exception):
     """--help was given; the text."""
 
 
-class _Number(click.ParamType[int]):
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text = str(value)
-        if not (text.isascii() and text.isdigit() and len(text) < 10):
-            self.fail(f'"{text}" is not a number from 0 to 999999999', param, ctx)
-        return int(text)
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise click.BadParameter(f'"{text}" is not a number from 0 to 999999999')
+    return int(text)
 
 
 class _Command(click.Command):
@@ -88,7 +84,7 @@ def _parameters(table: tuple[Option, ...]) -> list[click.Parameter]:
         if kind in (FLAG, COLD_FLAG):
             found.append(click.Option(names, is_flag=True, help=text))
         else:
-            type_ = _Number() if kind == NUMBER else click.STRING
+            type_: Any = _number if kind == NUMBER else click.STRING
             found.append(click.Option(names, type=type_, metavar=metavar, help=text))
     for option in found:
         if option.name in SPECIAL:
@@ -204,9 +200,9 @@ def _explain(error: click.UsageError) -> NoReturn:
         if name and option in [word for names, _, _, _ in GLOBAL for word in names]:
             hint = f"it is a global option, and stands before {name}"
         raise PyrunError(f"{prefix}no such option: {option}", hint=hint) from None
-    if isinstance(error, click.MissingParameter) and error.param is not None and error.ctx is not None:
+    if isinstance(error, click.MissingParameter) and error.param is not None:
         raise PyrunError(
-            f"{prefix}{error.param.make_metavar(error.ctx)} is missing", hint=f"see {help_}"
+            f"{prefix}{error.param.human_readable_name} is missing", hint=f"see {help_}"
         ) from None
     if isinstance(error, click.BadParameter) and error.param is not None:
         raise PyrunError(f"{prefix}{error.param.opts[0]}: {error.message}") from None
