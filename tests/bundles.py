@@ -142,6 +142,7 @@ class Bundle:
         self.config["linux"]["gidMappings"] = mapping
         for folder in (self.path, self.path.parent, self.rootfs):
             folder.chmod(0o755)
+        os.chown(self.rootfs, host_id, host_id)
         return self.namespace("user")
 
     def hook(self, kind: str, script: str, **more: Any) -> Bundle:

@@ -1,0 +1,359 @@
+"""Namespaces: new, joined and inherited; user namespaces and their mappings; host names and sysctls."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import needs
+import pytest
+from bundles import eventually, process_status, sleeping
+
+# type in the configuration -> name in /proc/PID/ns, option of unshare(1)
+TYPES = {
+    "pid": ("pid", "--pid"),
+    "network": ("net", "--net"),
+    "mount": ("mnt", "--mount"),
+    "ipc": ("ipc", "--ipc"),
+    "uts": ("uts", "--uts"),
+    "cgroup": ("cgroup", "--cgroup"),
+    "time": ("time", "--time"),
+}
+NAMES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+
+
+def ns(pid, name):
+    """Which namespace of a kind a process is in."""
+    return os.readlink(f"/proc/{pid}/ns/{name}")
+
+
+@pytest.fixture
+def sleeper(bundle):
+    """A bundle whose program sleeps."""
+    return bundle().args("sleep", "1000")
+
+
+def test_default_namespaces(pyrun, sleeper):
+    """The listed types are new for each container, the others are the runtime's."""
+    one, two = pyrun.start(sleeper).pid, pyrun.start(sleeper).pid
+    for name in NAMES:
+        if name in ("user", "time"):
+            assert ns(one, name) == ns(two, name) == ns("self", name)
+        else:
+            assert len({ns(one, name), ns(two, name), ns("self", name)}) == 3, name
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TYPES if kind not in ("mount", "time")])
+def test_unlisted(pyrun, sleeper, kind):
+    """A type that isn't listed is inherited."""
+    name = TYPES[kind][0]
+    sleeper.config["linux"]["sysctl"] = {}
+    if kind == "uts":
+        del sleeper.config["hostname"]
+    if kind == "network":  # sysfs shows a network namespace, and wants one's own
+        sleeper.config["mounts"] = [mount for mount in sleeper.config["mounts"] if mount["type"] != "sysfs"]
+    container = pyrun.start(sleeper.namespace(kind, None))
+    assert ns(container.pid, name) == ns("self", name)
+
+
+def test_time_namespace(pyrun, sleeper):
+    """A time namespace is made if it is asked for."""
+    needs.namespace("time")
+    container = pyrun.start(sleeper.namespace("time"))
+    assert ns(container.pid, "time") != ns("self", "time")
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("when", ["create", "start"])
+def test_joined(pyrun, sleeper, kind, when):
+    """A path joins that namespace: every type."""
+    name, option = TYPES[kind]
+    needs.namespace(name)
+    needs.program("unshare")
+    extra = ["--fork", "--kill-child"] if kind in ("pid", "time") else []
+    with sleeping("unshare", *extra, option) if not extra else forked(option) as pid:
+        path = f"/proc/{pid}/ns/{name}"
+        sleeper.namespace(kind, path)
+        container = pyrun.create(sleeper)
+        if when == "start":
+            container.start()
+        assert ns(container.pid, name) == ns(pid, name)
+        container.delete("--force")
+        assert Path(f"/proc/{pid}").exists()
+
+
+class forked:  # noqa: N801 (reads like a function)
+    """A sleep in a namespace that only children enter; its pid."""
+
+    def __init__(self, option):
+        self.option = option
+
+    def __enter__(self):
+        self.process = subprocess.Popen(["unshare", "--fork", "--kill-child", self.option, "sleep", "1000"])
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        pid = int(eventually(lambda: children.read_text().split(), "no child")[0])
+        eventually(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", "no sleep")
+        return pid
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+
+def test_joined_containers(pyrun, sleeper, bundle):
+    """A second container that joins all of the first one's namespaces but its mounts: what pods are."""
+    first = pyrun.start(sleeper).pid
+    second = bundle(sh="ls /proc | grep -c '^[0-9]'; hostname; exec sleep 1000")
+    del second.config["hostname"]
+    for kind in ("pid", "network", "ipc", "uts", "cgroup"):
+        second.namespace(kind, f"/proc/{first}/ns/{TYPES[kind][0]}")
+    container = pyrun.start(second)
+    eventually(lambda: container.out().count("\n") == 2, "no output")
+    count, hostname = container.out().split()
+    assert int(count) >= 2  # it sees the first one's process
+    assert hostname == "pyrun"
+    for name in ("pid", "net", "ipc", "uts", "cgroup"):
+        assert ns(container.pid, name) == ns(first, name)
+
+
+def test_pid_of_joined_namespace_outlives(pyrun, sleeper, bundle):
+    """Deleting a container that joined a pid namespace kills its own processes and no others."""
+    first = pyrun.start(sleeper)
+    second = bundle(sh="sleep 1000 & sleep 1000").namespace("pid", f"/proc/{first.pid}/ns/pid")
+    container = pyrun.start(second)
+    container.delete("--force")
+    pyrun.assert_gone(container.id)
+    assert first.status == "running"
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_wrong_type(pyrun, sleeper, kind):
+    """A path to another type of namespace is an error that names the entry."""
+    other = "uts" if kind != "uts" else "ipc"
+    if kind == "uts":
+        del sleeper.config["hostname"]
+    sentence = pyrun.refused(sleeper.namespace(kind, f"/proc/1/ns/{other}"))
+    assert sentence.startswith("linux.namespaces")
+    assert f"/proc/1/ns/{other}" in sentence
+
+
+@pytest.mark.parametrize("path", ["/no/such/ns", "/etc/passwd", "/dev/null", "/", "relative"])
+def test_bad_path(pyrun, sleeper, path):
+    """A path that is no namespace is an error too."""
+    assert pyrun.refused(sleeper.namespace("ipc", path)).startswith("linux.namespaces")
+
+
+def test_own_mount_namespace_is_refused(pyrun, sleeper):
+    """The runtime's own mount namespace can't be joined: the host's mounts would change."""
+    assert "mount namespace" in pyrun.refused(sleeper.namespace("mount", "/proc/1/ns/mnt"))
+    assert "mount namespace" in pyrun.refused(sleeper.namespace("mount", None))
+
+
+def test_duplicate(pyrun, bundle):
+    """A type that is listed twice is an error."""
+    one = bundle()
+    one.config["linux"]["namespaces"].append({"type": "pid"})
+    assert pyrun.refused(one.write()).startswith("linux.namespaces[6].type: ")
+
+
+# user namespaces
+
+
+@pytest.fixture
+def user(bundle):
+    """A bundle with a user namespace, root being 100000."""
+    needs.user_namespaces()
+    return bundle({"process": {"rlimits": None}}).user_namespace()
+
+
+def test_mappings(pyrun, user):
+    """The maps are as configured; root inside is the first id outside."""
+    container = pyrun.start(user.args("sleep", "1000"))
+    assert Path(f"/proc/{container.pid}/uid_map").read_text().split() == ["0", "100000", "65536"]
+    assert Path(f"/proc/{container.pid}/gid_map").read_text().split() == ["0", "100000", "65536"]
+    assert process_status(container.pid)["Uid"].split() == ["100000"] * 4
+    assert process_status(container.pid)["Groups"] == ""
+
+
+def test_several_mappings(pyrun, user):
+    """Several ranges, in any order."""
+    linux = user.config["linux"]
+    linux["uidMappings"] = [{"containerID": 5, "hostID": 200005, "size": 10}, {"containerID": 0, "hostID": 100000, "size": 1}]
+    linux["gidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 1}, {"containerID": 7, "hostID": 300000, "size": 1}]
+    pts = next(mount for mount in user.config["mounts"] if mount["destination"] == "/dev/pts")
+    pts["options"].remove("gid=5")
+    user.config["process"]["user"] = {"uid": 6, "gid": 7}
+    container = pyrun.start(user.args("sleep", "1000"))
+    assert process_status(container.pid)["Uid"].split()[0] == "200006"
+    assert process_status(container.pid)["Gid"].split()[0] == "300000"
+
+
+def test_user_in_user_namespace(pyrun, user):
+    """uid, gid and groups are the container's numbers."""
+    user.config["process"]["user"] = {"uid": 1, "gid": 2, "additionalGids": [3, 4]}
+    text = pyrun.output(user.sh("id -u; id -g; id -G"))
+    assert text.split() == ["1", "2", "2", "3", "4"]
+    container = pyrun.start(user.args("sleep", "1000"))
+    assert process_status(container.pid)["Groups"].split() == ["100003", "100004"]
+
+
+def test_capabilities_are_the_namespaces(pyrun, user):
+    """Root of a user namespace has its capabilities there, and none over the host."""
+    caps = dict.fromkeys(("bounding", "permitted", "effective"), ["CAP_SYS_ADMIN", "CAP_MKNOD"])
+    user.config["process"]["capabilities"] = caps
+    text = pyrun.output(user.sh("mkdir -p /dev/shm/x && mount -t tmpfs x /dev/shm/x && echo mounted; mknod /dev/shm/x/null c 1 3 2>/dev/null || echo no"))
+    assert text.split() == ["mounted", "no"]
+
+
+def test_devices_are_bound(pyrun, user):
+    """A user namespace can't make devices: the host's are bound in, and work."""
+    user.config["linux"]["devices"] = [{"path": "/dev/mine", "type": "p"}]
+    text = pyrun.output(user.sh("echo x > /dev/null; head -c 3 /dev/zero | wc -c; stat -c '%F %t:%T' /dev/full /dev/tty /dev/mine; ls -l /dev/fd"))
+    assert text.splitlines()[:4] == ["3", "character special file 1:7", "character special file 5:0", "fifo 0:0"]
+
+
+def test_files_are_the_namespaces(pyrun, user):
+    """Files of the host's root belong to nobody inside; what is made inside belongs to its root outside."""
+    (user.path / "data").mkdir()
+    (user.path / "data").chmod(0o777)
+    user.mount("/data", "none", "data", "bind")
+    assert pyrun.output(user.sh("stat -c %u /bin/busybox; touch /data/file; stat -c %u /data/file")).split() == ["65534", "0"]
+    assert (user.path / "data/file").stat().st_uid == 100000
+
+
+def test_bind_mounts_in_user_namespace(pyrun, user):
+    """A bind mount of a mount with nodev, nosuid and noexec can be made read-only inside."""
+    needs.program("unshare")
+    (user.path / "data").mkdir()
+    (user.path / "data").chmod(0o755)
+    pyrun.wrapper = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o nodev,nosuid,noexec x "$0" && exec "$@"', str(user.path / "data")]
+    text = pyrun.output(user.mount("/data", "none", "data", "bind", "ro").sh("grep ' /data ' /proc/mounts"))
+    assert {"ro", "nodev", "nosuid", "noexec"} <= set(text.split()[3].split(","))
+
+
+def test_unreachable_source_in_user_namespace(pyrun, user):
+    """Sources are opened by the host's root: a folder that the mapped root couldn't reach can be bound."""
+    (user.path / "secret/data").mkdir(parents=True)
+    (user.path / "secret/data/file").touch()
+    (user.path / "secret").chmod(0o700)
+    assert pyrun.output(user.mount("/data", "none", "secret/data", "bind").args("ls", "/data")) == "file\n"
+
+
+def test_masks_in_user_namespace(pyrun, user):
+    """Masked and read-only paths work there too."""
+    text = pyrun.output(user.sh("wc -c < /proc/keys; (echo 1 > /proc/sys/kernel/panic) 2>&1; ls /sys/firmware 2>/dev/null; true"))
+    assert text.splitlines()[0] == "0"
+    assert "Read-only file system" in text or "ermission denied" in text
+
+
+def test_joined_user_namespace(pyrun, bundle):
+    """A user namespace by path is joined, with the rights of its root; others of its owner can be joined too."""
+    needs.user_namespaces()
+    with sleeping("unshare", "--user", "--net") as pid:
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{pid}/{name}").write_text("0 100000 65536\n")
+        one = bundle({"process": {"rlimits": None}})
+        for folder in (one.path, one.path.parent, one.rootfs):
+            folder.chmod(0o755)
+        one.namespace("user", f"/proc/{pid}/ns/user").namespace("network", f"/proc/{pid}/ns/net")
+        container = pyrun.start(one.sh("id -u; exec sleep 1000"))
+        eventually(container.out, "no output")
+        assert container.out() == "0\n"
+        assert ns(container.pid, "user") == ns(pid, "user")
+        assert ns(container.pid, "net") == ns(pid, "net")
+        assert process_status(container.pid)["Uid"].split()[0] == "100000"
+        container.delete("--force")
+
+
+def test_mappings_without_user_namespace(pyrun, bundle):
+    """Mappings without a user namespace, and a new one without mappings, are refused."""
+    mapping = [{"containerID": 0, "hostID": 100000, "size": 1}]
+    assert pyrun.refused(bundle({"linux": {"uidMappings": mapping, "gidMappings": mapping}})).startswith("linux.uidMappings")
+    assert pyrun.refused(bundle().namespace("user")).startswith("linux.uidMappings")
+
+
+def test_unmapped_root(pyrun, user):
+    """A namespace whose root isn't mapped is an error, or works; nothing is left in any case."""
+    for key in ("uidMappings", "gidMappings"):
+        user.config["linux"][key] = [{"containerID": 1000, "hostID": 101000, "size": 1}]
+    assert "linux.uidMappings" in pyrun.refused(user.write())
+
+
+def test_the_hosts_root_is_not_mapped_unasked(pyrun, user):
+    """Nothing of the container is the host's root: neither its process, nor its keyring's owner."""
+    container = pyrun.create(user.args("sleep", "1000"))
+    assert process_status(container.pid)["Uid"].split() == ["100000"] * 4
+    assert process_status(container.pid)["Gid"].split() == ["100000"] * 4
+
+
+# names and sysctls
+
+
+def test_hostname_and_domainname(pyrun, bundle):
+    """Both are the container's, and the host's don't change."""
+    before = os.uname()
+    one = bundle({"hostname": "a-name.example", "domainname": "domain.example"})
+    text = pyrun.output(one.sh("hostname; cat /proc/sys/kernel/domainname"))
+    assert text.split() == ["a-name.example", "domain.example"]
+    assert os.uname() == before
+
+
+def test_no_hostname(pyrun, bundle):
+    """Without a hostname, the new namespace starts with the host's."""
+    assert pyrun.output(bundle({"hostname": None}).args("hostname")).strip() == os.uname().nodename
+
+
+def test_hostname_needs_a_namespace(pyrun, bundle):
+    """A hostname without an own UTS namespace is refused: it would be the host's."""
+    assert pyrun.refused(bundle().namespace("uts", None)).startswith("hostname: ")
+
+
+def test_sysctl(pyrun, bundle):
+    """sysctls are set in the container's namespaces, written with dots or slashes, and only there."""
+    before = Path("/proc/sys/kernel/shmmni").read_text(), Path("/proc/sys/net/ipv4/ip_forward").read_text()
+    sysctl = {"kernel.shmmni": "1234", "net.ipv4.ip_forward": "1", "net/ipv4/conf/lo/forwarding": "1", "fs.mqueue.msg_max": "20"}
+    text = pyrun.output(
+        bundle({"linux": {"sysctl": sysctl}}).sh(
+            "cd /proc/sys; cat kernel/shmmni net/ipv4/ip_forward net/ipv4/conf/lo/forwarding fs/mqueue/msg_max"
+        )
+    )
+    assert text.split() == ["1234", "1", "1", "20"]
+    assert (Path("/proc/sys/kernel/shmmni").read_text(), Path("/proc/sys/net/ipv4/ip_forward").read_text()) == before
+
+
+@pytest.mark.parametrize("key", ["kernel.panic", "vm.swappiness", "kernel.hostname.x", "fs.file-max", "", "net", "a..b", "../x.y"])
+def test_bad_sysctl(pyrun, bundle, key):
+    """A sysctl of the host, or none at all, is refused by name."""
+    assert pyrun.refused(bundle({"linux": {"sysctl": {key: "1"}}})).startswith("linux.sysctl")
+
+
+def test_unknown_sysctl(pyrun, bundle):
+    """A sysctl that the kernel lacks, and a value that it refuses, are errors that name it."""
+    assert "net.made.up" in pyrun.refused(bundle({"linux": {"sysctl": {"net.made.up": "1"}}}))
+    assert "ip_forward" in pyrun.refused(bundle({"linux": {"sysctl": {"net.ipv4.ip_forward": "many"}}}))
+
+
+def test_sysctl_without_namespace(pyrun, bundle):
+    """A sysctl of a namespace that the container shares with the host is refused."""
+    one = bundle({"linux": {"sysctl": {"kernel.shmmni": "1234"}}}).namespace("ipc", None)
+    assert pyrun.refused(one).startswith("linux.sysctl")
+
+
+@pytest.mark.parametrize("planted", ["link", "tmpfs"])
+def test_sysctl_is_not_redirected(pyrun, bundle, planted):
+    """sysctls don't go through the container's /proc: what is mounted or linked there gets nothing written."""
+    one = bundle({"linux": {"sysctl": {"net.ipv4.ip_forward": "1"}}})
+    trap = one.path / "trap"
+    (trap / "sys/net/ipv4").mkdir(parents=True)
+    (trap / "sys/net/ipv4/ip_forward").write_text("untouched")
+    one.config["mounts"] = [mount for mount in one.config["mounts"] if mount["destination"] != "/proc"]
+    if planted == "link":
+        (one.rootfs / "proc").rmdir()
+        (one.rootfs / "proc").symlink_to("trap")
+        trap.rename(one.rootfs / "trap")
+        trap = one.rootfs / "trap"
+    else:
+        one.mount("/proc", "none", "trap", "bind")
+    pyrun.output(one.write())
+    assert (trap / "sys/net/ipv4/ip_forward").read_text() == "untouched"
