@@ -1,12 +1,14 @@
-"""A container as the host keeps it: `<root>/<id>/` with state.json, the lock, and the start socket.
+"""A container as the host keeps it: `<root>/<id>/` with two files. (Making an inode is the dearest thing that a
+small command does, so there are no more.)
 
 Hot module. What lies there:
-  state.json  replaced whole at each change; written as `creating`, naming all that will be made, before the first
-              side effect. Whatever interrupts a command, this is what `delete --force` works from.
-  lock        flocked for the length of one command that changes the container
-  created     flocked by the container's init until it executes the program: the kernel drops that lock at execve,
-              so that "created or running?" has one answer, which no crash can make wrong
+  state.json  a JSON object a line, each adding to the ones before. The first is written before the first side effect
+              and names all that will be made: whatever interrupts a command, this is what `delete --force` works
+              from. The last says that the container is created, and its pid. A line without its end counts as none.
+              The container's init has this file flocked until it executes the program: the kernel drops that lock at
+              execve, so that "created or running?" has one answer, which no crash can make wrong.
   start.sock  the init listens there; `start` connects
+The folder itself is flocked for the length of one command that changes the container.
 """
 
 from __future__ import annotations
@@ -18,14 +20,13 @@ import time
 from pyrun import jsontext
 from pyrun.errors import PyrunError, failed
 from pyrun.kernel import calls
-from pyrun.kernel.calls import LOCK_EX, LOCK_NB, LOCK_SH, O_CLOEXEC
+from pyrun.kernel.calls import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, O_CLOEXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 OCI_VERSION = "1.3.0"
-LAST = "state.json lock"  # what is deleted last of a state folder, in this order
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
 
 
@@ -52,41 +53,63 @@ def check_id(container_id: str) -> str:
 
 
 class Container:
-    """An open state folder and what state.json says."""
+    """An open state folder and what state.json says; `locked` by us or not."""
 
-    __slots__ = ("dirfd", "id", "lock_fd", "record", "root")
+    __slots__ = ("dirfd", "id", "locked", "record", "root")
 
     def __init__(self, root: str, container_id: str, dirfd: int) -> None:
         self.root = root
         self.id = container_id
         self.dirfd = dirfd
-        self.lock_fd = -1
+        self.locked = False
         self.record: dict[str, Any] = {}
 
-    def save(self) -> None:
-        """Replace state.json."""
-        calls.replace_file(self.dirfd, "state.json", jsontext.encode(self.record).encode())
+    def add(self, facts: dict[str, Any]) -> None:
+        """Add a line to state.json, which is made with the first."""
+        self.record.update(facts)
+        flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_NOFOLLOW | O_CLOEXEC
+        fd = posix.open("state.json", flags, 0o600, dir_fd=self.dirfd)
+        try:
+            calls.write_all(fd, jsontext.encode(facts).encode() + b"\n")
+        finally:
+            posix.close(fd)
 
     def load(self) -> None:
-        """Read state.json; an absent one (create was killed before its first write) leaves an empty record."""
-        try:
-            fd = posix.open("state.json", posix.O_RDONLY | O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=self.dirfd)
-        except FileNotFoundError:
-            self.record = {}
+        """Read state.json; an absent one (create was killed before its first line) leaves an empty record."""
+        self.record = {}
+        fd = self.open_state()
+        if fd < 0:
             return
         try:
-            self.record = jsontext.decode(calls.read_all(fd, 1 << 26))
-        except jsontext.JSONError as error:
+            for line in calls.read_all(fd, 1 << 26).split(b"\n")[:-1]:
+                self.record.update(jsontext.decode(line))
+        except (jsontext.JSONError, TypeError) as error:
             raise PyrunError(f'state.json of container "{self.id}" is damaged: {error}') from None
         finally:
             posix.close(fd)
 
-    def lock(self, wait: bool = True) -> bool:
-        """Take the lock for a command that changes the container; False if another command has it (not `wait`)."""
-        if self.lock_fd < 0:
-            flags = posix.O_RDWR | posix.O_CREAT | O_CLOEXEC | posix.O_NOFOLLOW
-            self.lock_fd = posix.open("lock", flags, 0o600, dir_fd=self.dirfd)
-        return calls.flock(self.lock_fd, LOCK_EX | (0 if wait else LOCK_NB))
+    def open_state(self) -> int:
+        """state.json, to read it or to ask for the init's lock on it; -1 if there is none."""
+        try:
+            return posix.open("state.json", posix.O_RDONLY | O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=self.dirfd)
+        except FileNotFoundError:
+            return -1
+
+    def hold_for_init(self) -> int:
+        """A descriptor with the lock that says "created": the init inherits it, and loses it at execve."""
+        fd = self.open_state()
+        calls.flock(fd, LOCK_EX | LOCK_NB)
+        return fd
+
+    def lock(self) -> None:
+        """Wait until no other command changes the container."""
+        calls.flock(self.dirfd, LOCK_EX)
+        self.locked = True
+
+    def unlock(self) -> None:
+        """Let others change it."""
+        calls.flock(self.dirfd, LOCK_UN)
+        self.locked = False
 
     def is_current(self) -> bool:
         """Is this still the folder of that name? (The command that we waited for may have deleted it.)"""
@@ -98,27 +121,20 @@ class Container:
         return (now.st_dev, now.st_ino) == (ours.st_dev, ours.st_ino)
 
     def close(self) -> None:
-        """Give back the descriptors, and with them the lock."""
+        """Give back the folder's descriptor, and with it the lock."""
         posix.close(self.dirfd)
-        if self.lock_fd >= 0:
-            posix.close(self.lock_fd)
 
     def remove(self) -> None:
-        """Delete the folder; state.json goes late, so that a killed delete can be repeated, and the lock last."""
-        while True:
-            for name in sorted(posix.listdir(self.dirfd), key=LAST.find):
-                try:
-                    posix.unlink(name, dir_fd=self.dirfd)
-                except FileNotFoundError:
-                    pass
+        """Delete the folder; state.json goes last, so that a killed delete can be repeated."""
+        for name in sorted(posix.listdir(self.dirfd), key="state.json".__eq__):
             try:
-                posix.rmdir(f"{self.root}/{self.id}")
-                return
+                posix.unlink(name, dir_fd=self.dirfd)
             except FileNotFoundError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOTEMPTY:  # another command has just made its lock
-                    raise
+                pass
+        try:
+            posix.rmdir(f"{self.root}/{self.id}")
+        except FileNotFoundError:
+            pass
 
 
 def missing(container_id: str) -> PyrunError:
@@ -181,10 +197,7 @@ def find(root: str, container_id: str, lock: bool) -> Container:
         container = Container(root, container_id, _open(root, container_id))
         if not lock:
             break
-        try:
-            container.lock()
-        except FileNotFoundError:
-            pass  # deleted between open and lock
+        container.lock()
         if container.is_current():
             break
         container.close()  # deleted while we waited; perhaps made anew
@@ -216,37 +229,23 @@ def status(container: Container) -> str:
     record = container.record
     if record.get("status") != CREATED:
         # creating, if somebody is at it; else create was killed, and its half-made container can only be deleted
-        if container.lock_fd >= 0:
-            return STOPPED
-        fd = _open_file(container, "lock")
-        if fd < 0:
-            return CREATING
-        busy = not calls.flock(fd, LOCK_SH | LOCK_NB)
-        posix.close(fd)
-        return CREATING if busy else STOPPED
+        return STOPPED if container.locked or not _is_locked(container.dirfd) else CREATING
     if not is_alive(record):
         return STOPPED
-    fd = _open_file(container, "created")
+    fd = container.open_state()
     if fd < 0:
-        return RUNNING
-    waiting = not calls.flock(fd, LOCK_SH | LOCK_NB)
+        return STOPPED  # deleted meanwhile
+    waiting = _is_locked(fd)
     posix.close(fd)
     return CREATED if waiting else RUNNING
 
 
-def _open_file(container: Container, name: str) -> int:
-    try:
-        return posix.open(name, posix.O_RDONLY | O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=container.dirfd)
-    except FileNotFoundError:
-        return -1
-
-
-def hold_created(container: Container) -> int:
-    """Make `created` and lock it through a descriptor that the init inherits and loses at execve."""
-    flags = posix.O_RDONLY | posix.O_CREAT | O_CLOEXEC | posix.O_NOFOLLOW
-    fd = posix.open("created", flags, 0o600, dir_fd=container.dirfd)
-    calls.flock(fd, LOCK_EX | LOCK_NB)
-    return fd
+def _is_locked(fd: int) -> bool:
+    """Does another hold the lock of this file or folder? Leaves no lock behind."""
+    if not calls.flock(fd, LOCK_SH | LOCK_NB):
+        return True
+    calls.flock(fd, LOCK_UN)
+    return False
 
 
 def oci_state(record: dict[str, Any], status_now: str, pid: int | None = None) -> dict[str, Any]:

@@ -48,8 +48,7 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
 
     container = containers.claim(root, container_id)
     try:
-        container.record = _first_record(planned, container_id)
-        container.save()  # from here on, `delete --force` finds whatever we make
+        container.add(_first_record(planned, container_id))  # from here on, `delete --force` finds whatever we make
         _make(container, planned, init, console_socket, options)
     except OSError as error:
         _undo(container, ran_hooks=False)
@@ -68,13 +67,16 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     init.cgroup_view = manager.mount_view(cgroup)
     init.cgroup_entrance = manager.entrance(cgroup)
     init.listen_fd = calls.listen(container.dirfd, "start.sock")
-    init.created_fd = containers.hold_created(container)
+    init.created_fd = container.hold_for_init()
     init.stage2_fd = calls.sealed_memfd("pyrun-init", bytes(STAGE2))
     init.console_socket = console_socket
 
-    sync, pid = _clone(planned, init, manager.clone_fd(cgroup), container.lock_fd)
-    record["pid"], record["pidStart"] = pid, containers.process_state(pid)[1]
-    container.save()
+    sync, pid = _clone(planned, init, manager.clone_fd(cgroup), container.dirfd)
+    # Until the last line, nothing but the init's death with its parent, and its cgroup, holds its pid for others.
+    born = {"pid": pid, "pidStart": containers.process_state(pid)[1]}
+    record.update(born)
+    if any([planned.hooks(kind) for kind in ("prestart", "createRuntime", "createContainer")]):
+        container.add(born)  # hooks may ask for the state
     for fd in (init.listen_fd, init.created_fd, init.stage2_fd, console_socket, *init.cgroup_entrance):
         if fd >= 0:
             posix.close(fd)
@@ -92,8 +94,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
         manager.update(cgroup, {"memory": resources["memory"]})
     _write_pid_file(str(options.get("pid-file", "")), pid)
     _send_pidfd(str(options.get("pidfd-socket", "")), pid)
-    record["status"] = containers.CREATED
-    container.save()
+    container.add({**born, "status": containers.CREATED})
 
 
 def _take_options(planned: plan.Plan, options: Values) -> None:
@@ -160,7 +161,7 @@ def _first_record(planned: plan.Plan, container_id: str) -> dict[str, Any]:
     }
 
 
-def _clone(planned: plan.Plan, init: Init, cgroup_fd: int, lock_fd: int) -> tuple[int, int]:
+def _clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[int, int]:
     """Bring the init to life in its namespaces; returns our end of the connection, and its pid.
 
     The cgroup namespace comes later (init/main.py): its root is the cgroup that one is in at that moment.
@@ -174,14 +175,14 @@ def _clone(planned: plan.Plan, init: Init, cgroup_fd: int, lock_fd: int) -> tupl
         except OSError as error:
             raise failed("making the container's namespaces", error, "linux.namespaces") from None
         if pid == 0:
-            posix.close(lock_fd)
+            posix.close(dirfd)
             posix.close(ours)
             init_main.run(init, theirs)
         posix.close(theirs)
         return ours, pid
     middle = posix.fork()
     if middle == 0:
-        posix.close(lock_fd)
+        posix.close(dirfd)
         posix.close(ours)
         _join_and_clone(planned, init, theirs, flags, cgroup_fd)
     posix.close(theirs)

@@ -50,7 +50,7 @@ def run(root: str, container_id: str, values: Values) -> int:
         if _was_sent(ours):
             terminal.take(calls.receive_fd(ours))
         start.start(container)
-        _unlock(container)  # others may now signal, pause or delete it
+        container.unlock()  # others may now signal, pause or delete it
         status = _wait(pid, signals, terminal)
     except BaseException as error:
         if not (isinstance(error, PyrunError) and error.kind == "hook"):  # after a failing hook, start has destroyed it
@@ -64,11 +64,6 @@ def run(root: str, container_id: str, values: Values) -> int:
 
 def _was_sent(sock: int) -> bool:
     return sock >= 0 and bool(calls.poll([sock], 0))
-
-
-def _unlock(container: Container) -> None:
-    posix.close(container.lock_fd)
-    container.lock_fd = -1
 
 
 def _finish(container: Container, values: Values) -> None:
