@@ -115,9 +115,10 @@ def _bug(error: Exception) -> str:
 
 
 def _open_standard_descriptors() -> None:
-    """If stdin, stdout or stderr is closed, our own files must not take its number and end up in the container."""
+    """If stdin, stdout or stderr is closed, our own files must not take its number and end up in the container,
+    which gets /dev/null instead (runtime-linux.md, File descriptors)."""
     for fd in (0, 1, 2):
         try:
             posix.fstat(fd)
         except OSError:
-            posix.open("/dev/null", posix.O_RDWR)
+            posix.set_inheritable(posix.open("/dev/null", posix.O_RDWR), True)
