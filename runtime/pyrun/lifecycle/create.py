@@ -100,19 +100,25 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
 def _take_options(planned: plan.Plan, options: Values) -> None:
     planned.pivot = not options.get("no-pivot")
     planned.new_keyring = not options.get("no-new-keyring")
+    planned.preserve_fds, planned.listen_fds = preserved_fds(options)
+
+
+def preserved_fds(options: Values) -> tuple[int, int]:
+    """How many of the caller's descriptors after stderr are passed on, and how many of them are $LISTEN_FDS;
+    PyrunError if one isn't open. To be called first before anything of ours can have the number of one that isn't."""
     wanted = int(options.get("preserve-fds", 0))
+    listening = 0
     listen_fds = posix.environ.get(b"LISTEN_FDS", b"")
     if listen_fds.isdigit() and posix.environ.get(b"LISTEN_PID", str(posix.getpid()).encode()) == (
         str(posix.getpid()).encode()
     ):
-        planned.listen_fds = int(listen_fds)
-        wanted += planned.listen_fds
-    for fd in range(3, 3 + wanted):
+        listening = int(listen_fds)
+    for fd in range(3, 3 + wanted + listening):
         try:
             posix.fstat(fd)
         except OSError:
             raise PyrunError(f"--preserve-fds: file descriptor {fd} is not open") from None
-    planned.preserve_fds = wanted
+    return wanted + listening, listening
 
 
 def _console(planned: plan.Plan, options: Values, console_socket: int) -> int:

@@ -35,6 +35,7 @@ NOT_FORWARDED = (
 
 def run(root: str, container_id: str, values: Values) -> int:
     """Run a container to its end; returns the program's exit status, 128+N if signal N killed it."""
+    create.preserved_fds(values)
     process.signal_mask(process.ALL_SIGNALS)
     signals = process.signalfd(process.ALL_SIGNALS)
     if not values.get("no-subreaper"):
