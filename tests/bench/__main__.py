@@ -123,6 +123,7 @@ def main() -> None:
         "command": " ".join(["python3 -m tests.bench", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
+        "load": os.getloadavg()[0] / (os.cpu_count() or 1),
         "rounds": options.rounds,
         "tested": "pyrun",
         "modes": {mode: measured_apart(mode, options) for mode in modes},

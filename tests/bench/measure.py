@@ -40,6 +40,7 @@ class Runtime:
         self.name = name
         self.path = path
         self.root = root
+        self.cpu = 0.0  # seconds of user and system time that the last call took
         self.errors = root.parent / f"{name}.stderr"
         self._environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         self._streams = [
@@ -60,8 +61,9 @@ class Runtime:
         argv = [*wrapper, *self.argv(command, *arguments)]
         before = time.perf_counter()
         pid = os.posix_spawn(argv[0], argv, self._environment, file_actions=self._streams)
-        _, status, _ = os.wait4(pid, 0)
+        _, status, usage = os.wait4(pid, 0)
         seconds = time.perf_counter() - before
+        self.cpu = usage.ru_utime + usage.ru_stime
         if status != 0:
             words = self.errors.read_text(errors="replace").strip().splitlines()
             raise RuntimeError(f"{self.name} {command} failed: {words[-1] if words else status}")
@@ -121,20 +123,28 @@ class Bench:
                 self._clear()
                 self.runtimes.remove(runtime)
 
-    def times(self, rounds: int) -> dict[str, Samples]:
-        """Seconds of each command: ``run``, ``run`` of the engine-like bundle, and the life cycle's."""
-        rows: dict[str, Samples] = {
-            row: {runtime.name: [] for runtime in self.runtimes} for row in ("run", "engine", *COMMANDS)
-        }
+    def times(self, rounds: int) -> tuple[dict[str, Samples], dict[str, Samples]]:
+        """Seconds of each command: ``run``, ``run`` of the engine-like bundle, and the life cycle's.
+
+        First those that passed, then those of user and system time.
+        """
+        names = {runtime.name: runtime for runtime in self.runtimes}
+        titles = ("run", "engine", *COMMANDS)
+        rows: dict[str, Samples] = {row: {name: [] for name in names} for row in titles}
+        cpu: dict[str, Samples] = {row: {name: [] for name in names} for row in titles}
+
+        def note(row: str, name: str, seconds: float) -> None:
+            rows[row][name].append(seconds)
+            cpu[row][name].append(names[name].cpu)
+
         for number in range(rounds):
             self.say(f"round {number + 1} of {rounds}")
             for row, folder in (("run", self.plain), ("engine", self.engine)):
                 for runtime in self._turns():
-                    seconds = runtime.call("run", "--bundle", str(folder), self._new_id())
-                    rows[row][runtime.name].append(seconds)
+                    note(row, runtime.name, runtime.call("run", "--bundle", str(folder), self._new_id()))
             for runtime in self._turns():
-                self._life_cycle(runtime, note=lambda row, name, seconds: rows[row][name].append(seconds))
-        return rows
+                self._life_cycle(runtime, note)
+        return rows, cpu
 
     def peak_rss(self, rounds: int) -> dict[str, dict[str, int]]:
         """KiB that each command holds at its highest, the largest of some rounds.
@@ -221,10 +231,12 @@ class Bench:
     def all(self, rounds: int) -> dict[str, Any]:
         """Everything, as plain data for the report."""
         few = max(3, rounds // 5)
+        times, cpu = self.times(rounds)
         return {
             "runtimes": {runtime.name: runtime.version() for runtime in self.runtimes},
             "refusals": self.refusals,
-            "times": self.times(rounds),
+            "times": times,
+            "cpu": cpu,
             "peak_rss": self.peak_rss(min(few, 5)),
             "created_pss": self.created_pss(min(few, 5)),
             "growth": self.growth(few),

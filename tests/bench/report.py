@@ -14,6 +14,7 @@ class Mode(TypedDict):
     runtimes: dict[str, str]  # version, the tested runtime first
     refusals: dict[str, str]  # why a runtime that is installed was left out
     times: dict[str, dict[str, list[float]]]  # row -> seconds of each round
+    cpu: dict[str, dict[str, list[float]]]  # the same, user and system time
     peak_rss: dict[str, dict[str, int]]  # row -> KiB
     created_pss: dict[str, int]  # KiB
     growth: dict[str, dict[str, dict[str, float]]]  # command -> containers -> median seconds
@@ -26,6 +27,7 @@ class Report(TypedDict):
     command: str
     date: str
     machine: dict[str, str]
+    load: float  # processes that wanted a processor in the minute before, for each processor
     rounds: int
     tested: str  # the runtime under test, by its name
     modes: dict[str, Mode]  # "v1", "v2"
@@ -68,6 +70,8 @@ TARGETS = (
 )
 RSS_WANTED, RSS_STRETCH = 0.8, 0.6  # of runc's
 PSS_WANTED, PSS_STRETCH = 300, 150  # KiB
+QUIET = 0.3  # processes for each processor; above that the bench has had company
+BUSY = "**The machine was busy with something else: don't trust these figures.**\n"
 MODE_TITLES = {"v1": "cgroup v1, as this host has it", "v2": "cgroup v2 only"}
 
 
@@ -170,6 +174,17 @@ def spread_table(mode: Mode) -> str:
     return table(["lowest · quartile · median · quartile", *names], rows)
 
 
+def cpu_table(mode: Mode, tested: str) -> str:
+    """What each command takes of a processor: less dependent on what else the machine does."""
+    names = list(mode["runtimes"])
+    rows = []
+    for target in TARGETS:
+        seconds = medians(mode["cpu"][target["row"]])
+        ratio = seconds[tested] / seconds["runc"]
+        rows.append([target["title"], *(ms(seconds[name]) for name in names), f"{ratio:.2f}"])
+    return table(["user and system time, median", *names, "ratio"], rows)
+
+
 def memory_table(mode: Mode) -> str:
     """Peak RSS of each command."""
     names = list(mode["runtimes"])
@@ -223,6 +238,7 @@ def mode_section(title: str, mode: Mode, tested: str) -> str:
     parts += [
         "### Spread\n",
         spread_table(mode),
+        cpu_table(mode, tested),
         "### Memory\n",
         memory_table(mode),
         "### Growth with the number of containers under one root\n",
@@ -239,6 +255,7 @@ def markdown(report: Report) -> str:
     facts = dict(report["machine"])
     for mode in report["modes"].values():
         facts.update(mode["runtimes"])
+    facts["load before"] = f"{report['load']:.1f} for each processor"
     facts.update({"date": report["date"], "command": f"`{report['command']}`"})
     parts = [
         "# Performance\n",
@@ -246,6 +263,7 @@ def markdown(report: Report) -> str:
         "![Medians of each command](performance.svg)\n",
         table(["", ""], list(facts.items())),
         METHOD.format(rounds=report["rounds"]),
+        *([BUSY] if report["load"] > QUIET else []),
     ]
     parts += [mode_section(MODE_TITLES[name], mode, tested) for name, mode in report["modes"].items()]
     return "\n".join(parts)

@@ -21,6 +21,7 @@ def a_mode() -> Mode:
         "runtimes": {"pyrun": "pyrun version 1", "runc": "runc version 2"},
         "refusals": {"crun": "crun version 3: setrlimit (RLIM_MEMLOCK): Operation not permitted"},
         "times": {row: {"pyrun": [0.010, 0.008, 0.900], "runc": [0.040, 0.030, 0.050]} for row in rows},
+        "cpu": {row: {"pyrun": [0.002] * 3, "runc": [0.008] * 3} for row in rows},
         "peak_rss": {row: {"pyrun": 5120, "runc": 10240} for row in rows},
         "created_pss": {"pyrun": 120, "runc": 8192},
         "growth": {
@@ -36,6 +37,7 @@ def a_report() -> Report:
         "command": "make bench",
         "date": "2026-01-02",
         "machine": {"kernel": "6.1"},
+        "load": 0.1,
         "rounds": 3,
         "tested": "pyrun",
         "modes": {"v1": a_mode()},
@@ -46,7 +48,7 @@ def with_crun() -> Report:
     report = copy.deepcopy(a_report())
     mode = report["modes"]["v1"]
     mode["runtimes"]["crun"] = "crun version 3"
-    for columns in mode["times"].values():
+    for columns in (*mode["times"].values(), *mode["cpu"].values()):
         columns["crun"] = [0.008] * 3
     for sizes in mode["peak_rss"].values():
         sizes["crun"] = 2048
@@ -131,6 +133,17 @@ def test_without_a_compiler_there_is_no_peak() -> None:
     page = markdown(report)
     assert "Not measured: it needs a C compiler." in page
     assert "peak RSS of any command" not in page
+
+
+def test_a_busy_machine_is_told() -> None:
+    report = a_report()
+    assert "was busy" not in markdown(report)
+    report["load"] = 2.0
+    assert "was busy" in markdown(report)
+
+
+def test_processor_time() -> None:
+    assert "| run | 2.00 ms | 8.00 ms | 0.25 |" in markdown(a_report())
 
 
 def test_slope() -> None:
