@@ -36,7 +36,7 @@ say "Process limit" "$(first /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.ma
 say "Open files" "$(ulimit -n)"
 say "Capabilities" "$(field CapEff)"
 say "No new privileges" "$(field NoNewPrivs)"
-say "Kernel settings" "$(test -w /proc/sys/kernel/panic && echo writable || echo read-only)"
+say "/proc/sys" "$(awk '$2 == "/proc/sys" { print $4 }' /proc/self/mounts)"
 say "Mounting" "$(mount -t tmpfs none /tmp 2>&1 || true)"
 """
 

@@ -35,8 +35,21 @@ without_services() {
 	return "$status"
 }
 
+# apt-get prints hundreds of lines; people get a dot a second, and the end of those lines if it fails.
 apt() {
-	DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" </dev/null >&2
+	log=$(mktemp)
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 "$@" </dev/null >"$log" 2>&1 &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		printf . >&2
+		sleep 1
+	done
+	say ""
+	status=0
+	wait "$pid" || status=$?
+	[ "$status" = 0 ] || tail -n 15 "$log" >&2
+	rm -f "$log"
+	return "$status"
 }
 
 install_packages() {
@@ -90,7 +103,7 @@ offer() {
 		say "not root on Debian: tests that need runc, podman, docker, strace, shellcheck skip where these are missing"
 		return
 	fi
-	# shellcheck disable=SC2086
+	# shellcheck disable=SC2046,SC2086
 	set -- $(missing $optional_packages)
 	[ $# -gt 0 ] || return 0
 	say "installing for the tests: $*"
