@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyrun.kernel import process
 from pyrun.lifecycle import create
 from pyrun.lifecycle.container import root_folder
 
@@ -12,5 +13,6 @@ if TYPE_CHECKING:
 
 def run(root: str, values: Values, arguments: list[str]) -> int:
     """Create a container and leave it waiting for start."""
+    process.own_signals()
     create.create(root_folder(root), arguments[0], values)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyrun.errors import PyrunError
+from pyrun.kernel import process
 from pyrun.lifecycle import container, destroy
 
 TYPE_CHECKING = False
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 def run(root: str, values: Values, arguments: list[str]) -> int:
     """Delete a stopped container; with --force any, and an unknown id is no error (engines ask twice)."""
+    process.own_signals()
     force = bool(values.get("force"))
     try:
         found = container.find(container.root_folder(root), arguments[0], lock=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyrun.errors import PyrunError
+from pyrun.kernel import process
 from pyrun.lifecycle import create, destroy, foreground, start
 from pyrun.lifecycle.container import root_folder
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 def run(root: str, values: Values, arguments: list[str]) -> int:
     """Create and start; then wait for the program and delete the container, unless detached."""
+    process.own_signals()
     folder = root_folder(root)
     if not values.get("detach"):
         return foreground.run(folder, arguments[0], values)

@@ -129,6 +129,13 @@ long k_default_signals(void)
     return k_signal_mask(0);
 }
 
+long k_own_signals(void)
+{
+    struct sigaction ignored = {.sa_handler = SIG_IGN}, reported = {.sa_handler = SIG_DFL};
+    long r = result(sigaction(SIGPIPE, &ignored, NULL));
+    return r < 0 ? r : result(sigaction(SIGCHLD, &reported, NULL));
+}
+
 /* mounts */
 
 long k_open_tree(int dirfd, const char *path, unsigned int flags)

@@ -20,6 +20,7 @@ long k_join_session_keyring(const char *name);
 long k_signal_mask(unsigned long long mask);
 long k_signalfd(unsigned long long mask);
 long k_default_signals(void);
+long k_own_signals(void);
 
 /* mounts */
 long k_open_tree(int dirfd, const char *path, unsigned int flags);

@@ -116,6 +116,12 @@ def default_signals() -> None:
     check(lib.k_default_signals(), "sigprocmask")
 
 
+def own_signals() -> None:
+    """SIGPIPE ignored: writing to one who is gone is an error to be told. SIGCHLD not: a caller that ignores it, which
+    is inherited, would let us wait for children in vain."""
+    check(lib.k_own_signals(), "sigaction")
+
+
 def signal_mask(mask: int) -> None:
     """Block exactly the signals of `mask`."""
     check(lib.k_signal_mask(mask), "sigprocmask")
