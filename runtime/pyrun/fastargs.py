@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     Option = tuple[tuple[str, ...], str, str, str]
 
 
-def take_options(args: list[str], table: Iterable[Option], intermixed: bool) -> tuple[Values, list[str]] | None:
+def take_options(
+    args: list[str], table: Iterable[Option], intermixed: bool
+) -> tuple[Values, list[str]] | None:
     """Split `args` into option values by key and the rest, which starts at the first other word unless `intermixed`;
     None if they don't fit the table."""
     known = {name: (names[0][2:], kind) for names, kind, _, _ in table if kind != COLD_FLAG for name in names}

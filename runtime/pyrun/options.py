@@ -22,7 +22,7 @@ GLOBAL = (
     (("--version", "-v"), FLAG, "", "print the version"),
 )  # fmt: skip
 
-_REGEX = (("--regex", "-r"), COLD_FLAG, "", "ID is a regular expression: all containers in whose id it is found")
+_REGEX = (("--regex", "-r"), COLD_FLAG, "", "ID is a regular expression: all containers whose id has it")
 _BUNDLE = (("--bundle", "-b"), TEXT, "DIR", "the bundle (default: the current directory)")
 _CREATE = (
     _BUNDLE,
