@@ -125,8 +125,9 @@ class Container:
         posix.close(self.dirfd)
 
     def remove(self) -> None:
-        """Delete the folder; state.json goes last, so that a killed delete can be repeated."""
-        for name in sorted(posix.listdir(self.dirfd), key="state.json".__eq__):
+        """Delete the folder; state.json goes last, so that a killed delete can be repeated. Its files are known:
+        a listing would need a descriptor, and there may be none left."""
+        for name in ("start.sock", "state.json"):
             try:
                 posix.unlink(name, dir_fd=self.dirfd)
             except FileNotFoundError:
@@ -154,8 +155,12 @@ def claim(root: str, container_id: str) -> Container:
         raise PyrunError(f'container ID "{container_id}" is in use', hint="choose another, or delete it") from None
     except OSError as error:
         raise failed("making the state folder", error) from None
-    container = Container(root, container_id, _open(root, container_id))
-    container.lock()
+    try:
+        container = Container(root, container_id, _open(root, container_id))
+        container.lock()
+    except BaseException:
+        posix.rmdir(f"{root}/{container_id}")
+        raise
     if not container.is_current():  # `delete --force` found the folder between mkdir and lock
         raise missing(container_id)
     return container
