@@ -339,6 +339,8 @@ def _send_pidfd(path: str, pid: int) -> None:
 def _undo(container: Container, ran_hooks: bool) -> None:
     """Take back a create that failed. After a failed hook the life cycle goes on at its last steps, so that poststop
     hooks run; otherwise there never was a container."""
+    posix.closerange(3, container.dirfd)  # nothing of it is needed any more, but perhaps we had run out of descriptors
+    posix.closerange(container.dirfd + 1, 1 << 20)
     try:
         destroy.destroy(container, with_hooks=ran_hooks)
     except (PyrunError, OSError) as error:
