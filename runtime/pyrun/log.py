@@ -45,7 +45,7 @@ def record(kind: str, text: str) -> bytes:
 
 
 def _append(data: bytes) -> None:
-    flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY
+    flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY | posix.O_NONBLOCK
     fd = posix.open(path, flags, 0o644)
     try:
         posix.write(fd, data)
