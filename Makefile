@@ -10,7 +10,8 @@ HOST := PYTHON=$(PYTHON) sh $(LAUNCHER)/setup_host.sh
 BUILD := $(PY) -X no_debug_ranges $(LAUNCHER)/build.py
 SOURCES := $(shell find runtime spec -name "*.py" -o -name "*.[ch]" -o -name requirements.txt) pyproject.toml $(wildcard .git/logs/HEAD)
 TESTPATH := PYTHONPATH=runtime:spec:build/dev
-TESTS ?= tests
+ORDER := tests/unit tests/bench tests/integration tests/security tests/crash tests/engines
+TESTS ?= $(wildcard $(ORDER)) $(filter-out $(ORDER),$(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))) $(wildcard tests/test_*.py)
 
 .PHONY: all demo test lint bench install clean trace FORCE
 .DELETE_ON_ERROR:
@@ -21,7 +22,7 @@ demo: build/bin/pyrun
 	@$(PY) $(LAUNCHER)/demo.py build/bin/pyrun
 
 test: build/bin/pyrun build/test/pyrun-traced build/.host-test build/.venv-dev
-	$(TESTPATH) $(PY) -m pytest -ra $(PYTEST_FLAGS) $(TESTS)
+	$(TESTPATH) $(PY) -m pytest -ra --durations=10 $(PYTEST_FLAGS) $(TESTS)
 
 lint: build/.host-test build/.venv-dev build/bin/pyrun
 	$(VENV)/bin/ruff check .

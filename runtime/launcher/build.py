@@ -14,6 +14,7 @@ Steps whose inputs didn't change since the last time are skipped.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import importlib.util
 import os
@@ -106,7 +107,8 @@ def _freeze(work: Path) -> None:
         offset += len(module.code)
     _write(work / "frozen.bin", b"".join(module.code for module in modules))
     kernel.compile_stage2(work / "stage2", os.environ.get("CC") or "gcc")
-    kernel.emit(work / "_pyrun_kernel.c")
+    with contextlib.redirect_stdout(None):  # cffi tells what it does
+        kernel.emit(work / "_pyrun_kernel.c")
     lines = [f'#define {name} "{value}"' for name, value in facts().items()]
     _write(
         work / "build_facts.h", "\n".join([*lines, "#define FROZEN_MODULES \\", " \\\n".join(table), "", ""])

@@ -128,7 +128,8 @@ def link(cc: Compiler, objects: dict[str, list[Path]], output: Path) -> str:
         try:
             steps[way](cc, files, new)
             run(["strip", "--strip-debug", str(new)])
-            run([str(new), "--version"])
+            if not (said := run([str(new), "--version"])).startswith("pyrun version "):
+                raise Failed(f"{new} --version says {said!r}")
         except Failed as error:
             say(f"not {way}: {why(str(error))}")
             reasons.append(f"{way}: {error}")
