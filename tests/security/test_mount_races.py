@@ -1,0 +1,122 @@
+"""Another container swaps the components of a mount's destination while the runtime makes the mount.
+
+CVE-2021-30465: the destination is checked, then mounted by its path again. CVE-2024-45310: `mkdir -p` by path makes
+files and folders on the host. Here a process that shares the volume exchanges a folder for a link as fast as it can,
+and each of many containers either can't be made or has its mount below its root; outside nothing is ever made.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hostile import Outside, mount_points, swapping
+
+ROUNDS = 40
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """A folder that must stay untouched."""
+    one = Outside(tmp_path / "outside")
+    yield one
+    one.assert_untouched()
+
+
+@pytest.fixture
+def volume(tmp_path):
+    """A folder shared by two containers: `a` in it is a folder, `link` waits to take its place."""
+    path = tmp_path / "volume"
+    (path / "a").mkdir(parents=True)
+    return path
+
+
+def links(outside):
+    """Where the link that takes the folder's place may lead."""
+    target = outside.path / "folder"
+    return {"absolute": str(target), "relative": "../" * 30 + str(target)[1:], "dots": "a/.." * 30 + "/../.."}
+
+
+@pytest.mark.parametrize("form", ["absolute", "relative", "dots"])
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_a_destination_in_a_shared_volume(pyrun, bundle, outside, volume, tmp_path, form, what):
+    """/volume/a/b/c is to be made and mounted on, while /volume/a is now a folder and now a link."""
+    (volume / "link").symlink_to(links(outside)[form])
+    log = tmp_path / "mountinfo"
+    one = bundle()
+    one.mount("/volume", "bind", str(volume), "rbind")
+    if what == "folder":
+        one.mount("/volume/a/b/c", "tmpfs", "h8-marker", "nosuid")
+    else:
+        one.mount("/volume/a/b/c", "bind", str(outside.path / "file"), "bind", "ro")
+    one.hook("createContainer", f"cat /proc/self/mountinfo > {log}")
+    codes = set()
+    with swapping(volume / "a", volume / "link"):
+        for _ in range(ROUNDS):
+            log.unlink(missing_ok=True)
+            codes.add(pyrun.run(one).code)
+            if log.exists():
+                points = mount_points(log.read_text())
+                assert f"{one.rootfs}/volume" in points
+                assert not [each for each in points if str(outside.path) in each and str(one.rootfs) not in each]
+                last = [line for line in log.read_text().splitlines() if "h8-marker" in line or "outside/file" in line]
+                assert all(point.startswith(f"{one.rootfs}/") for point in mount_points("\n".join(last))), last
+            outside.assert_untouched()
+    assert codes <= {0, 1}
+
+
+def test_a_working_folder_in_a_shared_volume(pyrun, bundle, outside, volume):
+    """The same for process.cwd, which is made where it is missing."""
+    (volume / "link").symlink_to(links(outside)["relative"])
+    one = bundle({"process": {"cwd": "/volume/a/x/y"}}, sh="pwd; ls -di /proc/self/cwd/")
+    one.mount("/volume", "bind", str(volume), "rbind")
+    forbidden = {each.stat().st_ino for each in outside.path.rglob("*")}
+    with swapping(volume / "a", volume / "link"):
+        for _ in range(ROUNDS):
+            result = pyrun.run(one)
+            if result.code == 0:
+                folder, inode = result.lines()
+                assert folder.startswith("/"), result
+                assert int(inode.split()[0]) not in forbidden
+    outside.assert_untouched()
+
+
+def test_a_device_in_a_shared_volume(pyrun, bundle, outside, volume):
+    """The same for a device's folder: no node is made, and no owner changed, outside."""
+    (volume / "link").symlink_to(links(outside)["relative"])
+    device = {"path": "/volume/a/x/pipe", "type": "p", "uid": 1000, "gid": 1000}
+    one = bundle({"linux": {"devices": [device]}})
+    one.mount("/volume", "bind", str(volume), "rbind")
+    with swapping(volume / "a", volume / "link"):
+        for _ in range(ROUNDS):
+            assert pyrun.run(one).code in (0, 1)
+            for each in volume.rglob("pipe"):
+                each.unlink()
+    outside.assert_untouched()
+
+
+def test_masked_and_read_only_paths(pyrun, bundle, outside, volume):
+    """GHSA-3q8j-pf29-vwv8: targets that change between two looks. Nothing but what the path was is covered."""
+    (volume / "link").symlink_to(links(outside)["relative"])
+    paths = ["/volume/a", "/volume/a/x"]
+    one = bundle({"linux": {"maskedPaths": paths, "readonlyPaths": paths}}, sh="cat /proc/self/mountinfo")
+    (volume / "a/x").mkdir()
+    one.mount("/volume", "bind", str(volume), "rbind")
+    with swapping(volume / "a", volume / "link"):
+        for _ in range(ROUNDS):
+            result = pyrun.run(one)
+            assert result.code in (0, 1)
+            for point in mount_points(result.out):
+                assert "outside" not in point or point.startswith("/"), point
+    outside.assert_untouched()
+
+
+def test_renaming_without_end_is_no_hang(pyrun, bundle, volume):
+    """A path of many ".." is looked up anew at each rename on the machine: the runtime gives up at last."""
+    (volume / "link").symlink_to("a/../" * 700)
+    one = bundle()
+    one.mount("/volume", "bind", str(volume), "rbind")
+    one.mount("/volume/link/x", "tmpfs", "tmpfs")
+    (volume / "one").mkdir()
+    (volume / "two").mkdir()
+    with swapping(volume / "one", volume / "two"):
+        for _ in range(5):
+            assert pyrun.run(one, time_limit=25).code in (0, 1)
