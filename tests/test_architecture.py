@@ -1,0 +1,185 @@
+"""The documents are held to the tree: roles of files, commands and options, promises and their tests, links."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+for _folder in ("runtime", "spec"):
+    if str(REPOSITORY / _folder) not in sys.path:
+        sys.path.insert(0, str(REPOSITORY / _folder))
+
+from pyrun.options import COMMANDS, GLOBAL, HIDDEN  # noqa: E402
+
+SOURCES = ("runtime", "spec", "conformance")
+SUFFIXES = (".py", ".c", ".h", ".sh")
+LONGEST = 400  # lines of a source file
+WIDEST = 120  # characters of a line of prose
+DOCUMENTS = sorted(
+    path
+    for folder in (".", "docs", "conformance", "spec/oci_spec")
+    for path in (REPOSITORY / folder).glob("*.md")
+)
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+@cache
+def sources() -> frozenset[str]:
+    """Every source file that says something, from the repository's root."""
+    return frozenset(
+        name(path)
+        for folder in SOURCES
+        for path in (REPOSITORY / folder).rglob("*")
+        if path.suffix in SUFFIXES and path.stat().st_size
+    )
+
+
+def roles() -> dict[str, str]:
+    """The list of docs/architecture.md: file -> role."""
+    folder, found = "", {}
+    for line in (REPOSITORY / "docs/architecture.md").read_text().splitlines():
+        if heading := re.fullmatch(r"### `(.+/)`", line):
+            folder = heading[1]
+        elif line.startswith("#"):
+            folder = ""
+        elif folder and (row := re.fullmatch(r"\| `(.+?)` \| (.+) \|", line)):
+            assert folder + row[1] not in found, f"{folder + row[1]} has two role lines"
+            found[folder + row[1]] = row[2]
+    return found
+
+
+def test_each_source_file_has_a_role_line_and_each_line_a_file() -> None:
+    assert not sources() - roles().keys(), "files without a role line in docs/architecture.md"
+    assert not roles().keys() - sources(), "role lines without a file in docs/architecture.md"
+
+
+def test_no_source_file_is_long() -> None:
+    long = {
+        path: lines
+        for path in sources()
+        if (lines := (REPOSITORY / path).read_bytes().count(b"\n")) > LONGEST
+    }
+    assert not long, f"split these, more than {LONGEST} lines: {long}"
+
+
+def test_each_file_named_in_the_architecture_exists() -> None:
+    text = (REPOSITORY / "docs/architecture.md").read_text()
+    for path in re.findall(r"`((?:runtime|spec|tests|docs)/[^`]+?)`", text):
+        assert (REPOSITORY / path).exists(), path
+
+
+def shown_commands() -> list[str]:
+    return [command for command in COMMANDS if command not in HIDDEN]
+
+
+@cache
+def sections() -> dict[str, str]:
+    """docs/cli.md: title of a section -> its text."""
+    parts = re.split(r"^## (.+)$", (REPOSITORY / "docs/cli.md").read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("command", shown_commands())
+def test_each_command_and_option_is_documented(command: str) -> None:
+    assert command in sections(), f"docs/cli.md has no section {command}"
+    for names, _, _, text in COMMANDS[command][1]:
+        for option in names:
+            assert f"`{option}`" in sections()[command], f"{command} {option}"
+        assert text.replace("|", "\\|") in sections()[command], f"{command} {names[0]}"
+
+
+def test_each_global_option_is_documented() -> None:
+    for names, _, _, _ in GLOBAL:
+        for option in names:
+            assert f"`{option}`" in sections()["Global options"], option
+
+
+def test_the_readme_names_every_command() -> None:
+    text = (REPOSITORY / "README.md").read_text()
+    assert [command for command in shown_commands() if f"`{command}`" not in text] == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_each_make_target_named_exists(document: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    named = set(
+        re.findall(
+            r"(?:^    |`)(?:\w+=\S+ )*make ([a-z]+)\b", (REPOSITORY / document).read_text(), re.MULTILINE
+        )
+    )
+    assert named, f"{document} names no target"
+    assert named <= targets, f"{document}: make {named - targets}"
+
+
+def promises() -> list[tuple[str, str, list[str]]]:
+    """SPECIFICATION.md's table rows: number, sentence, tests."""
+    found = []
+    for line in (REPOSITORY / "SPECIFICATION.md").read_text().splitlines():
+        if row := re.fullmatch(r"\| (\d+\.\d+) \| (.+) \| (.+) \|", line):
+            found.append((row[1], row[2], re.findall(r"`(\S+?)`", row[3])))
+    return found
+
+
+@cache
+def functions_in(path: Path) -> frozenset[str]:
+    functions = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef))
+    return frozenset(node.name for node in functions if node.name.startswith("test_"))
+
+
+def test_promises_are_numbered_in_order() -> None:
+    numbers = [tuple(map(int, number.split("."))) for number, _, _ in promises()]
+    assert len(numbers) > 20
+    for before, after in itertools.pairwise(numbers):
+        assert after in ((before[0], before[1] + 1), (before[0] + 1, 1)), after
+
+
+@pytest.mark.parametrize("promise", promises(), ids=lambda promise: promise[0])
+def test_each_promise_names_tests_that_exist(promise: tuple[str, str, list[str]]) -> None:
+    number, _, tests = promise
+    assert tests, f"promise {number} names no test"
+    for test in tests:
+        file, _, function = test.partition("::")
+        path = REPOSITORY / "tests" / file
+        assert path.is_file(), f"promise {number}: no tests/{file}"
+        assert not function or function in functions_in(path), (
+            f"promise {number}: no {function} in tests/{file}"
+        )
+
+
+def anchor(heading: str) -> str:
+    """The anchor that Git hosts give to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+def anchors(path: Path) -> set[str]:
+    return {anchor(line.lstrip("#")) for line in path.read_text().splitlines() if line.startswith("#")}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_links_resolve(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if target.startswith(("https://", "http://", "mailto:")):
+            continue
+        file, _, fragment = target.partition("#")
+        path = (document.parent / file).resolve() if file else document
+        assert path.exists(), f"{name(document)}: {target}"
+        assert not fragment or fragment in anchors(path), f"{name(document)}: {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_prose_fits_the_width(document: Path) -> None:
+    code = False
+    for number, line in enumerate(document.read_text().splitlines(), 1):
+        code ^= line.startswith("```")
+        if not code and not line.startswith(("|", "    ")):  # tables and examples are as wide as they are
+            assert len(line) <= WIDEST, f"{name(document)}:{number}"
