@@ -305,7 +305,7 @@ class Pyrun:
                 process.kill()
                 process.wait()
                 raise AssertionError(f"pyrun {' '.join(arguments)}: not done after {time_limit} s") from None
-        out_text, err_text = (path.read_text(errors="surrogateescape") for path in (out_file, err_file))
+        out_text, err_text = (path.read_bytes().decode(errors="surrogateescape") for path in (out_file, err_file))
         return Result(process.returncode, out_text, err_text, out_file)
 
     def _remember(self, arguments: Sequence[str]) -> None:
