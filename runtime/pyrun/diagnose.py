@@ -1,4 +1,4 @@
-"""After a program could not be executed: why. Hot module, loaded only after that failure.
+"""After a program could not be executed: why. Hot module.
 
 The kernel says ENOENT for a missing program, a missing interpreter and a missing loader alike. This looks, from
 outside and with every look resolved below the root file system, and says which. The words "executable file not
@@ -21,7 +21,23 @@ if TYPE_CHECKING:
 JSON_PATH = "process.args[0]"
 ST_NOEXEC = 8
 # e_machine of ELF -> a name for people
-MACHINES = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64", 21: "ppc64", 22: "s390x", 258: "loongarch64"}
+MACHINES = {
+    3: "i386",
+    40: "arm",
+    62: "x86_64",
+    183: "aarch64",
+    243: "riscv64",
+    21: "ppc64",
+    22: "s390x",
+    258: "loongarch64",
+}
+
+
+def explain(error: PyrunError, process: dict[str, Any], rootfs: str) -> PyrunError:
+    """If stage 2's report is about a program that can't be executed, the sentence that says why; else the error."""
+    if not error.kind.startswith("program "):
+        return error
+    return program(int(error.kind[8:]), process, rootfs)
 
 
 def program(number: int, process: dict[str, Any], rootfs: str) -> PyrunError:
@@ -81,7 +97,9 @@ def _look_at(root: int, fd: int) -> tuple[str, str]:
 
 
 def _read_head(fd: int) -> bytes:
-    reading = posix.open(f"/proc/self/fd/{fd}", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)
+    reading = posix.open(
+        f"/proc/self/fd/{fd}", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC
+    )
     try:
         return posix.read(reading, 65536)
     finally:
@@ -93,8 +111,9 @@ def _look_at_script(root: int, head: bytes) -> tuple[str, str]:
     words = line.split()
     interpreter = words[0].decode("utf-8", "replace") if words else ""
     if line.endswith(b"\r"):
-        return f": its first line ends in CRLF, so that the interpreter would be {interpreter!r} with a carriage return", (
-            "convert it to Unix line ends"
+        return (
+            f": its first line ends in CRLF, so that the interpreter would be {interpreter!r} with a carriage return",
+            ("convert it to Unix line ends"),
         )
     return _look_at_needed(root, interpreter, "interpreter")
 

@@ -80,7 +80,9 @@ def decode(data: bytes) -> Any:
     text = data.decode("utf-8", "surrogateescape")
     if not is_text(text):
         good = text.encode("utf-8", "replace")
-        raise JSONError(f"not UTF-8 at byte {[a == b for a, b in zip(good, data)].index(False)}")
+        raise JSONError(
+            f"not UTF-8 at byte {[a == b for a, b in zip(good, data, strict=False)].index(False)}"
+        )
     start = len(text) - len(text.lstrip(SPACE))
     try:
         value, end = make_scanner(_Context)(text, start)
@@ -94,7 +96,9 @@ def decode(data: bytes) -> Any:
         raise JSONError("nested too deeply") from None
     except ValueError as error:  # JSONDecodeError of either library, or a number of thousands of digits
         at = getattr(error, "pos", None)
-        raise JSONError(str(getattr(error, "msg", error)) + (f" at {_place(text, at)}" if at is not None else "")) from None
+        raise JSONError(
+            str(getattr(error, "msg", error)) + (f" at {_place(text, at)}" if at is not None else "")
+        ) from None
     rest = text[end:].lstrip(SPACE)
     if rest:
         raise JSONError(f"more text after the value at {_place(text, len(text) - len(rest))}")
@@ -110,7 +114,8 @@ def _place(text: str, at: int | None) -> str:
 def encode(value: Any) -> str:
     """The JSON text of dicts, lists, strings, numbers, booleans and None, without spaces."""
     if isinstance(value, str):
-        return quote(value)
+        text: str = quote(value)
+        return text
     if value is None:
         return "null"
     if isinstance(value, bool):

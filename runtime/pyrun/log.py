@@ -12,7 +12,6 @@ import time
 from pyrun.errors import PyrunError, printable, words
 from pyrun.jsontext import quote
 
-
 LEVELS = ("error", "warning", "info", "debug")
 
 path = ""
@@ -45,7 +44,9 @@ def record(kind: str, text: str) -> bytes:
 
 
 def _append(data: bytes) -> None:
-    flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY | posix.O_NONBLOCK
+    flags = (
+        posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY | posix.O_NONBLOCK
+    )
     fd = posix.open(path, flags, 0o644)
     try:
         posix.write(fd, data)

@@ -101,7 +101,9 @@ def check_global(values: Values) -> None:
         raise PyrunError("--systemd-cgroup is not supported yet")
     manager = values.get("cgroup-manager", "cgroupfs")
     if manager != "cgroupfs":
-        raise PyrunError(f"--cgroup-manager={manager} is not supported{' yet' if manager in ('systemd', 'disabled') else ''}")
+        raise PyrunError(
+            f"--cgroup-manager={manager} is not supported{' yet' if manager in ('systemd', 'disabled') else ''}"
+        )
     if values.get("rootless", "auto") not in ("auto", "false"):
         raise PyrunError(f"--rootless={values['rootless']} is not supported yet")
 

@@ -24,7 +24,8 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     status = container.status(found)
     if status != container.STOPPED and not force:
         raise PyrunError(
-            f'container "{found.id}" is {status}, and only a stopped one can be deleted', hint="kill it, or use --force"
+            f'container "{found.id}" is {status}, and only a stopped one can be deleted',
+            hint="kill it, or use --force",
         )
     destroy.destroy(found, with_hooks=True)
     return 0

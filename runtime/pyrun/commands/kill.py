@@ -45,7 +45,9 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     if values.get("all"):
         _signal_all(found, number)
     elif status not in (container.CREATED, container.RUNNING) or not _signal_init(found, number):
-        raise PyrunError(f'container not running: "{found.id}" is {status if status != "running" else "stopped"}')
+        raise PyrunError(
+            f'container not running: "{found.id}" is {status if status != "running" else "stopped"}'
+        )
     return 0
 
 

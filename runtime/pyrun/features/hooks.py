@@ -65,7 +65,9 @@ def _run(hook: dict[str, Any], state: dict[str, Any], json_path: str) -> None:
 
 
 def _reason(number: int) -> str:
-    return "it does not exist" if number == 2 else "access refused" if number == 13 else posix.strerror(number)
+    return (
+        "it does not exist" if number == 2 else "access refused" if number == 13 else posix.strerror(number)
+    )
 
 
 def describe_status(status: int) -> str:
@@ -83,8 +85,13 @@ def last_words(output: bytes) -> str:
 
 def _execute(hook: dict[str, Any], stdin: int, out: int, failed: int, caller: int) -> None:
     try:
-        process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)  # killed with us, for nobody would know of it
-        if posix.getppid() not in (caller, 0):  # we came too late for that; 0 is a parent outside of our namespace
+        process.prctl(
+            process.PR_SET_PDEATHSIG, process.SIGKILL
+        )  # killed with us, for nobody would know of it
+        if posix.getppid() not in (
+            caller,
+            0,
+        ):  # we came too late for that; 0 is a parent outside of our namespace
             posix._exit(127)
         process.default_signals()
         posix.dup2(stdin, 0)

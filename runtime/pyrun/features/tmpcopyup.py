@@ -17,9 +17,11 @@ DIRECTORY, FILE, LINK = 0o040000, 0o100000, 0o120000
 
 
 def copy(source: int, target: int) -> None:
-    """Copy folders, files, links, nodes, owners and modes below `source` (O_PATH) into the folder `target` (O_PATH too)."""
+    """Copy folders, files, links, nodes, owners and modes below `source` (O_PATH) into the folder `target` (too)."""
     reading = under_root.open_in(source, ".", posix.O_RDONLY | posix.O_DIRECTORY)
-    writing = under_root.open_in(target, ".", posix.O_RDONLY | posix.O_DIRECTORY)  # fsmount(2) gives an O_PATH one
+    writing = under_root.open_in(
+        target, ".", posix.O_RDONLY | posix.O_DIRECTORY
+    )  # fsmount(2) gives an O_PATH one
     try:
         _like(posix.fstat(source), writing)
         for name in posix.listdir(reading):
@@ -38,12 +40,16 @@ def _copy_one(source: int, target: int, name: str) -> None:
         return
     if kind == DIRECTORY:
         posix.mkdir(name, 0o700, dir_fd=target)
-        inner = posix.open(name, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | O_CLOEXEC, dir_fd=target)
+        inner = posix.open(
+            name, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | O_CLOEXEC, dir_fd=target
+        )
         below = under_root.open_in(source, name, posix.O_RDONLY | posix.O_DIRECTORY)
         copy(below, inner)
         posix.close(below)
     elif kind == FILE:
-        inner = posix.open(name, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | O_CLOEXEC, 0o600, dir_fd=target)
+        inner = posix.open(
+            name, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | O_CLOEXEC, 0o600, dir_fd=target
+        )
         reading = _open_file(source, name)
         while posix.sendfile(inner, reading, None, 1 << 30):
             pass

@@ -11,7 +11,6 @@ import posix
 import sys
 
 from oci_spec.names import RLIMITS
-
 from pyrun import jsontext, protocol
 from pyrun.cgroups import manager
 from pyrun.errors import PyrunError, failed
@@ -53,12 +52,12 @@ class Init:
 def preload(plan: Plan) -> None:
     """Import, in the parent, what this plan needs beyond the ordinary: features load by the configuration's keys."""
     if plan.linux.get("sysctl"):
-        import pyrun.features.sysctl  # noqa: F401
+        import pyrun.features.sysctl
     if plan.terminal:
-        import pyrun.init.console  # noqa: F401
+        import pyrun.init.console
     import pyrun.init.old_kernel
 
-    if any([planned.options.tmpcopyup for planned in plan.mounts]):
+    if [planned for planned in plan.mounts if planned.options.tmpcopyup]:
         import pyrun.features.tmpcopyup  # noqa: F401
 
 
@@ -81,7 +80,7 @@ def _give_up(sync: int, error: PyrunError) -> NoReturn:
         posix._exit(1)
 
 
-def _run(init: Init, sync: int) -> None:
+def _run(init: Init, sync: int) -> NoReturn:
     plan = init.plan
     process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)
     posix.setsid()
@@ -173,7 +172,7 @@ def _become_root() -> None:
 def _dev_is_bound(plan: Plan) -> bool:
     """Is /dev a bind mount, however its name is written? Then it is the caller's, and we make nothing in it."""
     bound = [m.destination.split("/") for m in plan.mounts if m.options.bind]
-    return any([[part for part in parts if part not in ("", ".")] == ["dev"] for parts in bound])
+    return any([part for part in parts if part not in ("", ".")] == ["dev"] for parts in bound)
 
 
 def _name_host(plan: Plan) -> None:
@@ -204,7 +203,7 @@ def _enter_cwd(slash: int, program: dict[str, Any]) -> None:
         raise PyrunError(f"{cwd} is outside of the container", "process.cwd")
 
 
-def _become_stage2(init: Init, sync: int, umask: int) -> None:
+def _become_stage2(init: Init, sync: int, umask: int) -> NoReturn:
     """Write the orders, keep what stage 2 and the program are to have open, and become stage 2."""
     plan = init.plan
     program = plan.process or {}
@@ -236,7 +235,7 @@ def _become_stage2(init: Init, sync: int, umask: int) -> None:
     out.number(1 if init.seccomp else 0)
     groups = user.get("additionalGids") or []
     out.number(1 if groups or "user" not in plan.namespaces else 0)
-    out.bytes(b"".join([gid.to_bytes(4, sys.byteorder) for gid in groups]))
+    out.data(b"".join([gid.to_bytes(4, sys.byteorder) for gid in groups]))
     out.number(user.get("gid", 0))
     out.number(user.get("uid", 0))
     out.texts(orders.candidates(program) if program else [])
@@ -245,7 +244,7 @@ def _become_stage2(init: Init, sync: int, umask: int) -> None:
     inside = dict(init.state)
     inside["pid"] = posix.getpid()
     inside["status"] = "created"
-    out.bytes(jsontext.encode(inside).encode() if start_hooks else b"")
+    out.data(jsontext.encode(inside).encode() if start_hooks else b"")
     out.number(len(start_hooks))
     for hook in start_hooks:
         out.number(hook.get("timeout") or 0)
@@ -255,7 +254,7 @@ def _become_stage2(init: Init, sync: int, umask: int) -> None:
     if init.seccomp:
         flags, filter_program = init.seccomp
         out.number(flags)
-        out.bytes(filter_program)
+        out.data(filter_program)
     orders_fd = _above(calls.memfd("pyrun-orders", out.finish(sync)), first)
 
     environment = list(program.get("env") or [])
@@ -267,7 +266,9 @@ def _become_stage2(init: Init, sync: int, umask: int) -> None:
         posix.set_inheritable(fd, True)
     for fd in (sync, listen_fd, created_fd, orders_fd):
         posix.set_inheritable(fd, True)
-    error = process.execveat(stage2_fd, "", program.get("args") or ["pyrun-init"], [str(orders_fd), *environment])
+    error = process.execveat(
+        stage2_fd, "", program.get("args") or ["pyrun-init"], [str(orders_fd), *environment]
+    )
     raise failed("executing stage 2", error, "process.args", "arguments and environment may be too long")
 
 

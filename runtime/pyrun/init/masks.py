@@ -3,7 +3,7 @@
 Hot module. What covers a masked file is a mount of the host's null device, opened before the root file system was
 touched, and what covers a folder is an empty file system of our own: nothing that the image has at /dev/null can take
 their place (CVE-2025-31133). It is mounted read-only, which doesn't matter to a device's readers and writers, but the
-host's node keeps its mode and owner. Targets are descriptors, so no path is resolved a second time (GHSA-3q8j-pf29-vwv8).
+host's node keeps its mode and owner. Targets are descriptors: no path is resolved twice (GHSA-3q8j-pf29-vwv8).
 Source: config-linux.md, Masked Paths and Readonly Paths.
 """
 

@@ -80,10 +80,14 @@ def open_sources(planned: list[Mount]) -> None:
             try:
                 mount.source_fd = posix.open(mount.source, calls.O_PATH | calls.O_CLOEXEC)
             except OSError as error:
-                raise failed(f"opening the source of {mount.destination}", error, mount.json_path + ".source") from None
+                raise failed(
+                    f"opening the source of {mount.destination}", error, mount.json_path + ".source"
+                ) from None
 
 
-def make_all(root: int, planned: list[Mount], cgroup_view: list[tuple[str, str]], own_cgroup_namespace: bool) -> None:
+def make_all(
+    root: int, planned: list[Mount], cgroup_view: list[tuple[str, str]], own_cgroup_namespace: bool
+) -> None:
     """Make every mount in order. File systems asked for read-only become so at the end, so that places for mounts
     below them can be made."""
     late = []
@@ -95,11 +99,11 @@ def make_all(root: int, planned: list[Mount], cgroup_view: list[tuple[str, str]]
             elif options.bind:
                 _bind(root, mount)
             elif mount.kind in ("cgroup", "cgroup2"):
-                late.append(_cgroup(root, mount, cgroup_view, own_cgroup_namespace))
+                late.append((mount, _cgroup(root, mount, cgroup_view, own_cgroup_namespace)))
             elif not mount.kind:
                 _propagate(root, mount)
             else:
-                late.append(_filesystem(root, mount))
+                late.append((mount, _filesystem(root, mount)))
         except OSError as error:
             raise failed(mount.describe(), error, mount.json_path) from None
         except PyrunError as error:
@@ -107,14 +111,10 @@ def make_all(root: int, planned: list[Mount], cgroup_view: list[tuple[str, str]]
                 error.json_path = mount.json_path
                 error.sentence = f"{mount.describe()}: {error.sentence}"
             raise
-    for mount, fd in zip([m for m in planned if _is_filesystem(m)], late):
+    for mount, fd in late:
         if mount.options.set & mounts.MOUNT_ATTR_RDONLY:
             change(fd, False, mounts.MOUNT_ATTR_RDONLY, 0)
         posix.close(fd)
-
-
-def _is_filesystem(mount: Mount) -> bool:
-    return not (mount.options.remount or mount.options.bind) and mount.kind != ""
 
 
 def change(fd: int, recursive: bool, set_: int, clear: int, propagation: int = 0) -> None:
@@ -180,7 +180,7 @@ def _filesystem(root: int, mount: Mount) -> int:
     options = mount.options
     target = _target_directory(root, mount)
     try:
-        if options.old_flags or any([len(item) > LONGEST_VALUE or "\\" in item for item in options.data]):
+        if options.old_flags or any(len(item) > LONGEST_VALUE or "\\" in item for item in options.data):
             from pyrun.init import old_kernel
 
             fd = old_kernel.mount_filesystem(root, mount, target)
@@ -214,7 +214,9 @@ def new_filesystem(kind: str, source: str, settings: list[tuple[str, str | None]
     try:
         mounts.fsconfig(context, mounts.FSCONFIG_SET_STRING, "source", source)
         for key, value in settings:
-            mounts.fsconfig(context, mounts.FSCONFIG_SET_FLAG if value is None else mounts.FSCONFIG_SET_STRING, key, value)
+            mounts.fsconfig(
+                context, mounts.FSCONFIG_SET_FLAG if value is None else mounts.FSCONFIG_SET_STRING, key, value
+            )
         mounts.fsconfig(context, mounts.FSCONFIG_CMD_CREATE)
         return mounts.fsmount(context, attributes)
     except OSError as error:
@@ -225,7 +227,7 @@ def new_filesystem(kind: str, source: str, settings: list[tuple[str, str | None]
 
 def with_kernel_words(context: int, error: OSError) -> OSError:
     """The error, with what the file system itself says about it (fsopen(2), message retrieval)."""
-    said = []
+    said: list[str] = []
     try:
         while len(said) < 8:
             said.append(posix.read(context, 1024).decode("utf-8", "replace")[2:].strip())

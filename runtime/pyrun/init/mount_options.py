@@ -74,7 +74,7 @@ def parse(names: Sequence[str]) -> Options:
             options.idmap = True
         elif name and name != "defaults" and name not in OLD:
             options.data.append(name)
-    if any([name in OLD for name in names]):
+    if any(name in OLD for name in names):
         options.old_flags = old_flags(names)
     return options
 

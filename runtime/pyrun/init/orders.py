@@ -55,14 +55,14 @@ class Orders:
         """One 64-bit number; a negative one as two's complement."""
         self.parts.append((value & UNSET).to_bytes(8, sys.byteorder))
 
-    def bytes(self, data: bytes) -> None:
+    def data(self, data: bytes) -> None:
         """Bytes with their size."""
         self.number(len(data))
         self.parts.append(data + b"\0" * (-len(data) % 8))
 
     def text(self, value: str) -> None:
         """A NUL-terminated text."""
-        self.bytes(value.encode("utf-8", "surrogateescape") + b"\0")
+        self.data(value.encode("utf-8", "surrogateescape") + b"\0")
 
     def texts(self, values: Sequence[str]) -> None:
         """A vector of texts."""

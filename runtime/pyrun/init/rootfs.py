@@ -129,5 +129,3 @@ def finish(propagation: str, readonly: bool) -> int:
         path = "root.readonly" if readonly else "linux.rootfsPropagation"
         raise failed("finishing the root file system", error, path) from None
     return root
-
-

@@ -26,7 +26,9 @@ def ffibuilder() -> FFI:
     lines = (HERE / "kernel.h").read_text().splitlines()
     ffi = FFI()
     ffi.cdef(POLLFD + "\n".join(line for line in lines if not line.startswith("#")))
-    ffi.set_source(NAME, f'#include "{HERE / "kernel.c"}"\n', depends=[str(HERE / "kernel.c"), str(HERE / "kernel.h")])
+    ffi.set_source(
+        NAME, f'#include "{HERE / "kernel.c"}"\n', depends=[str(HERE / "kernel.c"), str(HERE / "kernel.h")]
+    )
     return ffi
 
 

@@ -43,7 +43,11 @@ def check(result: int, call: str, path: str | None = None) -> int:
 
 def openat2(dirfd: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
     """openat2(2); O_CLOEXEC is always added."""
-    return check(lib.k_openat2(dirfd, path.encode("utf-8", "surrogateescape"), flags | O_CLOEXEC, mode, resolve), "openat2", path)
+    return check(
+        lib.k_openat2(dirfd, path.encode("utf-8", "surrogateescape"), flags | O_CLOEXEC, mode, resolve),
+        "openat2",
+        path,
+    )
 
 
 def statfs_type(fd: int) -> int:

@@ -152,7 +152,9 @@ def claim(root: str, container_id: str) -> Container:
             _make_root(root)
             posix.mkdir(f"{root}/{container_id}", 0o700)
     except FileExistsError:
-        raise PyrunError(f'container ID "{container_id}" is in use', hint="choose another, or delete it") from None
+        raise PyrunError(
+            f'container ID "{container_id}" is in use', hint="choose another, or delete it"
+        ) from None
     except OSError as error:
         raise failed("making the state folder", error) from None
     try:
@@ -191,7 +193,9 @@ def _open(root: str, container_id: str) -> int:
     found = posix.fstat(fd)
     if found.st_uid != posix.geteuid() or found.st_mode & 0o022:
         posix.close(fd)  # what is in there names hooks that we'd run and processes that we'd kill
-        raise PyrunError(f'the state folder of container "{container_id}" is another user\'s, or others may write there')
+        raise PyrunError(
+            f'the state folder of container "{container_id}" is another user\'s, or others may write there'
+        )
     return fd
 
 
@@ -281,5 +285,3 @@ def ids(root: str) -> list[str]:
         return sorted(name for name in posix.listdir(root) if name[0] != ".")
     except FileNotFoundError:
         return []
-
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrun import log, protocol
+from pyrun import diagnose, log, protocol
 from pyrun.built import STAGE2
 from pyrun.cgroups import detect, manager
 from pyrun.errors import PyrunError, failed, words
@@ -48,7 +48,9 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
 
     container = containers.claim(root, container_id)
     try:
-        container.add(_first_record(planned, container_id))  # from here on, `delete --force` finds whatever we make
+        container.add(
+            _first_record(planned, container_id)
+        )  # from here on, `delete --force` finds whatever we make
         _make(container, planned, init, console_socket, options)
     except OSError as error:
         _undo(container, ran_hooks=False)
@@ -75,7 +77,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     # Until the last line, nothing but the init's death with its parent, and its cgroup, holds its pid for others.
     born = {"pid": pid, "pidStart": containers.process_state(pid)[1]}
     record.update(born)
-    if any([planned.hooks(kind) for kind in ("prestart", "createRuntime", "createContainer")]):
+    if [kind for kind in ("prestart", "createRuntime", "createContainer") if planned.hooks(kind)]:
         container.add(born)  # hooks may ask for the state
     for fd in (init.listen_fd, init.created_fd, init.stage2_fd, console_socket, *init.cgroup_entrance):
         if fd >= 0:
@@ -88,7 +90,9 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     resources = planned.linux.get("resources") or {}
     manager.apply(cgroup, {"devices": resources.get("devices") or []})
     protocol.send(sync, protocol.GO)
-    manager.update(cgroup, {key: value for key, value in resources.items() if key not in ("devices", "memory")})
+    manager.update(
+        cgroup, {key: value for key, value in resources.items() if key not in ("devices", "memory")}
+    )
     _follow(sync, pid, planned, record)
     if resources.get("memory"):
         manager.update(cgroup, {"memory": resources["memory"]})
@@ -163,7 +167,9 @@ def _first_record(planned: plan.Plan, container_id: str) -> dict[str, Any]:
         "cgroup": manager.plan(planned.linux.get("cgroupsPath"), container_id, detect.layout()),
         "hasProcess": planned.process is not None,
         "hooks": {kind: planned.hooks(kind) for kind in LATER_HOOKS if planned.hooks(kind)},
-        "program": {"args": planned.process["args"], "env": planned.process.get("env") or []} if planned.process else {},
+        "program": {"args": planned.process["args"], "env": planned.process.get("env") or []}
+        if planned.process
+        else {},
     }
 
 
@@ -294,18 +300,9 @@ def _follow(sync: int, pid: int, planned: plan.Plan, record: dict[str, Any]) -> 
                 posix.close(sync)
                 return
             if error is not None:
-                raise explain(error, record["program"], record["rootfs"])
+                raise diagnose.explain(error, record["program"], record["rootfs"])
     status = posix.waitpid(pid, 0)[1]
     raise PyrunError(f"the container's init {hooks.describe_status(status)} before it was ready")
-
-
-def explain(error: PyrunError, program: dict[str, Any], rootfs: str) -> PyrunError:
-    """If a report is about a program that can't be executed, say why it can't; else the error itself."""
-    if not error.kind.startswith("program "):
-        return error
-    from pyrun import diagnose
-
-    return diagnose.program(int(error.kind[8:]), program, rootfs)
 
 
 def _write_pid_file(path: str, pid: int) -> None:
@@ -339,7 +336,9 @@ def _send_pidfd(path: str, pid: int) -> None:
 def _undo(container: Container, ran_hooks: bool) -> None:
     """Take back a create that failed. After a failed hook the life cycle goes on at its last steps, so that poststop
     hooks run; otherwise there never was a container."""
-    posix.closerange(3, container.dirfd)  # nothing of it is needed any more, but perhaps we had run out of descriptors
+    posix.closerange(
+        3, container.dirfd
+    )  # nothing of it is needed any more, but perhaps we had run out of descriptors
     posix.closerange(container.dirfd + 1, 1 << 20)
     try:
         destroy.destroy(container, with_hooks=ran_hooks)

@@ -12,7 +12,6 @@ import sys
 
 from pyrun.errors import PyrunError
 from pyrun.kernel import calls, process
-from pyrun.lifecycle import container as containers
 from pyrun.lifecycle import create, destroy, start
 
 TYPE_CHECKING = False
@@ -54,7 +53,9 @@ def run(root: str, container_id: str, values: Values) -> int:
         container.unlock()  # others may now signal, pause or delete it
         status = _wait(pid, signals, terminal)
     except BaseException as error:
-        if not (isinstance(error, PyrunError) and error.kind == "hook"):  # after a failing hook, start has destroyed it
+        if not (
+            isinstance(error, PyrunError) and error.kind == "hook"
+        ):  # after a failing hook, start has destroyed it
             _finish(container, values)
         raise
     finally:

@@ -11,7 +11,6 @@ import posix
 from oci_spec import config as oci_config
 from oci_spec import rules
 from oci_spec.fields import ConfigError
-
 from pyrun import jsontext
 from pyrun.errors import PyrunError, failed
 from pyrun.init import mount
@@ -80,7 +79,9 @@ class Plan:
         path = config["root"]["path"]
         self.rootfs: str = path if path[0] == "/" else f"{bundle}/{path}"
         self.terminal = bool(self.process and self.process.get("terminal"))
-        self.namespaces: dict[str, str] = {ns["type"]: ns.get("path") or "" for ns in self.linux.get("namespaces") or ()}
+        self.namespaces: dict[str, str] = {
+            ns["type"]: ns.get("path") or "" for ns in self.linux.get("namespaces") or ()
+        }
         self.mounts = mount.plan(config.get("mounts") or [], bundle)
         self.pivot = True
         self.new_keyring = True
@@ -185,7 +186,9 @@ def check_join(kind: str, path: str, json_path: str) -> None:
     except OSError as error:
         raise failed(f"joining the {kind} namespace", error, json_path) from None
     if kind == "mount" and (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
-        raise PyrunError("this is the runtime's own mount namespace: the host's mounts would be changed", json_path)
+        raise PyrunError(
+            "this is the runtime's own mount namespace: the host's mounts would be changed", json_path
+        )
 
 
 def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
@@ -212,5 +215,5 @@ def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
 
 def _asks_for_something(value: Any) -> bool:
     if isinstance(value, dict):
-        return any([_asks_for_something(item) for item in value.values()])
+        return any(_asks_for_something(item) for item in value.values())
     return bool(value)

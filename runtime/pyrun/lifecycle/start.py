@@ -6,8 +6,9 @@ Hot module. Source: runtime.md, Start; config.md, Poststart.
 from __future__ import annotations
 
 import posix
+import sys
 
-from pyrun import protocol
+from pyrun import diagnose, protocol
 from pyrun.errors import PyrunError, failed
 from pyrun.features import hooks
 from pyrun.init import orders
@@ -49,15 +50,11 @@ def _go(container: Container) -> None:
     finally:
         posix.close(connection)
     while len(data) >= 16:
-        size = 16 + int.from_bytes(data[12:16], orders.sys.byteorder)
-        about, error = orders.understand(data[:size], container.record["hooks"].get("startContainer") or [])
+        size = 16 + int.from_bytes(data[12:16], sys.byteorder)
+        about, fault = orders.understand(data[:size], container.record["hooks"].get("startContainer") or [])
         data = data[size:]
-        if error is not None:
-            if error.kind.startswith("program "):
-                from pyrun import diagnose
-
-                error = diagnose.program(int(error.kind[8:]), container.record["program"], container.record["rootfs"])
-            raise error
+        if fault is not None:
+            raise diagnose.explain(fault, container.record["program"], container.record["rootfs"])
         going = about == orders.GOING
     if not going:
         raise PyrunError(f'the init of container "{container.id}" died before it could execute the program')
