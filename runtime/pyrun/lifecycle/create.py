@@ -38,6 +38,8 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
     """
     containers.check_id(container_id)
     bundle = plan.absolute(str(options.get("bundle", "")))
+    if not jsontext.is_text(bundle):
+        raise PyrunError("the bundle's path is not UTF-8, as the state document must be (glossary, JSON)")
     config, _ = plan.load(bundle, str(options.get("config", "")))
     planned = plan.make(config, bundle)
     _take_options(planned, options)
