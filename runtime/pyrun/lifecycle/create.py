@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrun import diagnose, log, protocol
+from pyrun import diagnose, jsontext, log, protocol
 from pyrun.built import STAGE2
 from pyrun.cgroups import detect, manager
 from pyrun.errors import PyrunError, failed, words
