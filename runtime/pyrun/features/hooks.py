@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+LONGEST_WAIT = (1 << 31) - 1  # milliseconds: poll(2) takes an int
 LAST_WORDS = 1024  # bytes of a hook's output that an error quotes
 
 
@@ -119,7 +120,7 @@ def _watch(pid: int, out: int, timeout: int) -> tuple[bytes, bool, int]:
         while True:
             left = -1
             if timeout and not timed_out:
-                left = max(0, int((end - time.monotonic()) * 1000) + 1)
+                left = max(0, min(int((end - time.monotonic()) * 1000) + 1, LONGEST_WAIT))
             ready = calls.poll(watched, left)
             if timeout and not timed_out and time.monotonic() >= end and pidfd not in ready:
                 process.pidfd_send_signal(pidfd, process.SIGKILL)

@@ -247,7 +247,7 @@ def _become_stage2(init: Init, sync: int, umask: int) -> NoReturn:
     out.data(jsontext.encode(inside).encode() if start_hooks else b"")
     out.number(len(start_hooks))
     for hook in start_hooks:
-        out.number(hook.get("timeout") or 0)
+        out.number(min(hook.get("timeout") or 0, 1 << 31))  # seconds, which stage 2 makes milliseconds of
         out.text(hook["path"])
         out.texts(hook.get("args") or [hook["path"]])
         out.texts(hook.get("env") or [])
