@@ -341,7 +341,7 @@ def _undo(container: Container, ran_hooks: bool) -> None:
     posix.closerange(
         3, container.dirfd
     )  # nothing of it is needed any more, but perhaps we had run out of descriptors
-    posix.closerange(container.dirfd + 1, 1 << 20)
+    posix.closerange(container.dirfd + 1, 1024)
     try:
         destroy.destroy(container, with_hooks=ran_hooks)
     except (PyrunError, OSError) as error:
