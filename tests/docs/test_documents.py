@@ -1,0 +1,96 @@
+"""What the documents show works, and what they quote is what pyrun says."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import needs
+import pytest
+from bundles import make_rootfs, new_id
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHORTEST = 8  # characters of a quoted piece that say anything
+
+
+def indented(document: str) -> list[str]:
+    """The lines of a document's indented examples, without their comments."""
+    lines = (REPOSITORY / document).read_text().splitlines()
+    return [line.strip().partition("  #")[0].strip() for line in lines if line.startswith("    ")]
+
+
+def test_the_readmes_first_container_runs(runtime, busybox, tmp_path):
+    """The three lines under Install, as they stand, with busybox as root file system."""
+    examples = indented("README.md")
+    first = next(number for number, line in enumerate(examples) if line.startswith("mkdir"))
+    make, spec, run = examples[first : first + 3]
+    assert (spec, run) == ("pyrun spec", "pyrun run hello")
+    make_rootfs(tmp_path / "bundle/rootfs", busybox)
+    script = "\n".join(
+        ["set -e", make, f"{spec}", r"sed -i 's/\"terminal\": true/\"terminal\": false/' config.json"]
+    )
+    script += f"\n{run.replace('hello', new_id())}\n"
+    environment = {"PATH": f"{runtime.parent}:/usr/bin:/bin"}
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        input="echo it runs\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "it runs\n", "")
+
+
+def test_unfrozen_it_is_the_same_program():
+    """The line of CONTRIBUTING.md that runs pyrun under an ordinary interpreter."""
+    if not (REPOSITORY / "build/dev/_pyrun_build.py").is_file():
+        pytest.skip("needs build/dev, which make builds")
+    needs.program("env")
+    line = next(line for line in indented("CONTRIBUTING.md") if "python3 -m pyrun" in line)
+    command = line[: line.index("--root")].replace("python3", sys.executable) + "--version"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=REPOSITORY,
+        env={"PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith("pyrun version "), done
+
+
+@cache
+def texts() -> str:
+    """Every text constant of the runtime, parts of f-strings included, a line each."""
+    found = []
+    for path in (REPOSITORY / "runtime/pyrun").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def quoted() -> list[str]:
+    """What troubleshooting.md quotes of errors: the first cell of a table's row, or a paragraph's bold beginning."""
+    text = (REPOSITORY / "docs/troubleshooting.md").read_text()
+    return re.findall(r"^(?:\| |\*\*)`([^`]+)`", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("sentence", quoted())
+def test_quoted_errors_are_what_pyrun_says(sentence: str):
+    """Each piece of a sentence stands in the sources; … is what differs from case to case."""
+    pieces = [
+        piece for piece in re.split(r"…|: | \((?=r)|\)$", sentence) if len(piece.strip(" :")) >= SHORTEST
+    ]
+    assert pieces
+    for piece in pieces:
+        assert piece in texts(), piece
