@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import re
 import subprocess
@@ -66,6 +67,23 @@ def test_unfrozen_it_is_the_same_program():
         check=False,
     )
     assert done.stdout.startswith("pyrun version "), done
+
+
+def test_the_page_of_properties_is_current():
+    """docs/properties.md is made from the tables and the refusals; it has each property once."""
+    path = REPOSITORY / "docs/generate_properties.py"
+    spec = importlib.util.spec_from_file_location("generate_properties", path)
+    assert spec
+    assert spec.loader
+    generator = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(generator)
+    except ModuleNotFoundError as error:
+        pytest.skip(f"needs {error.name}, which make builds")
+    page = path.with_name("properties.md").read_text()
+    assert page == generator.markdown(), f"run {path.name}"
+    names = re.findall(r"^\| \**`(\S+)`", page, re.MULTILINE)
+    assert len(names) == len(set(names)) > 150
 
 
 @cache
