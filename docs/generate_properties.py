@@ -1,4 +1,4 @@
-"""Write properties.md from the tables and refusals: PYTHONPATH=runtime:spec:build/dev python docs/generate_properties.py"""
+"""Write properties.md: `PYTHONPATH=runtime:spec:build/dev build/venv/bin/python docs/generate_properties.py`."""
 
 from __future__ import annotations
 
