@@ -60,7 +60,9 @@ def test_bad_root(pyrun, bundle, path):
 
 def test_the_host_is_out_of_sight(pyrun, bundle):
     """The old root is gone: mountinfo names only the container's mounts, and .. of / is /."""
-    text = pyrun.output(bundle(sh="cut -d' ' -f5 /proc/self/mountinfo; ls -di / /.. | cut -d/ -f1 | uniq | wc -l"))
+    text = pyrun.output(
+        bundle(sh="cut -d' ' -f5 /proc/self/mountinfo; ls -di / /.. | cut -d/ -f1 | uniq | wc -l")
+    )
     *points, same = text.split()
     assert same == "1"
     assert points[0] == "/"
@@ -96,7 +98,9 @@ def test_rootfs_propagation(pyrun, bundle, value, host, wanted):
 
 def test_bad_rootfs_propagation(pyrun, bundle):
     """Any other value is refused."""
-    assert pyrun.refused(bundle({"linux": {"rootfsPropagation": "public"}})).startswith("linux.rootfsPropagation: ")
+    assert pyrun.refused(bundle({"linux": {"rootfsPropagation": "public"}})).startswith(
+        "linux.rootfsPropagation: "
+    )
 
 
 def test_host_mounts_are_not_changed(pyrun, bundle):
@@ -122,7 +126,9 @@ def test_new_host_mounts_arrive(pyrun, bundle):
     with sleeping("unshare", "-m", "--propagation", "shared") as pid:
         pyrun.wrapper = ["nsenter", f"--mount=/proc/{pid}/ns/mnt"]
         subprocess.run([*pyrun.wrapper, "mount", "--bind", one.path / "data", one.path / "data"], check=True)
-        one.mount("/slave", "none", "data", "rbind", "rslave").mount("/private", "none", "data", "rbind", "rprivate")
+        one.mount("/slave", "none", "data", "rbind", "rslave").mount(
+            "/private", "none", "data", "rbind", "rprivate"
+        )
         one.mount("/tmp", "none", "go", "bind")
         container = pyrun.start(one)
         subprocess.run([*pyrun.wrapper, "mount", "-t", "tmpfs", "x", one.path / "data/in"], check=True)
@@ -135,7 +141,7 @@ def test_new_host_mounts_arrive(pyrun, bundle):
 def test_mounts_reach_the_host_through_rshared(pyrun, bundle):
     """A mount that the container makes below a shared volume appears on the host."""
     needs.program("unshare", "nsenter")
-    caps = dict.fromkeys(("bounding", "permitted", "effective"), ["CAP_SYS_ADMIN"])
+    caps = {key: ["CAP_SYS_ADMIN"] for key in ("bounding", "permitted", "effective")}
     changes = {"process": {"capabilities": caps}, "linux": {"rootfsPropagation": "rshared"}}
     one = bundle(changes, sh="mount -t tmpfs x /vol/in && touch /vol/in/file; exec sleep 1000")
     (one.path / "data/in").mkdir(parents=True)
@@ -143,7 +149,10 @@ def test_mounts_reach_the_host_through_rshared(pyrun, bundle):
         pyrun.wrapper = ["nsenter", f"--mount=/proc/{pid}/ns/mnt"]
         subprocess.run([*pyrun.wrapper, "mount", "--bind", one.path / "data", one.path / "data"], check=True)
         container = pyrun.start(one.mount("/vol", "none", "data", "rbind", "rshared"))
-        eventually(lambda: f"{one.path}/data/in " in Path(f"/proc/{pid}/mountinfo").read_text(), "the mount didn't come")
+        eventually(
+            lambda: f"{one.path}/data/in " in Path(f"/proc/{pid}/mountinfo").read_text(),
+            "the mount didn't come",
+        )
         container.delete("--force")
 
 
@@ -173,7 +182,9 @@ def test_bind_file(pyrun, bundle):
     one = bundle(sh="cat /new/file /etc/passwd; stat -c %a /new/file; ls /new")
     (one.path / "data").write_text("data\n")
     (one.path / "data").chmod(0o640)
-    one.mount("/new/file", "none", "data", "bind").mount("/etc/passwd", "bind", str(one.path / "data"), "rbind", "ro")
+    one.mount("/new/file", "none", "data", "bind").mount(
+        "/etc/passwd", "bind", str(one.path / "data"), "rbind", "ro"
+    )
     assert pyrun.output(one) == "data\ndata\n640\nfile\n"
     assert (one.rootfs / "new/file").read_text() == ""
     assert "root" in (one.rootfs / "etc/passwd").read_text()
@@ -315,8 +326,8 @@ def test_type_missing(pyrun, bundle):
 
 def test_tmpcopyup(pyrun, bundle):
     """`tmpcopyup` starts a tmpfs with what it covers: files, modes, owners, links."""
-    script = "cd /data && find . | sort | xargs stat -c '%n %F %a %g' && readlink link && cat file && echo new > file && cat file"
-    one = bundle(sh=script)
+    script = "cd /data && find . | sort | xargs stat -c '%n %F %a %g' && readlink link"
+    one = bundle(sh=script + " && cat file && echo new > file && cat file")
     data = one.rootfs / "data"
     (data / "folder/deep").mkdir(parents=True)
     (data / "file").write_text("old\n")
@@ -346,7 +357,13 @@ def test_default_file_systems(pyrun, bundle):
     """/proc, /sys, /dev/pts, /dev/shm and /dev/mqueue of the default configuration are what they should be."""
     text = pyrun.output(bundle().args("cat", "/proc/mounts"))
     kinds = {line.split()[1]: line.split()[2] for line in text.splitlines()}
-    wanted = {"/proc": "proc", "/sys": "sysfs", "/dev/pts": "devpts", "/dev/shm": "tmpfs", "/dev/mqueue": "mqueue"}
+    wanted = {
+        "/proc": "proc",
+        "/sys": "sysfs",
+        "/dev/pts": "devpts",
+        "/dev/shm": "tmpfs",
+        "/dev/mqueue": "mqueue",
+    }
     assert {path: kinds.get(path) for path in wanted} == wanted
 
 
@@ -370,7 +387,9 @@ def test_no_pivot(pyrun, bundle, option):
     """--no-pivot gives the same container, by moving the root mount."""
     needs.program("unshare")
     pyrun.wrapper = ["unshare", "-m"]
-    one = bundle(sh="ls -d /bin /proc/self; hostname; touch /x; cut -d' ' -f5 /proc/self/mountinfo | head -1; ls /..")
+    one = bundle(
+        sh="ls -d /bin /proc/self; hostname; touch /x; cut -d' ' -f5 /proc/self/mountinfo | head -1; ls /.."
+    )
     result = pyrun.run(one, *option)
     assert result.code == 0
     lines = result.out.split()
@@ -381,10 +400,21 @@ def test_no_pivot(pyrun, bundle, option):
 
 def test_cgroup_mount(pyrun, bundle):
     """The cgroup mount shows the container's own cgroup as its root, read-only if so configured."""
-    text = pyrun.output(bundle(sh="ls /sys/fs/cgroup; cat /proc/self/cgroup; mkdir /sys/fs/cgroup/x 2>&1; true"))
+    text = pyrun.output(
+        bundle(sh="ls /sys/fs/cgroup; cat /proc/self/cgroup; mkdir /sys/fs/cgroup/x 2>&1; true")
+    )
     assert "Read-only file system" in text
     if Path("/sys/fs/cgroup/cgroup.controllers").exists():
         assert "cgroup.procs" in text
     else:
         assert {"memory", "pids", "devices"} <= set(text.split())
-    assert all(line.endswith(":/") for line in text.splitlines() if line.count(":") == 2 and line[0].isdigit())
+    assert all(
+        line.endswith(":/") for line in text.splitlines() if line.count(":") == 2 and line[0].isdigit()
+    )
+
+
+def test_tmpcopyup_settings_win(pyrun, bundle):
+    """A mode that the mount's options give is the tmpfs's mode, whatever folder it copies from."""
+    one = bundle(sh="stat -c %a /data")
+    (one.rootfs / "data").mkdir(mode=0o755)
+    assert pyrun.output(one.mount("/data", "tmpfs", "tmpfs", "tmpcopyup", "mode=1770")) == "1770\n"

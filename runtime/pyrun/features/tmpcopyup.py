@@ -16,19 +16,28 @@ KIND = 0o170000
 DIRECTORY, FILE, LINK = 0o040000, 0o100000, 0o120000
 
 
-def copy(source: int, target: int) -> None:
-    """Copy folders, files, links, nodes, owners and modes below `source` (O_PATH) into the folder `target` (too)."""
-    reading = under_root.open_in(source, ".", posix.O_RDONLY | posix.O_DIRECTORY)
-    writing = under_root.open_in(
-        target, ".", posix.O_RDONLY | posix.O_DIRECTORY
-    )  # fsmount(2) gives an O_PATH one
+def copy_up(covered: int, new: int, settings: list[tuple[str, str | None]]) -> None:
+    """Fill the tmpfs `new` with a copy of the folder `covered` (both O_PATH); the mode and owner of its root are the
+    covered folder's, except for what the mount's own settings say."""
+    given = [key for key, _ in settings]
+    status = posix.fstat(covered)
+    writing = under_root.open_in(new, ".", posix.O_RDONLY | posix.O_DIRECTORY)
     try:
-        _like(posix.fstat(source), writing)
+        posix.fchown(writing, -1 if "uid" in given else status.st_uid, -1 if "gid" in given else status.st_gid)
+        if "mode" not in given:
+            posix.fchmod(writing, status.st_mode & 0o7777)
+        _copy(covered, writing)
+    finally:
+        posix.close(writing)
+
+
+def _copy(source: int, target: int) -> None:
+    reading = under_root.open_in(source, ".", posix.O_RDONLY | posix.O_DIRECTORY)
+    try:
         for name in posix.listdir(reading):
-            _copy_one(reading, writing, name)
+            _copy_one(reading, target, name)
     finally:
         posix.close(reading)
-        posix.close(writing)
 
 
 def _copy_one(source: int, target: int, name: str) -> None:
@@ -44,7 +53,8 @@ def _copy_one(source: int, target: int, name: str) -> None:
             name, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | O_CLOEXEC, dir_fd=target
         )
         below = under_root.open_in(source, name, posix.O_RDONLY | posix.O_DIRECTORY)
-        copy(below, inner)
+        _like(posix.fstat(below), inner)
+        _copy(below, inner)
         posix.close(below)
     elif kind == FILE:
         inner = posix.open(

@@ -195,7 +195,7 @@ def _filesystem(root: int, mount: Mount) -> int:
             if options.tmpcopyup:
                 from pyrun.features import tmpcopyup
 
-                tmpcopyup.copy(target, fd)
+                tmpcopyup.copy_up(target, fd, settings)
             mounts.move_mount(fd, target)
         _finish(fd, options, late_readonly=True)
         return fd
