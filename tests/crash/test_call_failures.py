@@ -10,20 +10,14 @@ import os
 
 import pytest
 from bundles import Bundle, Pyrun, eventually, processes_of
-from faults import DULL, Faults, Point, points, points_wanted, temporary_files
+from faults import DULL, Faults, Point, one_sentence, points, points_wanted, temporary_files
 from test_killed import CASES, Case
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EPERM, errno.ENOMEM)
 # What the kernel doesn't refuse, or whose failure changes nothing.
 NEVER_FAIL = (*DULL, "arch_prctl", "set_tid_address", "set_robust_list", "rseq", "close", "munmap", "getuid", "geteuid")
 
-POINTS = {"create": 70, "start": 15, "delete": 20, "delete-force": 20, "run": 25}
-
-
-def one_sentence(text: str) -> bool:
-    """Is this what a failing command may say: one line, and none of a bug?"""
-    lines = [line for line in text.splitlines() if not line.startswith("pyrun: warning: ")]
-    return len(lines) == 1 and lines[0].startswith("pyrun: ") and "internal error" not in text and "Traceback" not in text
+POINTS = {"create": 50, "start": 12, "delete": 15, "delete-force": 12, "run": 16}
 
 
 def disturb(case: Case, point: Point, faults: Faults, pyrun: Pyrun, bundle: Bundle, words: tuple[str, ...]) -> None:
