@@ -233,7 +233,9 @@ class Foreground:
 
     def until(self, text: str) -> None:
         """Wait until the program has written `text`."""
-        eventually(lambda: text in self.out(), f"no {text!r} from the program; stderr: {self.err_file.read_text()!r}")
+        eventually(
+            lambda: text in self.out(), f"no {text!r} from the program; stderr: {self.err_file.read_text()!r}"
+        )
 
     def kill(self, name: str) -> None:
         """Signal the container."""
@@ -305,7 +307,9 @@ class Pyrun:
                 process.kill()
                 process.wait()
                 raise AssertionError(f"pyrun {' '.join(arguments)}: not done after {time_limit} s") from None
-        out_text, err_text = (path.read_bytes().decode(errors="surrogateescape") for path in (out_file, err_file))
+        out_text, err_text = (
+            path.read_bytes().decode(errors="surrogateescape") for path in (out_file, err_file)
+        )
         return Result(process.returncode, out_text, err_text, out_file)
 
     def _remember(self, arguments: Sequence[str]) -> None:

@@ -219,7 +219,9 @@ def places(value, path=()):
 
 RICH = default_config()
 RICH["hooks"] = {"createRuntime": [{"path": "/bin/true", "args": ["true"], "env": ["A=1"], "timeout": 5}]}
-RICH["linux"]["devices"] = [{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": 438, "uid": 0, "gid": 0}]
+RICH["linux"]["devices"] = [
+    {"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": 438, "uid": 0, "gid": 0}
+]
 RICH["linux"]["sysctl"] = {"net.ipv4.ip_forward": "1"}
 RICH["linux"]["resources"] |= {"memory": {"limit": 1 << 28}, "pids": {"limit": 50}, "cpu": {"shares": 100}}
 RICH["linux"]["rootfsPropagation"] = "slave"
@@ -231,13 +233,18 @@ VALUES = st.one_of(
     st.none(),
     st.booleans(),
     st.sampled_from([-1, 0, 1, 2**31, 2**32, 2**63, 2**64, -(2**63), 10**30, 1.5, 1e300]),
-    st.sampled_from(["", ".", "/", "..", "a\0b", "\n", "\ud7ff", "x" * 5000, "/proc/self/fd/0", "true", "rwm", "%s%n"]),
+    st.sampled_from(
+        ["", ".", "/", "..", "a\0b", "\n", "\ud7ff", "x" * 5000, "/proc/self/fd/0", "true", "rwm", "%s%n"]
+    ),
     st.sampled_from([[], {}, [[]], [{}], {"a": {}}, [None], ["x"] * 3, {"type": "x"}, [{"type": "pid"}]]),
 )
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
 )
 @given(st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=2))
 def test_any_fault(pyrun, bundle, changes):

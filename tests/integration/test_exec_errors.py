@@ -84,7 +84,9 @@ def test_crlf(pyrun, bundle):
     one.rootfs.joinpath("tool").write_bytes(b"#!/bin/sh\r\necho hi\r\n")
     one.rootfs.joinpath("tool").chmod(0o755)
     sentence = start_fails(pyrun, one.args("/tool"))
-    assert sentence.startswith('process.args[0]: "/tool": no such file or directory: its first line ends in CRLF')
+    assert sentence.startswith(
+        'process.args[0]: "/tool": no such file or directory: its first line ends in CRLF'
+    )
 
 
 def test_missing_interpreter(pyrun, bundle):
@@ -180,7 +182,9 @@ def test_last_log_record_is_the_sentence(pyrun, bundle, tmp_path):
     """The last record of the log is what stderr says, as engines want it."""
     log = tmp_path / "log"
     one = bundle().args("no-such-tool")
-    sentence = pyrun.error("--log", str(log), "--log-format", "json", "create", "-b", str(one.path), pyrun.id())
+    sentence = pyrun.error(
+        "--log", str(log), "--log-format", "json", "create", "-b", str(one.path), pyrun.id()
+    )
     record = json.loads(log.read_text().splitlines()[-1])
     assert record["level"] == "error"
     assert record["msg"] == sentence

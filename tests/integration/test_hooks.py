@@ -1,4 +1,4 @@
-"""Hooks: when and where they run, what they are given, and what their failure does (config.md, POSIX-platform Hooks)."""
+"""Hooks: when and where they run, what they are given, what their failure does (config.md, POSIX-platform Hooks)."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_poststart_comes_after_the_program_is_executed(pyrun, logged):
 
 def test_startcontainer_comes_before_the_program(pyrun, logged):
     """startContainer hooks run at start, in the container, and end before the program begins."""
-    one, folder = logged
+    one, _folder = logged
     one.hook("startContainer", "sleep 0.2; echo hook >> /log/log")
     one.sh("echo program >> /log/log")
     container = pyrun.create(one)
@@ -380,7 +380,7 @@ def test_hook_killed_by_signal(pyrun, logged, kind):
 
 def test_createcontainer_can_mount_for_the_container(pyrun, logged):
     """What a createContainer hook mounts below the root file system is in the container: what it is for."""
-    one, folder = logged
+    one, _folder = logged
     (one.rootfs / "data").mkdir()
     one.hook("createContainer", f"mount -t tmpfs mine {one.rootfs}/data && touch {one.rootfs}/data/file",
              env=["PATH=/usr/bin:/bin:/usr/sbin:/sbin"])  # fmt: skip
@@ -390,7 +390,7 @@ def test_createcontainer_can_mount_for_the_container(pyrun, logged):
 
 def test_prestart_can_reach_the_network_namespace(pyrun, logged):
     """A prestart hook finds the container's network namespace by the pid in its state: how docker sets it up."""
-    one, folder = logged
+    one, _folder = logged
     one.hook(
         "prestart",
         "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); nsenter --net=/proc/$pid/ns/net ip link set lo up",
@@ -408,3 +408,12 @@ def test_config_hooks_are_kept_from_create(pyrun, logged):
     (one.path / "config.json").unlink()
     container.finish()
     assert read(one) == "poststart\npoststop\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_timeout_of_ages(pyrun, logged, kind):
+    """A timeout beyond any clock is no limit, and no overflow."""
+    one, folder = logged
+    one.hook(kind, f"sleep 0.05; echo ran >> {folder(kind)}/log", timeout=2**62)
+    pyrun.output(one)
+    assert read(one) == "ran\n"

@@ -269,7 +269,8 @@ def test_kill_stopped(pyrun, bundle):
 
 def test_kill_all(pyrun, bundle):
     """--all signals every process of the container, not only the first."""
-    script = "sh -c 'trap \"echo child; exit\" USR1; echo r; while :; do sleep 0.01; done' & trap 'echo first' USR1; wait; wait"
+    child = "sh -c 'trap \"echo child; exit\" USR1; echo r; while :; do sleep 0.01; done'"
+    script = child + " & trap 'echo first' USR1; wait; wait"
     container = pyrun.start(bundle(sh=script))
     eventually(lambda: "r\n" in container.out(), "no child")
     pyrun.ok("kill", "--all", container.id, "USR1")
@@ -404,7 +405,7 @@ def test_list(pyrun, bundle):
     table = [line.split() for line in pyrun.ok("list").lines()]
     assert table[0] == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
     assert {row[0]: row[2] for row in table[1:]} == {created.id: "created", stopped.id: "stopped"}
-    assert [row for row in table if row[0] == created.id][0][1] == str(created.pid)
+    assert next(row for row in table if row[0] == created.id)[1] == str(created.pid)
 
 
 def test_empty_list(pyrun):

@@ -11,6 +11,7 @@ from pathlib import Path
 import needs
 import pytest
 from bundles import CALLER, eventually, process_status
+
 from oci_spec.names import CAPABILITIES, RLIMITS
 
 
@@ -25,7 +26,7 @@ def mask(*names):
 def test_args_are_passed_as_they_are(pyrun, bundle):
     """Every argument arrives as it is, empty ones and those with blanks, newlines and quotes too."""
     args = ["", "two words", "new\nline", "'", '"', "$HOME", "ä€😀", "*"]
-    one = bundle().args("sh", "-c", 'cat /proc/$$/cmdline; true', "name", *args)
+    one = bundle().args("sh", "-c", "cat /proc/$$/cmdline; true", "name", *args)
     assert pyrun.output(one).split("\0")[3:-1] == ["name", *args]
 
 
@@ -106,7 +107,9 @@ def test_cwd_by_descriptor(pyrun, bundle, fd):
     assert pyrun.refused(bundle({"process": {"cwd": f"/proc/self/fd/{fd}"}})).startswith("process.cwd: ")
 
 
-@pytest.mark.parametrize("cwd", ["/proc/self/cwd", "/proc/self/root", "/proc/1/root/tmp", "/proc/thread-self/cwd"])
+@pytest.mark.parametrize(
+    "cwd", ["/proc/self/cwd", "/proc/self/root", "/proc/1/root/tmp", "/proc/thread-self/cwd"]
+)
 def test_cwd_by_magic_link(pyrun, bundle, cwd):
     """Other magic links are no way to a cwd either."""
     assert pyrun.refused(bundle({"process": {"cwd": cwd}})).startswith("process.cwd: ")
@@ -123,7 +126,9 @@ def test_bad_cwd(pyrun, bundle, cwd):
 
 def test_user(pyrun, bundle):
     """uid, gid and additionalGids are the program's, in all their forms."""
-    one = bundle({"process": {"user": {"uid": 1000, "gid": 1001, "additionalGids": [5, 2000, 1001, 4000000000]}}})
+    one = bundle(
+        {"process": {"user": {"uid": 1000, "gid": 1001, "additionalGids": [5, 2000, 1001, 4000000000]}}}
+    )
     text = pyrun.output(one.args("grep", "-E", "^(Uid|Gid|Groups)", "/proc/self/status"))
     assert [line.split() for line in text.splitlines()] == [
         ["Uid:", *["1000"] * 4],
@@ -189,8 +194,17 @@ def test_capability_sets(pyrun, bundle):
 
 def test_capabilities_of_a_user(pyrun, bundle):
     """A program that isn't root's keeps exactly the ambient ones."""
-    caps = {kind: ["CAP_KILL", "CAP_NET_RAW"] for kind in ("bounding", "permitted", "effective", "inheritable")}
-    one = bundle({"process": {"user": {"uid": 1000, "gid": 1000}, "capabilities": {**caps, "ambient": ["CAP_NET_RAW"]}}})
+    caps = {
+        kind: ["CAP_KILL", "CAP_NET_RAW"] for kind in ("bounding", "permitted", "effective", "inheritable")
+    }
+    one = bundle(
+        {
+            "process": {
+                "user": {"uid": 1000, "gid": 1000},
+                "capabilities": {**caps, "ambient": ["CAP_NET_RAW"]},
+            }
+        }
+    )
     both, raw = mask("CAP_KILL", "CAP_NET_RAW"), mask("CAP_NET_RAW")
     assert caps_of(pyrun, one) == (both, raw, raw, both, raw)
 
@@ -236,7 +250,10 @@ def test_capability_that_may_not_be_granted(pyrun, bundle):
     if needs.has_capability("CAP_SYS_RESOURCE"):
         pytest.skip("needs a host that withholds CAP_SYS_RESOURCE")
     one = bundle()
-    one.config["process"]["capabilities"] = {"bounding": ["CAP_SYS_RESOURCE"], "permitted": ["CAP_SYS_RESOURCE"]}
+    one.config["process"]["capabilities"] = {
+        "bounding": ["CAP_SYS_RESOURCE"],
+        "permitted": ["CAP_SYS_RESOURCE"],
+    }
     result = pyrun.run(one.write())
     assert result.code == 0
     assert "CAP_SYS_RESOURCE may not be granted here" in result.err
@@ -246,12 +263,16 @@ def test_capability_that_may_not_be_granted(pyrun, bundle):
 def test_no_new_privileges(pyrun, bundle, value):
     """noNewPrivileges sets no_new_privs, and only then."""
     one = bundle({"process": {"noNewPrivileges": value}})
-    assert pyrun.output(one.args("grep", "NoNewPrivs", "/proc/self/status")).split()[1] == str(int(value or 0))
+    assert pyrun.output(one.args("grep", "NoNewPrivs", "/proc/self/status")).split()[1] == str(
+        int(value or 0)
+    )
 
 
 def test_dumpable_and_parent_death(pyrun, bundle):
     """The program can look into itself, and doesn't die with the runtime's processes."""
-    one = bundle({"process": {"user": {"uid": 1000, "gid": 1000}}}, sh="stat -c %u /proc/self/mem; sleep 0.1; echo end")
+    one = bundle(
+        {"process": {"user": {"uid": 1000, "gid": 1000}}}, sh="stat -c %u /proc/self/mem; sleep 0.1; echo end"
+    )
     container = pyrun.create(one)
     assert container.finish() == "1000\nend\n"
 
@@ -301,7 +322,9 @@ def test_no_rlimits(pyrun, bundle):
 def test_rlimit_raised(pyrun, bundle):
     """Raising a hard limit works with CAP_SYS_RESOURCE, and else is an error that says so."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    one = bundle({"process": {"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": hard + 1}]}}, sh="ulimit -Hn")
+    one = bundle(
+        {"process": {"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": hard + 1}]}}, sh="ulimit -Hn"
+    )
     if needs.has_capability("CAP_SYS_RESOURCE"):
         assert pyrun.output(one) == f"{hard + 1}\n"
     else:
@@ -374,7 +397,9 @@ def test_killed_by_signal(pyrun, bundle, number):
 
 def test_stdin_stdout_stderr_are_the_callers(pyrun, bundle):
     """The program's stdio are the very files that the caller gave."""
-    result = pyrun.run(bundle(sh="readlink /proc/self/fd/0; echo out; echo err >&2"), stdin=subprocess.DEVNULL)
+    result = pyrun.run(
+        bundle(sh="readlink /proc/self/fd/0; echo out; echo err >&2"), stdin=subprocess.DEVNULL
+    )
     assert result.out == "/dev/null\nout\n"
     assert result.err == "err\n"
 
@@ -416,7 +441,9 @@ def test_run_keep(pyrun, bundle):
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "USR1", "USR2", "QUIT", "CONT"])
 def test_run_forwards_signals(pyrun, bundle, name):
     """A signal that `run` gets is the program's."""
-    container = pyrun.popen_run(bundle(sh=f"trap 'echo got; exit 5' {name}; echo up; while :; do sleep 0.01; done"))
+    container = pyrun.popen_run(
+        bundle(sh=f"trap 'echo got; exit 5' {name}; echo up; while :; do sleep 0.01; done")
+    )
     container.until("up")
     container.process.send_signal(getattr(signal, f"SIG{name}"))
     assert container.end() == 5

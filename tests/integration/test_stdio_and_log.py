@@ -48,7 +48,9 @@ def test_created_container_holds_no_file_of_the_host(pyrun, bundle):
 def test_created_container_is_small(pyrun, bundle):
     """A created container holds a few pages."""
     pid = pyrun.create(bundle()).pid
-    pss = next(line for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:"))
+    pss = next(
+        line for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:")
+    )
     assert int(pss.split()[1]) < 1024
 
 
@@ -141,7 +143,9 @@ def test_listen_fds(pyrun, bundle, numbered):
 def test_listen_fds_for_another(pyrun, bundle, numbered):
     """LISTEN_FDS with another process's LISTEN_PID is not for us."""
     env = {"LISTEN_FDS": "1", "LISTEN_PID": "1"}
-    text = pyrun.output(bundle(sh="env; " + LIST_FDS), env=env, preexec_fn=open_on(numbered, 3), close_fds=False)
+    text = pyrun.output(
+        bundle(sh="env; " + LIST_FDS), env=env, preexec_fn=open_on(numbered, 3), close_fds=False
+    )
     assert "LISTEN" not in text
     assert text.split()[-3:] == ["0", "1", "2"]
 
@@ -202,7 +206,9 @@ def test_pidfd_socket(pyrun, bundle, tmp_path):
     container = pyrun.create(bundle().args("sleep", "1000"), "--pidfd-socket", str(tmp_path / "sock"))
     _, pidfd = listener.get()
     try:
-        info = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines())
+        info = dict(
+            line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
+        )
         assert int(info["Pid"]) == container.pid
         assert not select.select([pidfd], [], [], 0)[0]
         container.kill("KILL")
@@ -251,7 +257,9 @@ def test_log(pyrun, bundle, tmp_path, layout):
     log = tmp_path / "log"
     log.write_text("before\n")
     one = bundle({"root": {"path": 'no "such"\u2028place'}})
-    sentence = pyrun.error("--log", str(log), "--log-format", layout, "create", "-b", str(one.path), pyrun.id())
+    sentence = pyrun.error(
+        "--log", str(log), "--log-format", layout, "create", "-b", str(one.path), pyrun.id()
+    )
     first, last = log.read_text().splitlines()
     assert first == "before"
     if layout == "json":

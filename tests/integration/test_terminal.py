@@ -103,7 +103,9 @@ def create(pyrun, one, console):
 
 def test_console_socket(pyrun, bundle, console):
     """The master of a pty of the container's own devpts comes over the socket; stdio is the other side."""
-    container = create(pyrun, bundle(TERMINAL, sh="tty; tty 0<&1; tty 0<&2; ls /dev/pts; echo end; read x"), console)
+    container = create(
+        pyrun, bundle(TERMINAL, sh="tty; tty 0<&1; tty 0<&2; ls /dev/pts; echo end; read x"), console
+    )
     container.start()
     shown = read_until(console.master, "end\r\n")
     assert shown.split() == ["/dev/pts/0"] * 3 + ["0", "ptmx", "end"]
@@ -125,15 +127,24 @@ def test_dialogue(pyrun, bundle, console):
 
 def test_dev_console(pyrun, bundle, console):
     """/dev/console is the terminal, bound over a file."""
-    script = "echo through > /dev/console; stat -c %F /dev/console; grep -c ' /dev/console devpts ' /proc/mounts; echo end"
+    script = "echo through > /dev/console; stat -c %F /dev/console; "
+    script += "grep -c ' /dev/console devpts ' /proc/mounts; echo end"
     container = create(pyrun, bundle(TERMINAL, sh=script), console)
     container.start()
-    assert read_until(console.master, "end\r\n").splitlines()[:3] == ["through", "character special file", "1"]
+    assert read_until(console.master, "end\r\n").splitlines()[:3] == [
+        "through",
+        "character special file",
+        "1",
+    ]
 
 
 def test_controlling_terminal(pyrun, bundle, console):
     """It is the program's controlling terminal: /dev/tty works, and ^C is SIGINT."""
-    container = create(pyrun, bundle(TERMINAL, sh="trap 'echo int; exit' INT; echo hi > /dev/tty; while :; do sleep 0.01; done"), console)
+    container = create(
+        pyrun,
+        bundle(TERMINAL, sh="trap 'echo int; exit' INT; echo hi > /dev/tty; while :; do sleep 0.01; done"),
+        console,
+    )
     container.start()
     read_until(console.master, "hi\r\n")
     os.write(console.master, b"\x03")
@@ -152,7 +163,10 @@ def test_console_size(pyrun, bundle, console):
 
 def test_terminal_of_a_user(pyrun, bundle, console):
     """The terminal belongs to the program's user, who can open it again."""
-    one = bundle({"process": {"terminal": True, "user": {"uid": 1000, "gid": 1000}}}, sh="stat -c %u /dev/pts/0; echo again > /dev/pts/0")
+    one = bundle(
+        {"process": {"terminal": True, "user": {"uid": 1000, "gid": 1000}}},
+        sh="stat -c %u /dev/pts/0; echo again > /dev/pts/0",
+    )
     container = create(pyrun, one, console)
     container.start()
     assert read_until(console.master, "again").split() == ["1000", "again"]
@@ -160,7 +174,9 @@ def test_terminal_of_a_user(pyrun, bundle, console):
 
 def test_terminal_in_user_namespace(pyrun, bundle, console):
     """Terminals work in a user namespace."""
-    one = bundle({"process": {"terminal": True}}, sh="tty; echo x > /dev/console; stat -c %u /dev/pts/0; echo end").user_namespace()
+    one = bundle(
+        {"process": {"terminal": True}}, sh="tty; echo x > /dev/console; stat -c %u /dev/pts/0; echo end"
+    ).user_namespace()
     container = create(pyrun, one, console)
     container.start()
     assert read_until(console.master, "end").split() == ["/dev/pts/0", "x", "0", "end"]
@@ -168,7 +184,9 @@ def test_terminal_in_user_namespace(pyrun, bundle, console):
 
 def test_hang_up(pyrun, bundle, console):
     """When the master is closed, the program gets SIGHUP."""
-    one = bundle(TERMINAL, sh="trap 'echo hup > /log/hup; exit' HUP; echo ready; while :; do sleep 0.01; done")
+    one = bundle(
+        TERMINAL, sh="trap 'echo hup > /log/hup; exit' HUP; echo ready; while :; do sleep 0.01; done"
+    )
     (one.path / "log").mkdir()
     container = create(pyrun, one.mount("/log", "none", "log", "bind"), console)
     container.start()
@@ -255,7 +273,16 @@ class Outer:
     def run(self, pyrun, one, *options):
         """Begin `run` on this terminal; returns the container's id."""
         container_id = pyrun.id()
-        argv = [str(pyrun.runtime), "--root", str(pyrun.root), "run", "-b", str(one.path), *options, container_id]
+        argv = [
+            str(pyrun.runtime),
+            "--root",
+            str(pyrun.root),
+            "run",
+            "-b",
+            str(one.path),
+            *options,
+            container_id,
+        ]
 
         def take():
             os.setsid()
@@ -309,11 +336,13 @@ def test_window_size(pyrun, bundle, outer):
 
 
 def test_control_characters(pyrun, bundle, outer):
-    """^C and ^D are the container's business."""
-    outer.run(pyrun, bundle(TERMINAL, sh="trap 'echo int' INT; echo ready; cat; echo end of file; exit 3"))
+    """^C is the container's business."""
+    script = "trap 'echo int; exit 3' INT; echo ready; while :; do sleep 0.01; done"
+    outer.run(pyrun, bundle(TERMINAL, sh=script))
     read_until(outer.master, "ready\r\n")
     os.write(outer.master, b"\x03")
     read_until(outer.master, "int\r\n")
+    assert outer.end() == 3
 
 
 def test_end_of_input(pyrun, bundle, outer):
@@ -325,7 +354,9 @@ def test_end_of_input(pyrun, bundle, outer):
     assert outer.end() == 3
 
 
-@pytest.mark.parametrize("how", ["exit", "kill container", "signal run", "delete", "no such program", "failing hook"])
+@pytest.mark.parametrize(
+    "how", ["exit", "kill container", "signal run", "delete", "no such program", "failing hook"]
+)
 def test_restored(pyrun, bundle, outer, how):
     """However `run` ends, the terminal is as it was."""
     before = outer.modes()
@@ -364,7 +395,9 @@ def test_much_output(pyrun, bundle, outer):
 
 def test_much_input(pyrun, bundle, outer):
     """A program that doesn't read doesn't keep `run` from anything; what is typed waits for it."""
-    outer.run(pyrun, bundle(TERMINAL, sh="stty raw -echo; echo ready; sleep 0.2; head -c 20000 | wc -c; echo end"))
+    outer.run(
+        pyrun, bundle(TERMINAL, sh="stty raw -echo; echo ready; sleep 0.2; head -c 20000 | wc -c; echo end")
+    )
     read_until(outer.master, "ready")
     data = b"x" * 20000
     while data:
@@ -406,7 +439,9 @@ def test_detached_terminal_without_socket(pyrun, bundle):
 
 def test_session(pyrun, bundle):
     """Without a terminal, the program leads a session of its own and can't reach the caller's terminal."""
-    text = pyrun.output(bundle(sh="cut -d' ' -f6,7 /proc/$$/stat; (echo x > /dev/tty) 2>/dev/null || echo none"))
+    text = pyrun.output(
+        bundle(sh="cut -d' ' -f6,7 /proc/$$/stat; (echo x > /dev/tty) 2>/dev/null || echo none")
+    )
     assert text == "1 0\nnone\n"
 
 

@@ -1,0 +1,188 @@
+"""Limits as the container has them, and many containers at once. (Each limit's own tests: test_cgroups_*.py.)"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import needs
+import pytest
+from bundles import cgroups_of, new_id
+
+
+def cgroup_of(pid, controller):
+    """The folder of a process's cgroup for a controller, on v1 or v2."""
+    unified = ""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        if controller in names.split(","):
+            return Path("/sys/fs/cgroup", names) if path == "/" else Path(f"/sys/fs/cgroup/{names}{path}")
+        if not names:
+            unified = path
+    return Path(f"/sys/fs/cgroup{unified}")
+
+
+def with_memory_and_devices():
+    """Limits of several controllers, and a device rule."""
+    rules = [
+        {"allow": False, "access": "rwm"},
+        {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "r"},
+    ]
+    return {"linux": {"resources": {"memory": {"limit": 64 << 20}, "pids": {"limit": 33}, "devices": rules}}}
+
+
+def test_limits(pyrun, bundle):
+    """Several limits are in force at once."""
+    pid = pyrun.start(bundle(with_memory_and_devices()).args("sleep", "1000")).pid
+    memory, pids = cgroup_of(pid, "memory"), cgroup_of(pid, "pids")
+    if not (pids / "pids.max").exists():
+        pytest.skip("needs the pids controller where containers are made")
+    assert (pids / "pids.max").read_text() == "33\n"
+    limit = memory / "memory.limit_in_bytes"
+    limit = limit if limit.exists() else memory / "memory.max"
+    assert int(limit.read_text()) == 64 << 20
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_device_rules(pyrun, bundle, allowed):
+    """A device that no rule allows can be made and not opened; an allowed one can, beside other limits too."""
+    needs.capability("CAP_MKNOD")
+    if "229 fuse" not in Path("/proc/misc").read_text():
+        pytest.skip("needs the device 10:229 (FUSE), which this kernel lacks")
+    one = bundle(
+        with_memory_and_devices(), sh="echo x > /dev/null && head -c 0 /dev/fuse-node && echo opened"
+    )
+    one.config["linux"]["devices"] = [{"path": "/dev/fuse-node", "type": "c", "major": 10, "minor": 229}]
+    if not allowed:
+        del one.config["linux"]["resources"]["devices"][1]
+    result = pyrun.run(one.write())
+    if allowed:
+        assert (result.out, result.err) == ("opened\n", "")
+    else:
+        assert result.err == "head: /dev/fuse-node: Operation not permitted\n"
+
+
+@pytest.mark.parametrize("form", ["/{}/deep", "{}/deep", "{}"])
+def test_cgroups_path(pyrun, bundle, form):
+    """cgroupsPath says where the cgroups are, in every hierarchy; they go when the container goes."""
+    name = new_id()
+    pyrun.ids.append(name)
+    path = form.format(name)
+    container = pyrun.start(bundle({"linux": {"cgroupsPath": path}}).args("sleep", "1000"))
+    lines = Path(f"/proc/{container.pid}/cgroup").read_text().splitlines()
+    found = {line.split(":", 2)[2] for line in lines}
+    assert len(found) == 1
+    (place,) = found
+    assert place.endswith("/" + path.lstrip("/"))
+    if path[0] == "/":
+        assert place == path
+    container.delete("--force")
+    assert not list(cgroups_of([name]))
+
+
+def test_relative_path_is_consistent(pyrun, bundle):
+    """The same relative path is the same place each time."""
+    name = new_id()
+    pyrun.ids.append(name)
+    places = set()
+    for _ in range(2):
+        container = pyrun.start(bundle({"linux": {"cgroupsPath": name}}).args("sleep", "1000"))
+        places.add(Path(f"/proc/{container.pid}/cgroup").read_text())
+        container.delete("--force")
+    assert len(places) == 1
+
+
+def test_out_of_memory(pyrun, bundle):
+    """A program that takes more than its limit is killed, and `run` says 137."""
+    one = bundle(
+        {"linux": {"resources": {"memory": {"limit": 16 << 20}}}}, sh="echo up; exec tail -c 200m /dev/zero"
+    )
+    result = pyrun.run(one, time_limit=60)
+    if result.code == 1 and "memory" in result.err:
+        pytest.skip("needs the memory controller where containers are made")
+    assert result.code == 137
+
+
+def in_parallel(count, work):
+    """Call `work(number)` in threads; their results in order."""
+    results = [None] * count
+
+    def one(number):
+        results[number] = work(number)
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_many_at_once(pyrun, bundle):
+    """Containers that are made, run and deleted at the same time don't disturb each other."""
+    bundles = [bundle(sh=f"echo {number}; hostname") for number in range(12)]
+    results = in_parallel(12, lambda number: pyrun.run(bundles[number]))
+    for number, result in enumerate(results):
+        assert (result.code, result.err, result.out) == (0, "", f"{number}\npyrun\n")
+
+
+def test_one_id_many_claims(pyrun, bundle):
+    """Of many who want one id at the same time, one gets it, and the others are told so."""
+    container_id = pyrun.id()
+    one = bundle().args("sleep", "1000")
+    results = in_parallel(8, lambda _: pyrun("create", "--bundle", str(one.path), container_id))
+    assert sorted(result.code for result in results) == [0] + [1] * 7
+    assert all("is in use" in result.err for result in results if result.code)
+    assert pyrun.state(container_id)["status"] == "created"
+
+
+def test_one_container_many_deletes(pyrun, bundle):
+    """Of many who delete one container by force, all succeed."""
+    container = pyrun.start(bundle().args("sleep", "1000"))
+    results = in_parallel(6, lambda _: pyrun("delete", "--force", container.id))
+    assert [(result.code, result.err) for result in results] == [(0, "")] * 6
+    pyrun.assert_gone(container.id)
+
+
+def test_one_container_many_starts(pyrun, bundle):
+    """Of many who start one container, one does, and the program runs once."""
+    container = pyrun.create(bundle(sh="echo once; exec sleep 1000"))
+    results = in_parallel(6, lambda _: pyrun("start", container.id))
+    assert sorted(result.code for result in results) == [0] + [1] * 5
+    assert container.status == "running"
+    assert container.out() in ("once\n", "")
+
+
+def test_list_while_others_come_and_go(pyrun, bundle):
+    """`list` and `state` see whole containers or none, while others are made and deleted."""
+    one = bundle()
+    stop = threading.Event()
+    faults = []
+
+    def look():
+        while not stop.is_set():
+            for command in (["list"], ["list", "--format", "json"]):
+                result = pyrun(*command)
+                if (result.code, result.err) != (0, ""):
+                    faults.append(result)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        for _ in range(8):
+            assert pyrun.run(one).code == 0
+    finally:
+        stop.set()
+        thread.join()
+    assert not faults
+
+
+def test_nothing_grows(pyrun, bundle):
+    """Container after container, no descriptor, mount, cgroup or file stays."""
+    one = bundle()
+    before = Path("/proc/self/mountinfo").read_text(), sorted(os.listdir(one.path))
+    for _ in range(5):
+        pyrun.output(one)
+    assert (Path("/proc/self/mountinfo").read_text(), sorted(os.listdir(one.path))) == before
+    assert [name for name in os.listdir(pyrun.root) if name != ".seccomp"] == []
