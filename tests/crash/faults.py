@@ -181,7 +181,12 @@ def rich_config(container_id: str, marks: Path) -> Callable[[Config], None]:
 def one_sentence(text: str) -> bool:
     """Is this what a failing command may say: one line, and none of a bug?"""
     lines = [line for line in text.splitlines() if not line.startswith("pyrun: warning: ")]
-    return len(lines) == 1 and lines[0].startswith("pyrun: ") and "internal error" not in text and "Traceback" not in text
+    return (
+        len(lines) == 1
+        and lines[0].startswith("pyrun: ")
+        and "internal error" not in text
+        and "Traceback" not in text
+    )
 
 
 def temporary_files(pyrun: Pyrun, bundle: Bundle) -> list[str]:

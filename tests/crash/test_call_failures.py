@@ -15,12 +15,24 @@ from test_killed import CASES, Case
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EPERM, errno.ENOMEM)
 # What the kernel doesn't refuse, or whose failure changes nothing.
-NEVER_FAIL = (*DULL, "arch_prctl", "set_tid_address", "set_robust_list", "rseq", "close", "munmap", "getuid", "geteuid")
+NEVER_FAIL = (
+    *DULL,
+    "arch_prctl",
+    "set_tid_address",
+    "set_robust_list",
+    "rseq",
+    "close",
+    "munmap",
+    "getuid",
+    "geteuid",
+)
 
 POINTS = {"create": 50, "start": 12, "delete": 15, "delete-force": 12, "run": 16}
 
 
-def disturb(case: Case, point: Point, faults: Faults, pyrun: Pyrun, bundle: Bundle, words: tuple[str, ...]) -> None:
+def disturb(
+    case: Case, point: Point, faults: Faults, pyrun: Pyrun, bundle: Bundle, words: tuple[str, ...]
+) -> None:
     """Let the call at a point fail, and check what comes of it."""
     container_id = words[-1]
     number = ERRORS[point[1] % len(ERRORS)]

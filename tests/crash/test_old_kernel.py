@@ -16,7 +16,9 @@ SEEN = (
 )
 
 
-def looks(faults: Faults, pyrun: Pyrun, bundle: Bundle, container_id: str, errors: dict[str, int]) -> list[str]:
+def looks(
+    faults: Faults, pyrun: Pyrun, bundle: Bundle, container_id: str, errors: dict[str, int]
+) -> list[str]:
     """What a container sees of itself."""
     out = bundle.path / "out"
     ended = faults.without(errors, "run", "--bundle", str(bundle.path), container_id)
@@ -29,14 +31,21 @@ def looks(faults: Faults, pyrun: Pyrun, bundle: Bundle, container_id: str, error
 
 
 @pytest.mark.parametrize("missing", [("mount_setattr",), ("close_range",), ("mount_setattr", "close_range")])
-def test_same_container(missing: tuple[str, ...], faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle]) -> None:
+def test_same_container(
+    missing: tuple[str, ...], faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle]
+) -> None:
     container_id, bundle = rich
 
     def change(config: Config) -> None:
         config["mounts"] += [
             {"destination": "/out", "source": "out", "options": ["bind", "nosuid", "noexec"]},
             {"destination": "/ro", "source": "out", "options": ["rbind", "ro"]},
-            {"destination": "/scratch", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "noatime", "nodev"]},
+            {
+                "destination": "/scratch",
+                "type": "tmpfs",
+                "source": "tmpfs",
+                "options": ["ro", "noatime", "nodev"],
+            },
             {"destination": "/slave", "type": "tmpfs", "source": "tmpfs", "options": ["rslave"]},
         ]
 

@@ -14,7 +14,9 @@ from faults import Faults, points, points_wanted
 from test_killed import assert_reusable
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name
+)
 def test_create(number: signal.Signals, faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle]) -> None:
     container_id, bundle = rich
     words = ("create", "--bundle", str(bundle.path), container_id)
@@ -28,7 +30,9 @@ def test_create(number: signal.Signals, faults: Faults, pyrun: Pyrun, rich: tupl
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_run_passes_it_on(number: signal.Signals, pyrun: Pyrun, rich: tuple[str, Bundle], tmp_path: Path) -> None:
+def test_run_passes_it_on(
+    number: signal.Signals, pyrun: Pyrun, rich: tuple[str, Bundle], tmp_path: Path
+) -> None:
     """`run` loses no signal, however early it comes: the program dies of it, and the container is deleted."""
     container_id, bundle = rich
     bundle.sh("trap 'exit 7' TERM INT; while :; do sleep 0.01; done")

@@ -28,13 +28,15 @@ def examples(number: int) -> settings:
 
 
 def run(pyrun: Pyrun, arguments: Sequence[str | bytes], **more: Any) -> subprocess.CompletedProcess[bytes]:
-    """Run a command line. Nothing in these tests lives on, so that its output can go to pipes."""
-    more.setdefault("stdin", subprocess.DEVNULL)
-    more.setdefault("stdout", subprocess.PIPE)
-    more.setdefault("stderr", subprocess.PIPE)
-    more.setdefault("env", CALLER)
-    argv = [str(pyrun.runtime), "--root", str(pyrun.root), *arguments]
-    return subprocess.run(argv, timeout=TIME_LIMIT, check=False, **more)
+    """Run a command line. Output goes to files, as a container that lives on would keep pipes open."""
+    with (pyrun.folder / "stdout").open("w+b") as out, (pyrun.folder / "stderr").open("w+b") as err:
+        more = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, "env": CALLER, **more}
+        argv = [str(pyrun.runtime), "--root", str(pyrun.root), *arguments]
+        ended = subprocess.run(argv, timeout=TIME_LIMIT, check=False, **more)
+        out.seek(0)
+        err.seek(0)
+        ended.stdout, ended.stderr = out.read(), err.read()
+    return ended
 
 
 def sentence_of(ended: subprocess.CompletedProcess[bytes]) -> str:
