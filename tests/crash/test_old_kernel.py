@@ -10,10 +10,13 @@ from faults import Faults
 
 # Not in Linux 5.10: mount_setattr(2) is of 5.12. close_range(2) is of 5.9, its flag CLOSE_RANGE_CLOEXEC of 5.11.
 LINUX_5_10 = {"mount_setattr": errno.ENOSYS, "close_range": errno.EINVAL}
-SEEN = (
-    "cat /proc/self/mountinfo | cut -d' ' -f5-6,7- | sed 's/ [0-9]*:[0-9]*//' > /out/mounts;"
-    "ls /proc/self/fd > /out/fds; id > /out/id; touch /proc/sys/x /ro/x /bin/x 2> /out/errors; cat /proc/timer_list | wc -c > /out/masked"
-)
+SEEN = """
+cut -d" " -f5-6,7- /proc/self/mountinfo > /out/mounts
+ls /proc/self/fd > /out/fds
+id > /out/id
+touch /proc/sys/x /ro/x /bin/x 2> /out/errors
+wc -c < /proc/timer_list > /out/masked
+"""
 
 
 def looks(

@@ -195,27 +195,11 @@ def test_closed_streams(closed: tuple[int, ...], pyrun: Pyrun, bundle: Make) -> 
         for fd in closed:
             os.close(fd)
 
-    ended = subprocess.run(
-        [pyrun.runtime, "--root", str(pyrun.root), "run", "--bundle", str(one.path), new_id()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=close,
-        timeout=20,
-        check=False,
-    )
+    ended = run(pyrun, ["run", "--bundle", str(one.path), new_id()], preexec_fn=close)
     assert ended.returncode in (0, 1)
     assert b"internal error" not in ended.stderr
     for command in (["list"], ["state", "none"], ["--version"], ["start", "none"]):
-        ended = subprocess.run(
-            [pyrun.runtime, "--root", str(pyrun.root), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            preexec_fn=close,
-            timeout=20,
-            check=False,
-        )
+        ended = run(pyrun, command, preexec_fn=close)
         assert ended.returncode in (0, 1)
         assert b"internal error" not in ended.stderr
 
