@@ -45,116 +45,86 @@ FORBIDDEN_IMPORTS = {
     "grp",
 }
 
-# (module, function, call as ast.unparse writes it): why it is safe
+# (module, call as ast.unparse writes it): why it is safe
 ALLOWED = {
     # before the root file system is a mount in this namespace, by the host's names
-    ("init/mount.py", "open_sources", "posix.open(mount.source, calls.O_PATH | calls.O_CLOEXEC)"): (
+    ("init/mount.py", "posix.open(mount.source, calls.O_PATH | calls.O_CLOEXEC)"): (
         "the configuration's source, a path of the host; opened before anything of the container is mounted"
     ),
-    ("init/mount.py", "_clone_path", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
+    ("init/mount.py", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
         "a cgroup of the host, by the host's path"
     ),
-    ("init/rootfs.py", "open_root", "posix.open(path, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
+    ("init/rootfs.py", "posix.open(path, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
         "root.path, a path of the host: the folder itself"
     ),
-    ("init/devices.py", "open_host", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
+    ("init/devices.py", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
         "a device of the host by the host's path, checked to be the very device by type and number"
     ),
-    ("init/devices.py", "is_host_dev", "posix.stat('/dev')"): "the host's /dev, before pivot_root",
-    ("init/proc_files.py", "open_proc", "posix.open('/proc', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
+    ("init/devices.py", "posix.stat('/dev')"): "the host's /dev, before pivot_root",
+    ("init/proc_files.py", "posix.open('/proc', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
         "the host's /proc, before pivot_root, checked to be the root of a procfs"
     ),
-    ("init/proc_files.py", "open_in_proc", "calls.openat2(proc, path, flags, resolve)"): (
+    ("init/proc_files.py", "calls.openat2(proc, path, flags, resolve)"): (
         "below the checked procfs: no link followed, no mount crossed"
     ),
-    ("init/rootfs.py", "_make_parent_private", "calls.read_file(f'/proc/self/fdinfo/{folder}')"): (
+    ("init/rootfs.py", "calls.read_file(f'/proc/self/fdinfo/{folder}')"): (
         "the host's /proc, before pivot_root"
     ),
-    ("init/rootfs.py", "_make_parent_private", "calls.read_file('/proc/self/mountinfo')"): (
+    ("init/rootfs.py", "calls.read_file('/proc/self/mountinfo')"): (
         "the host's /proc, before pivot_root"
     ),
-    (
-        "init/rootfs.py",
-        "_make_parent_private",
-        "mounts.mount(None, _unescape(fields[4]), None, mounts.MS_PRIVATE, None)",
+    ("init/rootfs.py", "mounts.mount(None, _unescape(fields[4]), None, mounts.MS_PRIVATE, None)",
     ): "a mount point of the host, and only its propagation in this namespace changes",
-    ("init/rootfs.py", "enter", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
-    ("init/rootfs.py", "enter", "mounts.pivot_root('.', '.')"): "the folder that we stand in, which is a descriptor",
-    ("init/rootfs.py", "enter", "mounts.umount_detach('.')"): "the folder that we stand in, which is a descriptor",
-    ("init/rootfs.py", "enter", "posix.chdir('/')"): "the root",
-    ("init/rootfs.py", "_enter_without_pivot", "calls.read_file('/proc/self/mountinfo')"): "the host's /proc",
-    ("init/rootfs.py", "_enter_without_pivot", "mounts.umount_detach(fields[4].decode())"): (
+    ("init/rootfs.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
+    ("init/rootfs.py", "mounts.pivot_root('.', '.')"): "the folder that we stand in, which is a descriptor",
+    ("init/rootfs.py", "mounts.umount_detach('.')"): "the folder that we stand in, which is a descriptor",
+    ("init/rootfs.py", "posix.chdir('/')"): "the root",
+    ("init/rootfs.py", "calls.read_file('/proc/self/mountinfo')"): "the host's /proc",
+    ("init/rootfs.py", "mounts.umount_detach(fields[4].decode())"): (
         "the host's /proc and /sys, in this namespace"
     ),
-    (
-        "init/rootfs.py",
-        "_enter_without_pivot",
-        "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)",
+    ("init/rootfs.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)",
     ): "the root",
-    ("init/rootfs.py", "_enter_without_pivot", "posix.chroot('.')"): "the folder that we stand in",
-    ("init/rootfs.py", "_enter_without_pivot", "posix.chdir('/')"): "the root",
-    ("init/rootfs.py", "finish", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
-    (
-        "init/main.py",
-        "_become_stage2",
-        "process.execveat(stage2_fd, '', program.get('args') or ['pyrun-init'], [str(orders_fd), *environment])",
+    ("init/rootfs.py", "posix.chroot('.')"): "the folder that we stand in",
+    ("init/rootfs.py", "posix.chdir('/')"): "the root",
+    ("init/rootfs.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
+    ("init/main.py", "process.execveat(stage2_fd, '', program.get('args') or ['pyrun-init'], [str(orders_fd), *environment])",
     ): "the sealed memfd",
-    (
-        "features/hooks.py",
-        "_execute",
-        "process.execveat(calls.AT_FDCWD, hook['path'], argv, hook.get('env') or [])",
+    ("features/hooks.py", "process.execveat(calls.AT_FDCWD, hook['path'], argv, hook.get('env') or [])",
     ): "a hook's path is the host's, and / is still the host's when it runs",
-    (
-        "init/old_kernel.py",
-        "change",
-        "mounts.mount(None, target, None, propagation | (mounts.MS_REC if recursive else 0), None)",
+    ("init/old_kernel.py", "mounts.mount(None, target, None, propagation | (mounts.MS_REC if recursive else 0), None)",
     ): "target is the host's /proc/self/fd/N",
-    (
-        "init/old_kernel.py",
-        "change",
-        "mounts.mount(None, target, None, flags | mounts.MS_REMOUNT | mounts.MS_BIND, None)",
+    ("init/old_kernel.py", "mounts.mount(None, target, None, flags | mounts.MS_REMOUNT | mounts.MS_BIND, None)",
     ): "target is the host's /proc/self/fd/N",
     # descriptors, or the one open of a descriptor that is pinned and checked
-    ("features/tmpcopyup.py", "copy", "posix.listdir(reading)"): "a descriptor",
-    (
-        "features/tmpcopyup.py",
-        "_open_file",
-        "posix.open(f'/proc/self/fd/{pinned}', posix.O_RDONLY | posix.O_NONBLOCK | O_CLOEXEC)",
+    ("features/tmpcopyup.py", "posix.listdir(reading)"): "a descriptor",
+    ("features/tmpcopyup.py", "posix.open(f'/proc/self/fd/{pinned}', posix.O_RDONLY | posix.O_NONBLOCK | O_CLOEXEC)",
     ): "the same file again, after it was checked to be a regular one; /proc is the host's",
-    (
-        "diagnose.py",
-        "_read_head",
-        "posix.open(f'/proc/self/fd/{fd}', posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)",
+    ("diagnose.py", "posix.open(f'/proc/self/fd/{fd}', posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)",
     ): "the same file again, after it was checked to be a regular one; runs on the host",
-    ("diagnose.py", "_look", "posix.open(rootfs, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
+    ("diagnose.py", "posix.open(rootfs, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
         "root.path, a path of the host: the folder itself"
     ),
     # features/seccomp.py runs in the parent, before there is a container, on the runtime's own root folder
-    ("features/seccomp.py", "_stamp", "posix.stat(library)"): "libseccomp on the host",
-    (
-        "features/seccomp.py",
-        "_load",
-        "posix.open(path, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC)",
+    ("features/seccomp.py", "posix.stat(library)"): "libseccomp on the host",
+    ("features/seccomp.py", "posix.open(path, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC)",
     ): "the cache below the runtime's root; owner, mode, type and content are checked",
-    ("features/seccomp.py", "_store", "posix.mkdir(cache_dir, 448)"): "the cache below the runtime's root",
-    (
-        "features/seccomp.py",
-        "_store",
-        "posix.open(cache_dir, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)",
+    ("features/seccomp.py", "posix.mkdir(cache_dir, 448)"): "the cache below the runtime's root",
+    ("features/seccomp.py", "posix.open(cache_dir, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)",
     ): "the cache below the runtime's root; its owner and mode are checked",
-    ("features/seccomp.py", "_drop_oldest", "posix.listdir(dirfd)"): "a descriptor",
+    ("features/seccomp.py", "posix.listdir(dirfd)"): "a descriptor",
 }  # fmt: skip
 
 
-class Finding(tuple[str, str, str]):
-    """(module, function, call) with what is wrong about it."""
+class Finding(tuple[str, str]):
+    """(module, call) with what is wrong about it, and where it stands."""
 
     what: str
     line: int
 
 
-def _finding(module: str, function: str, node: ast.AST, what: str) -> Finding:
-    found = Finding((module, function, ast.unparse(node)))
+def _finding(module: str, node: ast.AST, what: str) -> Finding:
+    found = Finding((module, ast.unparse(node)))
     found.what = what
     found.line = getattr(node, "lineno", 0)
     return found
@@ -170,10 +140,10 @@ def lint(module: str, text: str) -> Iterator[Finding]:
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
             if node.module == "posix":
-                yield _finding(module, "", node, "posix's functions are called by their full names")
+                yield _finding(module, node, "posix's functions are called by their full names")
         for name in names:
             if name.partition(".")[0] in FORBIDDEN_IMPORTS:
-                yield _finding(module, "", node, f"{name} resolves paths, or loads what it finds")
+                yield _finding(module, node, f"{name} resolves paths, or loads what it finds")
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     inner = {id(node) for function in functions for node in ast.walk(function)}
     for function in functions:
@@ -184,10 +154,10 @@ def lint(module: str, text: str) -> Iterator[Finding]:
         for node in ast.walk(function):
             what = _wrong(node, safe_open)
             if what:
-                yield _finding(module, function.name, node, what)
+                yield _finding(module, node, what)
     for node in ast.walk(tree):
         if id(node) not in inner and (what := _wrong(node, False)):
-            yield _finding(module, "", node, what)
+            yield _finding(module, node, what)
 
 
 def _wrong(node: ast.AST, safe_open: bool) -> str:
@@ -232,7 +202,7 @@ def test_no_path_is_resolved(path: Path) -> None:
     if module == THE_ONE:
         return
     bad = [each for each in lint(module, path.read_text()) if each not in ALLOWED]
-    assert not bad, "\n".join(f"{module}:{each.line}: {each[2]}: {each.what}" for each in bad)
+    assert not bad, "\n".join(f"{module}:{each.line}: {each[1]}: {each.what}" for each in bad)
 
 
 def test_allowed_calls_exist() -> None:

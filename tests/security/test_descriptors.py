@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from pathlib import Path
 
 import pytest
 from bundles import new_id
@@ -49,7 +50,7 @@ def test_created(pyrun, bundle, host_fds):
         line.split()[1]
         for number, target in found.items()
         if target.endswith("/state.json")
-        for line in open(f"/proc/{container.pid}/fdinfo/{number}").read().splitlines()
+        for line in Path(f"/proc/{container.pid}/fdinfo/{number}").read_text().splitlines()
         if line.startswith("flags:")
     ]
     assert int(info[0], 8) & os.O_ACCMODE == os.O_RDONLY
@@ -70,7 +71,9 @@ def test_hooks_of_the_host(pyrun, bundle, host_fds, tmp_path, kind):
 def test_start_container_hook(pyrun, bundle, host_fds):
     """The hook that stage 2 runs."""
     one = bundle({"root": {"readonly": False}})
-    one.config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", f"exec 1>/fds; {LIST}"]}]}
+    one.config["hooks"] = {
+        "startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", f"exec 1>/fds; {LIST}"]}]
+    }
     one.write()
     assert pyrun.run(one, close_fds=False).code == 0
     found = entries((one.rootfs / "fds").read_text())
@@ -131,7 +134,13 @@ def test_working_folder(pyrun, bundle, host_fds, tmp_path, link):
     """No descriptor, and no magic link of another process, can be the working folder, by name or through a link."""
     outside = Outside(tmp_path / "outside")
     magic = [f"/proc/self/fd/{number}" for number in (3, 7, 8, 9, 10, 12, 20)]
-    magic += ["/proc/self/fd/7/../../..", "/proc/1/root", "/proc/1/cwd", "/proc/thread-self/fd/8", "/proc/1/task/1/fd/7"]
+    magic += [
+        "/proc/self/fd/7/../../..",
+        "/proc/1/root",
+        "/proc/1/cwd",
+        "/proc/thread-self/fd/8",
+        "/proc/1/task/1/fd/7",
+    ]
     for path in magic:
         one = bundle({"process": {"cwd": "/way" if link else path}}, sh="pwd; ls -d /proc/self/cwd/*")
         if link:

@@ -24,7 +24,9 @@ def outside(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["proc", "sys"])
-@pytest.mark.parametrize("where", ["inside", "outside", "outside by ..", "itself", "dangling", "a file", "magic"])
+@pytest.mark.parametrize(
+    "where", ["inside", "outside", "outside by ..", "itself", "dangling", "a file", "magic"]
+)
 def test_it_is_no_folder(pyrun, bundle, outside, name, where):
     """The container is refused: procfs and sysfs only ever lie where the configuration says."""
     one = bundle()
@@ -80,7 +82,14 @@ def test_sysctl_with_a_volume_over_proc(pyrun, bundle, tmp_path):
 
 @pytest.mark.parametrize(
     "key",
-    ["net/../../../etc/x", "net...x", "net.ipv4/../../kernel/core_pattern", "net/./ipv4", "net//ipv4", "../kernel/panic"],
+    [
+        "net/../../../etc/x",
+        "net...x",
+        "net.ipv4/../../kernel/core_pattern",
+        "net/./ipv4",
+        "net//ipv4",
+        "../kernel/panic",
+    ],
 )
 def test_sysctl_names_lead_nowhere_else(pyrun, bundle, key):
     """No name of a parameter walks out of its namespace's folder."""
@@ -92,7 +101,11 @@ def test_every_mount_is_below_the_root(pyrun, bundle, outside, tmp_path):
     log = tmp_path / "mountinfo"
     one = bundle()
     one.hook("createContainer", f"cat /proc/self/mountinfo > {log}")
-    targets = [str(outside.path / "folder"), "../" * 30 + str(outside.path / "folder")[1:], "/proc/1/root/tmp"]
+    targets = [
+        str(outside.path / "folder"),
+        "../" * 30 + str(outside.path / "folder")[1:],
+        "/proc/1/root/tmp",
+    ]
     for number, target in enumerate(targets[:2]):
         (one.rootfs / f"link{number}").symlink_to(target)
         one.mount(f"/link{number}/a/b", "tmpfs", "h8-marker")

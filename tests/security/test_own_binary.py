@@ -36,7 +36,7 @@ def test_created_is_a_sealed_memfd(pyrun, bundle):
         assert fcntl.fcntl(fd, F_GET_SEALS) == ALL_SEALS
     finally:
         os.close(fd)
-    with pytest.raises(OSError, match="busy|not permitted"):
+    with pytest.raises(OSError, match=r"busy|not permitted"):
         os.open(f"/proc/{container.pid}/exe", os.O_RDWR)
     assert not [line for line in maps(container.pid) if str(pyrun.runtime) in line]
 

@@ -15,9 +15,9 @@ from bundles import CALLER, new_id
 
 VERSIONS = [f"python3.{minor}" for minor in range(11, 15)]
 MODULES = (
-    "encodings/__init__.py encodings/utf_8.py posixpath.py os.py io.py abc.py codecs.py site.py json.py json/__init__.py"
-    " errno.py posix.py sitecustomize.py usercustomize.py pyrun/__init__.py oci_spec/__init__.py _pyrun_kernel.py"
-    " simplejson/__init__.py linecache.py traceback.py"
+    "encodings/__init__.py encodings/utf_8.py posixpath.py os.py io.py abc.py codecs.py site.py json.py"
+    " json/__init__.py errno.py posix.py sitecustomize.py usercustomize.py pyrun/__init__.py"
+    " oci_spec/__init__.py _pyrun_kernel.py simplejson/__init__.py linecache.py traceback.py"
 ).split()
 LIBRARIES = (
     "libc.so.6 libnss_files.so.2 libnss_dns.so.2 libnss_compat.so.2 libnss_systemd.so.2 libgcc_s.so.1 libpython3.so"
@@ -32,9 +32,21 @@ CONFIGURATION = (
 
 def planted():
     """The paths of all planted files, relative to the root."""
-    for folder in ("", "tmp/", *[f"usr/lib/{name}/" for name in VERSIONS], *[f"lib/{name}/" for name in VERSIONS]):
+    for folder in (
+        "",
+        "tmp/",
+        *[f"usr/lib/{name}/" for name in VERSIONS],
+        *[f"lib/{name}/" for name in VERSIONS],
+    ):
         yield from (folder + name for name in MODULES)
-    for folder in ("lib/", "lib64/", "usr/lib/", "lib/x86_64-linux-gnu/", "usr/lib/x86_64-linux-gnu/", "usr/share/"):
+    for folder in (
+        "lib/",
+        "lib64/",
+        "usr/lib/",
+        "lib/x86_64-linux-gnu/",
+        "usr/lib/x86_64-linux-gnu/",
+        "usr/share/",
+    ):
         yield from (folder + name for name in LIBRARIES)
     yield from CONFIGURATION
 
@@ -53,8 +65,26 @@ def trace(pyrun, one, tmp_path, *options, **more):
     log = tmp_path / "strace"
     container_id = new_id()
     pyrun.ids.append(container_id)
-    argv = ["strace", "-f", "-s", "300", "-o", str(log), "-e", "trace=%file,openat2,open_tree,move_mount,execveat"]
-    argv += [str(pyrun.runtime), "--root", str(pyrun.root), "run", "--bundle", str(one.path), *options, container_id]
+    argv = [
+        "strace",
+        "-f",
+        "-s",
+        "300",
+        "-o",
+        str(log),
+        "-e",
+        "trace=%file,openat2,open_tree,move_mount,execveat",
+    ]
+    argv += [
+        str(pyrun.runtime),
+        "--root",
+        str(pyrun.root),
+        "run",
+        "--bundle",
+        str(one.path),
+        *options,
+        container_id,
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=CALLER, check=False, **more)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ran\n", ""), done
     lines = log.read_text().splitlines()
@@ -87,7 +117,9 @@ def test_nothing_planted_is_looked_for(pyrun, bundle, tmp_path):
     looked_for = {base(path) for path in planted()}
     assert not [name for name in seen if base(name) in looked_for or name.endswith((".py", ".pyc", ".so"))]
     host = {"localtime", "ld.so.preload", "ld.so.cache"}
-    assert not [name for name in names(lines) if base(name) in looked_for - host or name.endswith((".py", ".pyc"))]
+    assert not [
+        name for name in names(lines) if base(name) in looked_for - host or name.endswith((".py", ".pyc"))
+    ]
 
 
 def test_every_path_of_the_init_is_known(pyrun, bundle, tmp_path):
@@ -105,7 +137,9 @@ def test_every_path_of_the_init_is_known(pyrun, bundle, tmp_path):
 
 def search_path():
     """Where the program is looked for."""
-    return {f"{folder}/echo" for folder in "/usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin".split()}
+    return {
+        f"{folder}/echo" for folder in "/usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin".split()
+    }
 
 
 def test_this_test_would_see_an_import(tmp_path):
@@ -125,10 +159,22 @@ def test_a_failure_after_pivot_imports_nothing(pyrun, bundle, tmp_path):
     log = tmp_path / "strace"
     container_id = new_id()
     pyrun.ids.append(container_id)
-    argv = ["strace", "-f", "-o", str(log), "-e", "trace=%file", str(pyrun.runtime), "--root", str(pyrun.root)]
+    argv = [
+        "strace",
+        "-f",
+        "-o",
+        str(log),
+        "-e",
+        "trace=%file",
+        str(pyrun.runtime),
+        "--root",
+        str(pyrun.root),
+    ]
     argv += ["run", "--bundle", str(one.path), container_id]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=CALLER, check=False)
     assert done.returncode == 1
     assert "process.cwd" in done.stderr
     looked_for = {base(path) for path in planted()}
-    assert not [name for name in names(of_the_child(log.read_text().splitlines())) if base(name) in looked_for]
+    assert not [
+        name for name in names(of_the_child(log.read_text().splitlines())) if base(name) in looked_for
+    ]

@@ -90,7 +90,9 @@ def test_null_is_something_else(pyrun, bundle):
     for make in (lambda p: p.write_text("x"), lambda p: p.symlink_to("/etc/passwd")):
         one = without_dev_mounts(bundle({"root": {"readonly": False}}))
         make(one.rootfs / "dev/null")
-        one.sh("echo secret > /dev/null; cat /dev/null; grep -E ' /(dev/null|etc/passwd) ' /proc/self/mountinfo")
+        one.sh(
+            "echo secret > /dev/null; cat /dev/null; grep -E ' /(dev/null|etc/passwd) ' /proc/self/mountinfo"
+        )
         (line,) = pyrun.output(one).splitlines()
         assert " ro," in line
     one = without_dev_mounts(bundle())
