@@ -70,10 +70,10 @@ ALLOWED = {
     ("init/rootfs.py", "calls.read_file(f'/proc/self/fdinfo/{folder}')"): (
         "the host's /proc, before pivot_root"
     ),
-    ("init/rootfs.py", "calls.read_file('/proc/self/mountinfo')"): (
-        "the host's /proc, before pivot_root"
-    ),
-    ("init/rootfs.py", "mounts.mount(None, _unescape(fields[4]), None, mounts.MS_PRIVATE, None)",
+    ("init/rootfs.py", "calls.read_file('/proc/self/mountinfo')"): ("the host's /proc, before pivot_root"),
+    (
+        "init/rootfs.py",
+        "mounts.mount(None, _unescape(fields[4]), None, mounts.MS_PRIVATE, None)",
     ): "a mount point of the host, and only its propagation in this namespace changes",
     ("init/rootfs.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
     ("init/rootfs.py", "mounts.pivot_root('.', '.')"): "the folder that we stand in, which is a descriptor",
@@ -83,37 +83,53 @@ ALLOWED = {
     ("init/rootfs.py", "mounts.umount_detach(fields[4].decode())"): (
         "the host's /proc and /sys, in this namespace"
     ),
-    ("init/rootfs.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)",
+    (
+        "init/rootfs.py",
+        "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)",
     ): "the root",
     ("init/rootfs.py", "posix.chroot('.')"): "the folder that we stand in",
-    ("init/rootfs.py", "posix.chdir('/')"): "the root",
-    ("init/rootfs.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
-    ("init/main.py", "process.execveat(stage2_fd, '', program.get('args') or ['pyrun-init'], [str(orders_fd), *environment])",
+    (
+        "init/main.py",
+        "process.execveat(stage2_fd, '', program.get('args') or ['pyrun-init'], [str(orders_fd), *environment])",
     ): "the sealed memfd",
-    ("features/hooks.py", "process.execveat(calls.AT_FDCWD, hook['path'], argv, hook.get('env') or [])",
+    (
+        "features/hooks.py",
+        "process.execveat(calls.AT_FDCWD, hook['path'], argv, hook.get('env') or [])",
     ): "a hook's path is the host's, and / is still the host's when it runs",
-    ("init/old_kernel.py", "mounts.mount(None, target, None, propagation | (mounts.MS_REC if recursive else 0), None)",
+    (
+        "init/old_kernel.py",
+        "mounts.mount(None, target, None, propagation | (mounts.MS_REC if recursive else 0), None)",
     ): "target is the host's /proc/self/fd/N",
-    ("init/old_kernel.py", "mounts.mount(None, target, None, flags | mounts.MS_REMOUNT | mounts.MS_BIND, None)",
+    (
+        "init/old_kernel.py",
+        "mounts.mount(None, target, None, flags | mounts.MS_REMOUNT | mounts.MS_BIND, None)",
     ): "target is the host's /proc/self/fd/N",
     # descriptors, or the one open of a descriptor that is pinned and checked
     ("features/tmpcopyup.py", "posix.listdir(reading)"): "a descriptor",
-    ("features/tmpcopyup.py", "posix.open(f'/proc/self/fd/{pinned}', posix.O_RDONLY | posix.O_NONBLOCK | O_CLOEXEC)",
+    (
+        "features/tmpcopyup.py",
+        "posix.open(f'/proc/self/fd/{pinned}', posix.O_RDONLY | posix.O_NONBLOCK | O_CLOEXEC)",
     ): "the same file again, after it was checked to be a regular one; /proc is the host's",
-    ("diagnose.py", "posix.open(f'/proc/self/fd/{fd}', posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)",
+    (
+        "diagnose.py",
+        "posix.open(f'/proc/self/fd/{fd}', posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)",
     ): "the same file again, after it was checked to be a regular one; runs on the host",
     ("diagnose.py", "posix.open(rootfs, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
         "root.path, a path of the host: the folder itself"
     ),
     # features/seccomp.py runs in the parent, before there is a container, on the runtime's own root folder
     ("features/seccomp.py", "posix.stat(library)"): "libseccomp on the host",
-    ("features/seccomp.py", "posix.open(path, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC)",
+    (
+        "features/seccomp.py",
+        "posix.open(path, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC)",
     ): "the cache below the runtime's root; owner, mode, type and content are checked",
     ("features/seccomp.py", "posix.mkdir(cache_dir, 448)"): "the cache below the runtime's root",
-    ("features/seccomp.py", "posix.open(cache_dir, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)",
+    (
+        "features/seccomp.py",
+        "posix.open(cache_dir, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)",
     ): "the cache below the runtime's root; its owner and mode are checked",
     ("features/seccomp.py", "posix.listdir(dirfd)"): "a descriptor",
-}  # fmt: skip
+}
 
 
 class Finding(tuple[str, str]):
