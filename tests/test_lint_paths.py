@@ -79,14 +79,9 @@ ALLOWED = {
     ("init/rootfs.py", "mounts.pivot_root('.', '.')"): "the folder that we stand in, which is a descriptor",
     ("init/rootfs.py", "mounts.umount_detach('.')"): "the folder that we stand in, which is a descriptor",
     ("init/rootfs.py", "posix.chdir('/')"): "the root",
-    ("init/rootfs.py", "calls.read_file('/proc/self/mountinfo')"): "the host's /proc",
     ("init/rootfs.py", "mounts.umount_detach(fields[4].decode())"): (
         "the host's /proc and /sys, in this namespace"
     ),
-    (
-        "init/rootfs.py",
-        "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)",
-    ): "the root",
     ("init/rootfs.py", "posix.chroot('.')"): "the folder that we stand in",
     (
         "init/main.py",
