@@ -17,17 +17,34 @@ import errno
 import posix
 import time
 
-from pyrun import jsontext
-from pyrun.errors import PyrunError, failed
+from pyrun import jsontext, log
+from pyrun.errors import PyrunError, failed, render, words
 from pyrun.kernel import calls
 from pyrun.kernel.calls import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, O_CLOEXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 OCI_VERSION = "1.3.0"
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
+# What the first line of state.json has.
+KINDS = (
+    ("id", str),
+    ("status", str),
+    ("pid", int),
+    ("pidStart", int),
+    ("bundle", str),
+    ("rootfs", str),
+    ("created", str),
+    ("owner", int),
+    ("annotations", dict),
+    ("cgroup", dict),
+    ("hasProcess", bool),
+    ("hooks", dict),
+    ("program", dict),
+)
 
 
 def root_folder(option: str) -> str:
@@ -75,23 +92,37 @@ class Container:
             posix.close(fd)
 
     def load(self) -> None:
-        """Read state.json; an absent one (create was killed before its first line) leaves an empty record."""
+        """Read state.json; an absent one (create was killed before its first line) leaves an empty record. PyrunError
+        of kind "damaged" if it isn't what we have written: then the record is what can be used of it."""
         self.record = {}
-        fd = self.open_state()
-        if fd < 0:
-            return
+        record: dict[str, Any] = {}
+        why = ""
         try:
-            for line in calls.read_all(fd, 1 << 26).split(b"\n")[:-1]:
-                self.record.update(jsontext.decode(line))
-        except (jsontext.JSONError, TypeError) as error:
-            raise PyrunError(f'state.json of container "{self.id}" is damaged: {error}') from None
-        finally:
-            posix.close(fd)
+            fd = self.open_state()
+            if fd < 0:
+                return
+            try:
+                lines = calls.read_all(fd, 1 << 26).split(b"\n")[:-1]
+            finally:
+                posix.close(fd)
+            for line in lines:
+                record.update(jsontext.decode(line))
+        except OSError as error:
+            why = words(error)
+        except (ValueError, TypeError) as error:  # not JSON, or no object
+            why = str(error)
+        if all([type(record.get(key)) is kind for key, kind in KINDS]) and record["id"] == self.id:
+            self.record = record
+        elif record:
+            why = why or "it is not this container's"
+        if why:
+            raise PyrunError(f'state.json of container "{self.id}" is damaged: {why}', kind="damaged")
 
     def open_state(self) -> int:
         """state.json, to read it or to ask for the init's lock on it; -1 if there is none."""
         try:
-            return posix.open("state.json", posix.O_RDONLY | O_CLOEXEC | posix.O_NOFOLLOW, dir_fd=self.dirfd)
+            flags = posix.O_RDONLY | posix.O_NONBLOCK | O_CLOEXEC | posix.O_NOFOLLOW
+            return posix.open("state.json", flags, dir_fd=self.dirfd)
         except FileNotFoundError:
             return -1
 
@@ -127,15 +158,23 @@ class Container:
     def remove(self) -> None:
         """Delete the folder; state.json goes last, so that a killed delete can be repeated. Its files are known:
         a listing would need a descriptor, and there may be none left."""
-        for name in ("start.sock", "state.json"):
-            try:
-                posix.unlink(name, dir_fd=self.dirfd)
-            except FileNotFoundError:
-                pass
+        self._unlink(("start.sock", "state.json"))
         try:
             posix.rmdir(f"{self.root}/{self.id}")
         except FileNotFoundError:
             pass
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            self._unlink(posix.listdir(self.dirfd))  # not ours
+            posix.rmdir(f"{self.root}/{self.id}")
+
+    def _unlink(self, names: Sequence[str]) -> None:
+        for name in names:
+            try:
+                posix.unlink(name, dir_fd=self.dirfd)
+            except FileNotFoundError:
+                pass
 
 
 def missing(container_id: str) -> PyrunError:
@@ -199,8 +238,9 @@ def _open(root: str, container_id: str) -> int:
     return fd
 
 
-def find(root: str, container_id: str, lock: bool) -> Container:
-    """An existing container, with its record; PyrunError of kind "missing" if there is none."""
+def find(root: str, container_id: str, lock: bool, damaged: bool = False) -> Container:
+    """An existing container, with its record; PyrunError of kind "missing" if there is none. One with a `damaged`
+    state.json is an error too, or a warning if that is wanted."""
     check_id(container_id)
     while True:
         container = Container(root, container_id, _open(root, container_id))
@@ -210,7 +250,13 @@ def find(root: str, container_id: str, lock: bool) -> Container:
         if container.is_current():
             break
         container.close()  # deleted while we waited; perhaps made anew
-    container.load()
+    try:
+        container.load()
+    except PyrunError as error:
+        if not damaged:
+            container.close()
+            raise
+        log.warn(f"{render(error)}; processes and cgroups that it doesn't name may be left")
     return container
 
 
