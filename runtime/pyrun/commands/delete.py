@@ -16,7 +16,7 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     process.own_signals()
     force = bool(values.get("force"))
     try:
-        found = container.find(container.root_folder(root), arguments[0], lock=True)
+        found = container.find(container.root_folder(root), arguments[0], lock=True, damaged=force)
     except PyrunError as error:
         if force and error.kind == "missing":
             return 0
