@@ -314,17 +314,19 @@ def test_v2_update_keeps_the_rest() -> None:
 
 
 @v2
-def test_v2_a_parent_with_processes_is_named() -> None:
+def test_v2_below_a_parent_with_processes_there_are_containers_but_no_limits() -> None:
     def body() -> None:
-        with cgroup(new_path()) as parent:
+        with cgroup() as parent:
             pid = machine.spawn(parent, machine.sleep)
-            record = manager.plan(parent["path"] + "/below", new_id(), detect.layout())
-            manager.create(record)
-            with pytest.raises(PyrunError) as caught:
-                manager.apply(record, {"memory": {"limit": MIB}})
-            manager.remove(record)
-            assert caught.value.json_path == "linux.resources.memory.limit"
-            assert "has processes of its own" in caught.value.sentence
+            for resources, path in (({"memory": {"limit": MIB}}, "memory"), ({"pids": {"limit": 5}}, "pids")):
+                error = error_of(resources, parent["path"] + "/below")
+                assert error.json_path == f"linux.resources.{path}.limit"
+                assert error.sentence == (
+                    f"the cgroup controller '{path}' can't be had: enabling it below {machine.directories(parent)[0]}: "
+                    "that cgroup has processes of its own (cgroup v2 allows them only in leaves)"
+                )
+            with cgroup(parent["path"] + "/below") as record:
+                ask(record, os.getpid)
             manager.kill(parent)
             os.waitpid(pid, 0)
 
@@ -333,7 +335,7 @@ def test_v2_a_parent_with_processes_is_named() -> None:
 
 def test_a_threaded_cgroup_is_refused() -> None:
     def body() -> None:
-        with cgroup(new_path("threads")) as above:
+        with cgroup() as above:
             Path(machine.directories(above)[0], "cgroup.type").write_text("threaded")
             record = manager.plan(above["path"] + "/x", new_id(), detect.layout())
             with pytest.raises(PyrunError, match="it can't hold a process") as caught:

@@ -185,6 +185,13 @@ def _owner(directory: str) -> str | None:
         return None
 
 
+def meant(resources: dict[str, Any], oci_version: str) -> dict[str, Any]:
+    """`linux.resources` of a configuration of `oci_version` in today's meaning, for `apply` and `update`."""
+    from pyrun.cgroups.controllers import pids
+
+    return pids.meant(resources, oci_version) if resources.get("pids") else resources
+
+
 def apply(record: Record, resources: dict[str, Any]) -> None:
     """Put `linux.resources` of a new container into effect, and the device rules that every container has.
 

@@ -55,22 +55,33 @@ def enable(directory: str, mount: str, wanted: Sequence[str]) -> dict[str, str]:
 
 def _enable_below(parent: str, names: Sequence[str], failures: dict[str, str]) -> None:
     enabled = files.fetch(parent, "cgroup.subtree_control").split()
+    names = [name for name in names if name not in enabled]
+    if not names:
+        return
+    if _is_occupied(parent):
+        why = "that cgroup has processes of its own (cgroup v2 allows them only in leaves)"
+    else:
+        try:
+            files.put(parent, "cgroup.subtree_control", " ".join(f"+{name}" for name in names))
+            return
+        except OSError as error:
+            why = "that is a threaded cgroup" if error.errno == errno.EOPNOTSUPP else files.reason(error)
     for name in names:
-        if name not in enabled:
-            try:
-                files.put(parent, "cgroup.subtree_control", f"+{name}")
-            except OSError as error:
-                failures[name] = f"enabling it below {parent}: {_why_not(error)}"
+        failures[name] = f"enabling it below {parent}: {why}"
 
 
-def _why_not(error: OSError) -> str:
-    if error.errno == errno.EBUSY:
-        return "that cgroup has processes of its own (cgroup v2 allows them only in leaves)"
-    if error.errno == errno.EOPNOTSUPP:
-        return "that is a threaded cgroup"
-    if error.errno == errno.ENOENT:
-        return "that cgroup doesn't have it"
-    return files.reason(error)
+def _is_occupied(directory: str) -> bool:
+    """Whether it has processes and isn't the root of all, which may.
+
+    The kernel would enable some controllers below it all the same (cpu, cpuset, pids), but make a threaded
+    domain of it, in whose children no process can be.
+    """
+    try:
+        return files.read(f"{directory}/cgroup.type") == "domain" and bool(
+            files.read(f"{directory}/cgroup.procs")
+        )
+    except OSError:
+        return False
 
 
 def controller_of(name: str) -> str:

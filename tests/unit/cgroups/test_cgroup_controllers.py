@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyrun.cgroups import manager
 from pyrun.cgroups.controllers import cpu, cpuset, memory, pids, unified
 from pyrun.errors import PyrunError
 
@@ -165,6 +166,24 @@ def test_pids() -> None:
     assert pids.writes({}) == []
     with pytest.raises(PyrunError):
         pids.writes({"limit": -2})
+
+
+@pytest.mark.parametrize(
+    ("oci_version", "limit", "expected"),
+    [
+        ("1.0.2-dev", 0, -1),
+        ("1.2.1", 0, -1),
+        ("1.3.0", 0, 0),
+        ("1.3.1", 0, 0),
+        ("1.0.0", 5, 5),
+        ("1.0.0", -1, -1),
+    ],
+)
+def test_a_pids_limit_of_0_was_unlimited_before_1_3(oci_version: str, limit: int, expected: int) -> None:
+    resources = {"pids": {"limit": limit}, "cpu": {}}
+    assert manager.meant(resources, oci_version) == {"pids": {"limit": expected}, "cpu": {}}
+    assert resources["pids"]["limit"] == limit
+    assert manager.meant({}, oci_version) == {}
 
 
 def test_unified_writes_line_by_line() -> None:

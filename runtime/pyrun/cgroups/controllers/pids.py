@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oci_spec import version
 from pyrun.errors import PyrunError
 
 TYPE_CHECKING = False
@@ -11,6 +12,18 @@ if TYPE_CHECKING:
     from pyrun.cgroups.files import Write
 
 PATH = "linux.resources.pids.limit"
+
+
+def meant(resources: dict[str, Any], oci_version: str) -> dict[str, Any]:
+    """`linux.resources` with the pids limit as spec 1.3 has it, for a configuration of `oci_version`.
+
+    Before 1.3 the spec left open what 0 is, and engines said 0 for unlimited: podman up to 5.4 writes it for
+    --pids-limit -1. Their configurations have an older version.
+    """
+    parsed = version.parse(oci_version)
+    if parsed is None or parsed[:2] >= (1, 3) or (resources.get("pids") or {}).get("limit") != 0:
+        return resources
+    return {**resources, "pids": {**resources["pids"], "limit": -1}}
 
 
 def writes(pids: dict[str, Any]) -> list[Write]:
