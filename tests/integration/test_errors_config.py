@@ -194,7 +194,7 @@ def test_any_value_anywhere(data: st.DataObject, pyrun: Pyrun, bundle: Make) -> 
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.sampled_from(places(document)))
         if data.draw(st.integers(0, 9)):
-            put(document, place, data.draw(ODD))
+            put(document, place, json.loads(json.dumps(data.draw(ODD))))  # a copy: it may be changed next
         else:
             del at(document, place[:-1])[place[-1]]
         if not document:
