@@ -35,6 +35,7 @@ int system_setspecific(pthread_key_t key, const void *value);
 
 static char heap[HEAP_SIZE] __attribute__((aligned(16384)));
 static size_t used;
+static size_t touched; /* the most that was ever used: behind it all bytes are 0 */
 static int taken;
 static size_t outside; /* bytes in use in the C library's heap before the interpreter started */
 static PyThreadState *thread;
@@ -63,6 +64,13 @@ static int is_ours(const void *block)
     return (uintptr_t)block - (uintptr_t)heap < HEAP_SIZE;
 }
 
+static void use(size_t size)
+{
+    used += size;
+    if (used > touched)
+        touched = used;
+}
+
 void *snapshot_malloc(size_t size)
 {
     size_t whole = (size + UNIT - 1) / UNIT * UNIT;
@@ -73,7 +81,7 @@ void *snapshot_malloc(size_t size)
     }
     void *block = heap + used + UNIT;
     *size_of(block) = whole;
-    used += UNIT + whole;
+    use(UNIT + whole);
     return block;
 }
 
@@ -86,19 +94,21 @@ void snapshot_free(void *block)
 {
     if (!is_ours(block))
         system_free(block);
-    else if (is_last(block)) {
+    else if (is_last(block))
         used -= UNIT + *size_of(block);
-        memset(size_of(block), 0, UNIT + *size_of(block)); /* calloc wants zeros, and a snapshot no rubbish */
-    }
 }
 
 void *snapshot_calloc(size_t count, size_t size)
 {
-    size_t total;
+    size_t total, dirty = touched;
     if (__builtin_mul_overflow(count, size, &total))
         return NULL;
-    void *block = snapshot_malloc(total);
-    return block && !is_ours(block) ? memset(block, 0, total) : block;
+    char *block = snapshot_malloc(total);
+    if (block && !is_ours(block))
+        memset(block, 0, total);
+    else if (block && block < heap + dirty)
+        memset(block, 0, Py_MIN(total, (size_t)(heap + dirty - block)));
+    return block;
 }
 
 void *snapshot_realloc(void *block, size_t size)
@@ -112,7 +122,7 @@ void *snapshot_realloc(void *block, size_t size)
         return block;
     if (is_last(block) && size <= heap + HEAP_SIZE - (char *)block - (size_t)UNIT) {
         *size_of(block) = (size + UNIT - 1) / UNIT * UNIT;
-        used += *size_of(block) - old;
+        use(*size_of(block) - old);
         return block;
     }
     void *larger = snapshot_malloc(size);
