@@ -178,17 +178,21 @@ def _user_last(join: tuple[int, str]) -> bool:
 
 
 def check_join(kind: str, path: str, json_path: str) -> None:
-    """Refuse what would fail later anyway, and the one namespace that must not be joined."""
+    """Refuse what would fail later anyway, and the namespaces that must not be joined."""
     try:
         found = posix.stat(path)
-        name = {"mount": "mnt", "network": "net"}.get(kind, kind)
-        own = posix.stat(f"/proc/self/ns/{name}")
     except OSError as error:
         raise failed(f"joining the {kind} namespace", error, json_path) from None
-    if kind == "mount" and (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
-        raise PyrunError(
-            "this is the runtime's own mount namespace: the host's mounts would be changed", json_path
-        )
+    if kind == "mount":
+        for owner in ("self", "1"):
+            try:
+                own = posix.stat(f"/proc/{owner}/ns/mnt")
+            except OSError:
+                continue  # not ours to see
+            if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
+                raise PyrunError(
+                    "this is a mount namespace of the host: the host's mounts would be changed", json_path
+                )
 
 
 def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
@@ -205,7 +209,13 @@ def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
     for index, entry in enumerate(config.get("mounts") or ()):
         if entry.get("uidMappings") or entry.get("gidMappings"):
             yield PyrunError("idmapped mounts are not supported yet", f"mounts[{index}]")
-    if "mount" not in [entry["type"] for entry in linux.get("namespaces") or ()]:
+    namespaces = {entry["type"]: entry.get("path") for entry in linux.get("namespaces") or ()}
+    if namespaces.get("mount") and (config.get("hooks") or {}).get("createContainer"):
+        yield PyrunError(
+            "they can't run in a mount namespace that is joined: their paths are the runtime's",
+            "hooks.createContainer",
+        )
+    if "mount" not in namespaces:
         yield PyrunError(
             "a container without a mount namespace is not supported: its mounts would be the host's",
             "linux.namespaces",
