@@ -225,7 +225,9 @@ def test_readonly_paths(pyrun, bundle):
 def test_default_readonly_paths(pyrun, bundle):
     """/proc/sys and its like can't be written by root."""
     # opened for writing, and nothing written: a hole would lead to the host
-    script = "for f in /proc/sys/kernel/hostname /proc/irq/default_smp_affinity; do (: >> $f) 2>&1; done; true"
+    script = (
+        "for f in /proc/sys/kernel/hostname /proc/irq/default_smp_affinity; do (: >> $f) 2>&1; done; true"
+    )
     assert pyrun.output(bundle(sh=script)).count("Read-only file system") == 2
 
 
