@@ -144,7 +144,7 @@ def _run(init: Init, sync: int) -> NoReturn:
         posix.umask(0)
 
     # Inside.
-    rootfs.enter(root, plan.pivot)
+    rootfs.enter(root, plan.pivot, propagation in ("shared", "rshared"))
     slash = rootfs.finish(propagation, bool(plan.config["root"].get("readonly")))
     if terminal >= 0:
         console.take(terminal, (plan.process or {}).get("user", {}).get("uid", 0))

@@ -31,15 +31,20 @@ def mask(root: int, paths: list[str], null: int) -> None:
                 continue
             raise failed(f"masking {path}", error, f"linux.maskedPaths[{index}]") from None
         try:
-            if under_root.is_directory(target):
-                if empty < 0:
-                    empty = mount.new_filesystem("tmpfs", "tmpfs", [("mode", "0")], mounts.MOUNT_ATTR_RDONLY)
-                tree = mounts.clone_tree(empty, recursive=False)
-            else:
+            if not under_root.is_directory(target):
                 tree = mounts.clone_tree(null, recursive=False)
+            elif empty < 0:
+                # The first folder gets the empty file system itself, the others clones of it: to close a mount that
+                # was never attached costs milliseconds, as the kernel then waits for all others to look away (RCU).
+                tree = mount.new_filesystem("tmpfs", "tmpfs", [("mode", "0")], mounts.MOUNT_ATTR_RDONLY)
+            else:
+                tree = mounts.clone_tree(empty, recursive=False)
             mounts.move_mount(tree, target)
             mount.change(tree, False, mounts.MOUNT_ATTR_RDONLY, 0)
-            posix.close(tree)
+            if empty < 0 and under_root.is_directory(target):
+                empty = tree
+            else:
+                posix.close(tree)
         except OSError as error:
             raise failed(f"masking {path}", error, f"linux.maskedPaths[{index}]") from None
         finally:

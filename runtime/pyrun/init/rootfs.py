@@ -76,18 +76,19 @@ def _unescape(field: bytes) -> str:
     return field.decode("utf-8", "surrogateescape")
 
 
-def enter(root: int, pivot: bool) -> None:
-    """Make `root` the root of this process and let go of the host's."""
+def enter(root: int, pivot: bool, shared: bool) -> None:
+    """Make `root` the root of this process and let go of the host's, whose mounts may be `shared` with the host."""
     try:
         if pivot:
-            old = posix.open("/", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
+            old = posix.open("/", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC) if shared else -1
             posix.fchdir(root)
             mounts.pivot_root(".", ".")
-            # The old root now lies over the new one. Cut its propagation, so that unmounting it stays here.
-            posix.fchdir(old)
-            mounts.mount(None, ".", None, mounts.MS_SLAVE | mounts.MS_REC, None)
+            # The old root now lies over the new one, and unmounting "." takes it away: pivot_root(2), Notes.
+            if shared:  # cut its propagation first, so that the host keeps its mounts
+                posix.fchdir(old)
+                mounts.mount(None, ".", None, mounts.MS_SLAVE | mounts.MS_REC, None)
+                posix.close(old)
             mounts.umount_detach(".")
-            posix.close(old)
             posix.chdir("/")
         else:
             _enter_without_pivot(root)
