@@ -108,7 +108,7 @@ def test_every_command_line_of_the_table(data: st.DataObject) -> None:
 @given(
     st.lists(
         st.sampled_from(["--root", "-b", "--", "-", "create", "list", "id", "--force", "=", "--root=", ""])
-        | TEXT
+        | ANY
     )
 )
 def test_any_words(words: list[str]) -> None:
