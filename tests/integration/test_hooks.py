@@ -417,3 +417,38 @@ def test_timeout_of_ages(pyrun, logged, kind):
     one.hook(kind, f"sleep 0.05; echo ran >> {folder(kind)}/log", timeout=2**62)
     pyrun.output(one)
     assert read(one) == "ran\n"
+
+
+def test_user_namespace(pyrun, logged):
+    """With a user namespace, runtime hooks are the host's root still, container hooks the container's."""
+    one, folder = logged
+    (one.path / "log").chmod(0o777)
+    kinds = [kind for kind in KINDS if kind != "createContainer"]
+    for kind in kinds:
+        one.hook(kind, f"readlink /proc/self/ns/user > {folder(kind)}/{kind}", env=["PATH=/bin:/usr/bin"])
+    one.config["process"]["args"] = ["sleep", "1000"]
+    one.config["process"].pop("rlimits")
+    container = pyrun.start(one.user_namespace())
+    inside, own = (os.readlink(f"/proc/{pid}/ns/user") for pid in (container.pid, "self"))
+    container.delete("--force")
+    for kind in kinds:
+        assert read(one, kind).strip() == (inside if kind in CONTAINER_KINDS else own), kind
+    # what the container's root may not reach on the host, this hook can't either: it tells by failing
+    one.hook("createContainer", "readlink /proc/self/ns/user; id -u; exit 1", env=["PATH=/bin:/usr/bin"])
+    *_, namespace, uid = pyrun.refused(one).split()
+    assert namespace.startswith("user:[")
+    assert namespace != own
+    assert uid == "0"
+
+
+@pytest.mark.parametrize("kind", CONTAINER_KINDS)
+def test_pid_in_a_joined_namespace(pyrun, bundle, logged, kind):
+    """In a joined pid namespace, the pid in the state is the container's number there, which isn't 1."""
+    one, folder = logged
+    first = pyrun.start(bundle().args("sleep", "1000"))
+    one.hook(kind, f"cat > {folder(kind)}/log")
+    one.namespace("pid", f"/proc/{first.pid}/ns/pid").args("sleep", "1000")
+    container = pyrun.start(one)
+    status = Path(f"/proc/{container.pid}/status").read_text()
+    numbers = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()
+    assert json.loads(read(one))["pid"] == int(numbers[-1]) > 1

@@ -404,3 +404,23 @@ def test_sysctl_is_not_redirected(pyrun, bundle, planted):
         one.mount("/proc", "none", "trap", "bind")
     pyrun.output(one.write())
     assert (trap / "sys/net/ipv4/ip_forward").read_text() == "untouched"
+
+
+@pytest.mark.parametrize("key", ["uid", "gid"])
+def test_unmapped_user(pyrun, user, key):
+    """A user or group that isn't mapped is an error that names the property."""
+    user.config["process"]["user"][key] = 70000
+    assert pyrun.refused(user.write()).startswith(f"process.user.{key}: ")
+
+
+def test_unmapped_owner_of_a_device(pyrun, user):
+    """A mount's owner that isn't mapped is an error with the kernel's words, not a container with another owner."""
+    user.mount("/m", "tmpfs", "tmpfs", "uid=70000")
+    assert "uid" in pyrun.refused(user)
+
+
+def test_rlimits_in_user_namespace(pyrun, user):
+    """Limits are set there too, also for a user who isn't root."""
+    user.config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 88}]
+    user.config["process"]["user"] = {"uid": 5, "gid": 5}
+    assert pyrun.output(user.sh("ulimit -n; ulimit -Hn")).split() == ["77", "88"]

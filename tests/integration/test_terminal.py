@@ -460,3 +460,30 @@ def test_zombie_free(pyrun, bundle, outer):
     assert outer.end() == 0
     pyrun.assert_gone(container_id)
     eventually(lambda: not Path(f"/proc/{outer.process.pid}").exists(), "run is left")
+
+
+def test_window_is_closed(pyrun, bundle):
+    """When the terminal that `run` sits at goes away, the container hears of it, and nothing is left in the end."""
+    outer = Outer()
+    container_id = outer.run(
+        pyrun, bundle(TERMINAL, sh="trap exit HUP; while :; do echo x; sleep 0.01; done")
+    )
+    read_until(outer.master, "x\r\n")
+    os.close(outer.slave)
+    os.close(outer.master)
+    outer.end()
+    pyrun.assert_gone(container_id)
+
+
+def test_reader_of_output_has_gone(pyrun, bundle):
+    """When nobody reads what the container's terminal shows, `run` ends and takes the container with it."""
+    container_id = pyrun.id()
+    one = bundle(TERMINAL, sh="while :; do echo x; sleep 0.01; done")
+    read, write = os.pipe()
+    with os.fdopen(write, "wb") as out:
+        process = pyrun.popen("run", "-b", str(one.path), container_id, stdout=out, stderr=subprocess.DEVNULL)
+        pyrun.running.append(process)
+    os.read(read, 1)
+    os.close(read)
+    process.wait(TIME_LIMIT)
+    pyrun.assert_gone(container_id)
