@@ -190,12 +190,13 @@ def listen(dirfd: int, name: str) -> int:
 
 def connect(path: str) -> int:
     """A connection to the AF_UNIX socket at `path`, of any length."""
-    if len(path.encode()) < 108:
-        return check(lib.k_connect(path.encode()), "connect", path)
+    data = path.encode("utf-8", "surrogateescape")
+    if len(data) < 108:
+        return check(lib.k_connect(data), "connect", path)
     folder, _, name = path.rpartition("/")
     fd = posix.open(folder or "/", O_PATH | O_CLOEXEC)
     try:
-        return check(lib.k_connect(f"/proc/self/fd/{fd}/{name}".encode()), "connect", path)
+        return check(lib.k_connect(f"/proc/self/fd/{fd}/{name}".encode("utf-8", "surrogateescape")), "connect", path)
     finally:
         posix.close(fd)
 

@@ -68,12 +68,12 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, data: s
     source_data = ffi.NULL if source is None else source.encode()
     kind_data = ffi.NULL if kind is None else kind.encode()
     data_data = ffi.NULL if data is None else data.encode()
-    check(lib.k_mount(source_data, target.encode(), kind_data, flags, data_data), "mount", target)
+    check(lib.k_mount(source_data, target.encode("utf-8", "surrogateescape"), kind_data, flags, data_data), "mount", target)
 
 
 def umount_detach(target: str) -> None:
     """umount2(2) with MNT_DETACH."""
-    check(lib.k_umount2(target.encode(), MNT_DETACH), "umount2", target)
+    check(lib.k_umount2(target.encode("utf-8", "surrogateescape"), MNT_DETACH), "umount2", target)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
