@@ -65,7 +65,7 @@ build/.host-test: build/.host-build
 	@$(HOST) test
 	@touch $@
 
-build/.venv-run: build/.host-build build/.python $(LAUNCHER)/requirements.txt
+build/.venv-run: build/.python $(LAUNCHER)/requirements.txt | build/.host-build
 	@echo "making build/venv"
 	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q --disable-pip-version-check -r $(LAUNCHER)/requirements.txt

@@ -6,7 +6,7 @@ set -eu
 python=${PYTHON:-python3}
 build_packages="gcc libc6-dev make git ca-certificates libffi-dev libseccomp2 busybox-static"
 optional_packages="runc podman conmon catatonit docker.io containerd buildah iptables crun
-  strace shellcheck clang-tidy e2fsprogs"
+  strace shellcheck zsh fish e2fsprogs"
 
 say() { printf '%s\n' "$*" >&2; }
 
