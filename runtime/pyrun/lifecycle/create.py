@@ -201,7 +201,8 @@ def _clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[
         _join_and_clone(planned, init, theirs, flags, cgroup_fd)
     posix.close(theirs)
     posix.waitpid(middle, 0)
-    message = protocol.receive(ours)
+    # It has said its word before it ended, or never will: then an init that it made gives up when we close our end.
+    message = protocol.receive(ours) if calls.poll([ours], 0) else b""
     if message[:1] == protocol.ERROR:
         raise protocol.unpack_error(message)
     if message[:1] != protocol.PID:
