@@ -66,7 +66,7 @@ def link_snapshot(cc: Compiler, objects: list[Path], output: Path) -> None:
     ]
     renamed += [f"--redefine-sym=system_{name}={name}" for name in ("malloc", "realloc", "free")]
     renamed += [f"--redefine-sym=system_{name}=pthread_{name}" for name in ("key_create", "setspecific")]
-    # the one constructor, of an allocator that we don't use (mimalloc, Python 3.13), isn't made to run on its own results
+    # the one constructor, of an allocator that we don't use (mimalloc, Python 3.13), must not run on its own results
     renamed += ["--remove-section=.init_array", "--remove-section=.fini_array"]
     for each in sections(joined.read_bytes()):
         if each.writable and not each.name.startswith(".data.rel.ro"):
