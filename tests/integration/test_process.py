@@ -333,6 +333,16 @@ def test_rlimit_raised(pyrun, bundle):
         assert "CAP_SYS_RESOURCE" in sentence
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"), [("NOFILE", 0), ("NOFILE", 3), ("FSIZE", 0), ("NPROC", 0), ("AS", 1 << 22)]
+)
+def test_tight_rlimits(pyrun, bundle, kind, value):
+    """The runtime's own work, hooks included, doesn't need what the limits leave to the program."""
+    one = bundle({"process": {"rlimits": [{"type": f"RLIMIT_{kind}", "soft": value, "hard": value}]}})
+    one.hook("startContainer", "sh -c true | true")
+    pyrun.output(one.args("true"))
+
+
 @pytest.mark.parametrize("bad", ["RLIMIT_FOO", "NOFILE", "rlimit_nofile", ""])
 def test_unknown_rlimit(pyrun, bundle, bad):
     """A limit that doesn't exist is an error."""

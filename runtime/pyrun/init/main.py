@@ -222,12 +222,6 @@ def _become_stage2(init: Init, sync: int, umask: int) -> NoReturn:
     out.number(created_fd)
     configured = user.get("umask")
     out.number(umask if configured is None else configured)
-    limits = program.get("rlimits") or []
-    out.number(len(limits))
-    for limit in limits:
-        out.number(RLIMITS.index(limit["type"]))
-        out.number(limit["soft"])
-        out.number(limit["hard"])
     out.number(all_capabilities)
     for name in ("bounding", "effective", "permitted", "inheritable", "ambient"):
         out.number(sets[name])
@@ -251,6 +245,12 @@ def _become_stage2(init: Init, sync: int, umask: int) -> NoReturn:
         out.text(hook["path"])
         out.texts(hook.get("args") or [hook["path"]])
         out.texts(hook.get("env") or [])
+    limits = program.get("rlimits") or []
+    out.number(len(limits))
+    for limit in limits:
+        out.number(RLIMITS.index(limit["type"]))
+        out.number(limit["soft"])
+        out.number(limit["hard"])
     if init.seccomp:
         flags, filter_program = init.seccomp
         out.number(flags)

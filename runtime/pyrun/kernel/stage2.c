@@ -334,7 +334,6 @@ static _Noreturn void run(char **argv, char **envp)
     if (umask != UINT64_MAX)
         sys(SYS_umask, umask);
 
-    set_limits();
     struct identity id;
     id.all = number();
     id.bounding = number();
@@ -368,6 +367,7 @@ static _Noreturn void run(char **argv, char **envp)
         run_hook(path, hook_argv, hook_envp, state, state_size, seconds, i);
     }
 
+    set_limits(); /* as late as this, so that we and the hooks aren't short of descriptors */
     tell(GOING, 0, 0);
     if (id.seccomp) {
         uint64_t size, flags = number();

@@ -269,8 +269,8 @@ def _set_oom_score(planned: plan.Plan, pid: int) -> None:
 
 
 def _raise_hard_limits(planned: plan.Plan, pid: int) -> None:
-    """Stage 2 sets the limits, before it becomes the program's user. It may have no right to raise them (in a user
-    namespace nobody has), so hard ones are raised from outside, while the init is still ours."""
+    """Stage 2 sets the limits, as the program's user and just before it is the program. It has no right to raise hard
+    ones (in a user namespace nobody has), so that is done from outside, while the init is still ours."""
     limits = (planned.process or {}).get("rlimits") or []
     if not limits:
         return
