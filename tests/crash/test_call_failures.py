@@ -27,7 +27,15 @@ NEVER_FAIL = (
     "geteuid",
 )
 
-POINTS = {"create": 50, "start": 12, "delete": 15, "delete-force": 12, "run": 16}
+POINTS = {
+    "create": 50,
+    "create-user": 12,
+    "create-join": 15,
+    "start": 12,
+    "delete": 15,
+    "delete-force": 12,
+    "run": 16,
+}
 
 
 def disturb(
@@ -68,6 +76,8 @@ def test_failing_call(name: str, faults: Faults, pyrun: Pyrun, rich: tuple[str, 
     container_id, bundle = rich
     case = CASES[name]
     bundle.args(*case.process)
+    if case.change:
+        case.change(bundle)
     words = (*[word.format(bundle=bundle.path) for word in case.words], container_id)
     case.before(pyrun, bundle, container_id)
     recorded = faults.record(*words)

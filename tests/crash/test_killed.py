@@ -35,14 +35,34 @@ def stopped(pyrun: Pyrun, bundle: Bundle, container_id: str) -> None:
     eventually(lambda: '"stopped"' in pyrun("state", container_id).out, "it doesn't stop")
 
 
+def in_user_namespace(bundle: Bundle) -> None:
+    """With a change of ids on the way."""
+    bundle.config["linux"].pop("sysctl")
+    bundle.config["linux"].pop("devices")
+    bundle.config["hooks"]["createContainer"][0]["args"][2] = "exit 0"  # it may not write where tests do
+    bundle.user_namespace()
+
+
+def joining(bundle: Bundle) -> None:
+    """With a helper process that joins a namespace."""
+    bundle.namespace("ipc", "/proc/self/ns/ipc")
+
+
+def sharing_processes(bundle: Bundle) -> None:
+    """Without a PID namespace: nothing dies with its first process."""
+    bundle.namespace("pid", None)
+
+
 @dataclass
 class Case:
-    """A command to be killed: what there must be before it, its words, and the number of points in `make test`."""
+    """A command to be killed: what there must be before it, its words, the number of points in `make test`, the
+    container's program, and what is changed in its configuration."""
 
     before: Setup
     words: tuple[str, ...]
     points: int
     process: tuple[str, ...] = ("sleep", "1000")
+    change: Callable[[Bundle], None] | None = None
 
 
 CASES = {
@@ -51,6 +71,9 @@ CASES = {
     "kill": Case(running, ("kill", "--all"), 5),
     "delete": Case(stopped, ("delete",), 12),
     "delete-force": Case(running, ("delete", "--force"), 12),
+    "create-user": Case(nothing, ("create", "--bundle", "{bundle}"), 12, change=in_user_namespace),
+    "create-join": Case(nothing, ("create", "--bundle", "{bundle}"), 12, change=joining),
+    "delete-shared": Case(running, ("delete", "--force"), 8, change=sharing_processes),
     "run": Case(nothing, ("run", "--bundle", "{bundle}"), 16, ("true",)),
 }
 
@@ -85,6 +108,8 @@ def test_killed(name: str, faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle
     container_id, bundle = rich
     case = CASES[name]
     bundle.args(*case.process)
+    if case.change:
+        case.change(bundle)
     words = (*[word.format(bundle=bundle.path) for word in case.words], container_id)
     case.before(pyrun, bundle, container_id)
     recorded = faults.record(*words)
@@ -96,7 +121,7 @@ def test_killed(name: str, faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle
         case.before(pyrun, bundle, container_id)
         ended = faults.at(point, "kill", *words)
         try:
-            if point[0] > 0 and name in ("create", "run"):
+            if point[0] > 0 and case.words[0] in ("create", "run"):
                 assert_survived(pyrun, container_id, ended)
             assert_reusable(pyrun, bundle, container_id)
         except AssertionError as error:
