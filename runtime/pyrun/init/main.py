@@ -107,7 +107,7 @@ def _run(init: Init, sync: int) -> NoReturn:
     # The environment, made from outside the root file system.
     root = rootfs.mount_root(folder, propagation in ("shared", "rshared"))
     own_cgroups = plan.has_new("cgroup")
-    mount.make_all(root, plan.mounts, init.cgroup_view, own_cgroups)
+    kernels = mount.make_all(root, plan.mounts, init.cgroup_view, own_cgroups)
     if not (_dev_is_bound(plan) or devices.is_host_dev(root)):
         devices.make_default(root, in_user_namespace)
         devices.make_links(root)
@@ -128,8 +128,9 @@ def _run(init: Init, sync: int) -> NoReturn:
 
         assert plan.process is not None
         terminal = console.make(root, init.console_socket, plan.process.get("consoleSize"))
-    masks.make_readonly(root, plan.linux.get("readonlyPaths") or [])
-    masks.mask(root, plan.linux.get("maskedPaths") or [], null)
+    places = masks.Places(root, kernels)
+    masks.make_readonly(places, plan.linux.get("readonlyPaths") or [])
+    masks.mask(places, plan.linux.get("maskedPaths") or [], null)
 
     # Hooks: the runtime's own first, then those that run in here; all before pivot_root.
     if plan.hooks("prestart") or plan.hooks("createRuntime"):

@@ -16,20 +16,57 @@ from pyrun.errors import failed
 from pyrun.init import mount, under_root
 from pyrun.kernel import mounts
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
-def mask(root: int, paths: list[str], null: int) -> None:
+class Places:
+    """Where a path is. Below /proc and /sys it is looked up from the mount itself: another container that has the same
+    root file system may rename /proc meanwhile, and what is hidden must be hidden wherever the mount goes."""
+
+    __slots__ = ("kernels", "root")
+
+    def __init__(self, root: int, kernels: list[tuple[str, int]]) -> None:
+        self.root = root
+        self.kernels = [(destination.rstrip("/") + "/", fd, self._is_seen(destination, fd)) for destination, fd in kernels]
+
+    def _is_seen(self, destination: str, fd: int) -> bool:
+        try:
+            found = under_root.lookup(self.root, destination)
+        except OSError:
+            return False
+        seen = posix.fstat(found).st_dev == posix.fstat(fd).st_dev
+        posix.close(found)
+        return seen
+
+    def find(self, path: str) -> list[int]:
+        """O_PATH descriptors of what `path` is: one if it exists, two if a mount that it leads into is not seen."""
+        found = []
+        for prefix, fd, seen in self.kernels:
+            if path.startswith(prefix) and path != prefix:
+                found += _look(fd, path[len(prefix) :])
+                if seen:
+                    return found
+        return found + _look(self.root, path)
+
+
+def _look(root: int, path: str) -> list[int]:
+    try:
+        return [under_root.lookup(root, path)]
+    except OSError as error:
+        if error.errno in ABSENT:
+            return []
+        raise
+
+
+def mask(places: Places, paths: list[str], null: int) -> None:
     """Cover each path that exists; `null` is the host's null device, O_PATH."""
     empty = -1
-    for index in range(len(paths)):
+    for index, target in _all(places, paths, "masking", "linux.maskedPaths"):
         path = paths[index]
-        try:
-            target = under_root.lookup(root, path)
-        except OSError as error:
-            if error.errno in ABSENT:
-                continue
-            raise failed(f"masking {path}", error, f"linux.maskedPaths[{index}]") from None
         try:
             if not under_root.is_directory(target):
                 tree = mounts.clone_tree(null, recursive=False)
@@ -53,16 +90,20 @@ def mask(root: int, paths: list[str], null: int) -> None:
         posix.close(empty)
 
 
-def make_readonly(root: int, paths: list[str]) -> None:
-    """Bind each path that exists over itself, read-only, mounts below it included."""
+def _all(places: Places, paths: list[str], doing: str, json_path: str) -> Iterator[tuple[int, int]]:
     for index in range(len(paths)):
-        path = paths[index]
         try:
-            target = under_root.lookup(root, path)
+            found = places.find(paths[index])
         except OSError as error:
-            if error.errno in ABSENT:
-                continue
-            raise failed(f"making {path} read-only", error, f"linux.readonlyPaths[{index}]") from None
+            raise failed(f"{doing} {paths[index]}", error, f"{json_path}[{index}]") from None
+        for target in found:
+            yield index, target
+
+
+def make_readonly(places: Places, paths: list[str]) -> None:
+    """Bind each path that exists over itself, read-only, mounts below it included."""
+    for index, target in _all(places, paths, "making read-only", "linux.readonlyPaths"):
+        path = paths[index]
         try:
             tree = mounts.clone_tree(target, recursive=True)
             mounts.move_mount(tree, target)

@@ -87,10 +87,11 @@ def open_sources(planned: list[Mount]) -> None:
 
 def make_all(
     root: int, planned: list[Mount], cgroup_view: list[tuple[str, str]], own_cgroup_namespace: bool
-) -> None:
+) -> list[tuple[str, int]]:
     """Make every mount in order. File systems asked for read-only become so at the end, so that places for mounts
-    below them can be made."""
+    below them can be made. Returns destination and descriptor of each procfs and sysfs."""
     late = []
+    kernels = []
     for mount in planned:
         try:
             options = mount.options
@@ -114,7 +115,11 @@ def make_all(
     for mount, fd in late:
         if mount.options.set & mounts.MOUNT_ATTR_RDONLY:
             change(fd, False, mounts.MOUNT_ATTR_RDONLY, 0)
-        posix.close(fd)
+        if mount.kind in ("proc", "sysfs"):
+            kernels.append((mount.destination, fd))
+        else:
+            posix.close(fd)
+    return kernels
 
 
 def change(fd: int, recursive: bool, set_: int, clear: int, propagation: int = 0) -> None:
