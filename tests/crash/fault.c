@@ -121,6 +121,8 @@ int main(int argc, char **argv)
     if (argc < 5)
         return 125;
     FILE *log = fopen(argv[1], "we");
+    if (!log)
+        return 125;
     int process = -1, call = -1, command = 4;
     const char *action = "";
     if (strcmp(argv[2], "always") == 0) {
