@@ -89,7 +89,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     _raise_hard_limits(planned, pid)
     # Device rules before init makes devices: it must not meet them half written. The other limits while it makes its
     # mounts; that on memory when only stage 2 is left to count.
-    resources = planned.linux.get("resources") or {}
+    resources = manager.meant(planned.linux.get("resources") or {}, planned.config["ociVersion"])
     manager.apply(cgroup, {"devices": resources.get("devices") or []})
     protocol.send(sync, protocol.GO)
     manager.update(
