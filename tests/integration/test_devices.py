@@ -263,3 +263,10 @@ def test_the_hosts_null_is_safe(pyrun, bundle, path):
     one.config["linux"]["maskedPaths"].append("/etc/masked")
     one.config["root"]["readonly"] = False
     assert pyrun.output(one.write()).count("Read-only file system") == 2
+
+
+@pytest.mark.parametrize("kind", ["maskedPaths", "readonlyPaths"])
+@pytest.mark.parametrize("path", ["/", "//", "/.", "/.."])
+def test_root_as_masked_path(pyrun, bundle, kind, path):
+    """The root itself can't be masked, nor covered read-only: it would have no effect, so it is refused."""
+    assert pyrun.refused(bundle({"linux": {kind: [path]}})).startswith(f"linux.{kind}[0]: ")

@@ -329,3 +329,10 @@ def test_long_option(pyrun, bundle):
     if "not permitted" in result.err or "wrong fs type" in result.err:
         pytest.skip(f"needs overlayfs on the file system of temporary files: {result.err}")
     assert (result.code, result.err, result.out) == (0, "", "0\nup\n")
+
+
+def test_long_source(pyrun, bundle):
+    """A source that fsconfig can't take goes by mount(2), too."""
+    one = bundle().mount("/m", "tmpfs", "x" * 1000, "size=1m", "noexec")
+    line = next(line for line in pyrun.output(one.args("cat", "/proc/mounts")).splitlines() if " /m " in line)
+    assert line.startswith("x" * 1000 + " /m tmpfs rw,noexec")

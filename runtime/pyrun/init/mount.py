@@ -185,7 +185,8 @@ def _filesystem(root: int, mount: Mount) -> int:
     options = mount.options
     target = _target_directory(root, mount)
     try:
-        if options.old_flags or any(len(item) > LONGEST_VALUE or "\\" in item for item in options.data):
+        long = len(mount.source) > LONGEST_VALUE
+        if options.old_flags or long or any(len(item) > LONGEST_VALUE or "\\" in item for item in options.data):
             from pyrun.init import old_kernel
 
             fd = old_kernel.mount_filesystem(root, mount, target)

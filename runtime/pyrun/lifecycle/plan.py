@@ -206,6 +206,10 @@ def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
         value = resources.get(name)
         if value if name == "rdma" else _asks_for_something(value):
             yield PyrunError("not supported yet", f"linux.resources.{name}")
+    for name in ("maskedPaths", "readonlyPaths"):
+        for index, path in enumerate((config.get("linux") or {}).get(name) or ()):
+            if not path.strip("/."):
+                raise PyrunError("the root itself can't be covered", f"linux.{name}[{index}]")
     for index, entry in enumerate(config.get("mounts") or ()):
         if entry.get("uidMappings") or entry.get("gidMappings"):
             yield PyrunError("idmapped mounts are not supported yet", f"mounts[{index}]")
