@@ -185,8 +185,8 @@ def _filesystem(root: int, mount: Mount) -> int:
     options = mount.options
     target = _target_directory(root, mount)
     try:
-        long = len(mount.source) > LONGEST_VALUE
-        if options.old_flags or long or any(len(item) > LONGEST_VALUE or "\\" in item for item in options.data):
+        too_long = any(len(text) > LONGEST_VALUE for text in (mount.source, *options.data))
+        if options.old_flags or too_long or any("\\" in item for item in options.data):
             from pyrun.init import old_kernel
 
             fd = old_kernel.mount_filesystem(root, mount, target)
