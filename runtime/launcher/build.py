@@ -137,7 +137,11 @@ def build(output: Path, work: Path, trace: bool = False) -> str:
     common = [
         cc.compile(cffi / "src/c/_cffi_backend.c", THEIRS, []),
         cc.compile(simplejson / "simplejson/_speedups.c", THEIRS, []),
-        cc.compile(work / "_pyrun_kernel.c", ["-w"], [kernel / "kernel.c", kernel / "bpf_calls.h", kernel / "kernel.h"]),
+        cc.compile(
+            work / "_pyrun_kernel.c",
+            ["-w"],
+            [kernel / "kernel.c", kernel / "bpf_calls.h", kernel / "kernel.h"],
+        ),
         cc.compile(work / "data.S", [], [work / "frozen.bin", work / "stage2"]),
     ]
     headers = [work / "build_facts.h", LAUNCHER / "snapshot.h"]
@@ -164,7 +168,9 @@ def build_library(folder: Path | None, dev: Path | None, work: Path) -> None:
     shared.mkdir(exist_ok=True)
     kernel = TOP / "runtime/pyrun/kernel"
     cc = Compiler(shared, ["-O2", "-fPIC", *_headers()])
-    module = cc.compile(work / "_pyrun_kernel.c", ["-w"], [kernel / "kernel.c", kernel / "bpf_calls.h", kernel / "kernel.h"])
+    module = cc.compile(
+        work / "_pyrun_kernel.c", ["-w"], [kernel / "kernel.c", kernel / "bpf_calls.h", kernel / "kernel.h"]
+    )
     run([*cc.command, "-shared", "-o", str(shared / name), str(module)])
     if folder:
         library.write_dependencies(folder, LAUNCHER / "requirements.txt")
