@@ -31,7 +31,9 @@ class Places:
 
     def __init__(self, root: int, kernels: list[tuple[str, int]]) -> None:
         self.root = root
-        self.kernels = [(destination.rstrip("/") + "/", fd, self._is_seen(destination, fd)) for destination, fd in kernels]
+        self.kernels = [
+            (destination.rstrip("/") + "/", fd, self._is_seen(destination, fd)) for destination, fd in kernels
+        ]
 
     def _is_seen(self, destination: str, fd: int) -> bool:
         try:
