@@ -14,7 +14,7 @@ from pathlib import Path
 
 import needs
 import pytest
-from bundles import eventually, new_id, process_status
+from bundles import eventually, new_id, process_status, sleeping
 
 KEYCTL = {"x86_64": 250}.get(os.uname().machine, 219)  # 219 wherever the table of calls is the unified one
 KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -171,3 +171,18 @@ def test_stage_2_is_not_dumpable(pyrun, bundle):
         check=False,
     )
     assert done.returncode != 0, done.stdout
+
+
+def test_hooks_in_a_joined_mount_namespace(pyrun, bundle):
+    """A createContainer hook's path is the host's: it is not run where somebody else decides what is at that path."""
+    needs.program("unshare")
+    with sleeping("unshare", "--mount") as pid:
+        one = bundle().namespace("mount", f"/proc/{pid}/ns/mnt")
+        assert pyrun.refused(one.hook("createContainer", "true")).startswith("hooks.createContainer")
+
+
+def test_mount_namespaces_of_the_host_are_refused(pyrun, bundle):
+    """Neither the runtime's own nor that of the machine's first process."""
+    for owner in ("self", "1"):
+        one = bundle().namespace("mount", f"/proc/{owner}/ns/mnt")
+        assert "mount namespace of the host" in pyrun.refused(one)

@@ -7,7 +7,11 @@ and each of many containers either can't be made or has its mount below its root
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+from bundles import new_id
 from hostile import Outside, mount_points, swapping
 
 ROUNDS = 40
@@ -127,3 +131,30 @@ def test_renaming_without_end_is_no_hang(pyrun, bundle, volume):
     with swapping(volume / "one", volume / "two"):
         for _ in range(5):
             assert pyrun.run(one, time_limit=25).code in (0, 1)
+
+
+def test_proc_is_renamed_in_a_shared_root_file_system(pyrun, bundle):
+    """Another container with the same root file system swaps /proc for a folder of its own, while this one is made:
+    wherever the real procfs lies in the end, it has its masks, and its read-only paths are read-only."""
+    one = bundle(changes={"root": {"readonly": False}})
+    (one.rootfs / "fake/keys").mkdir(parents=True)
+    (one.rootfs / "fake/sys").mkdir()
+    made = 0
+    with swapping(one.rootfs / "proc", one.rootfs / "fake"):
+        for _ in range(ROUNDS):
+            container_id = new_id()
+            if pyrun("create", "-b", str(one.path), container_id).code:
+                continue
+            made += 1
+            pid = json.loads(pyrun.ok("state", container_id).out)["pid"]
+            lines = [line.split() for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+            (proc,) = [
+                fields for fields in lines if fields[3] == "/" and fields[fields.index("-") + 1] == "proc"
+            ]
+            covers = {
+                fields[4].rpartition("/")[2]: fields[5].split(",") for fields in lines if fields[1] == proc[0]
+            }
+            pyrun.ok("delete", "--force", container_id)
+            assert "ro" in covers.get("keys", ()), covers
+            assert "ro" in covers.get("sys", ()), covers
+    assert made
