@@ -75,7 +75,7 @@ def mask(places: Places, paths: list[str], null: int) -> None:
             elif empty < 0:
                 # The first folder gets the empty file system itself, the others clones of it: to close a mount that
                 # was never attached costs milliseconds, as the kernel then waits for all others to look away (RCU).
-                tree = mount.new_filesystem("tmpfs", "tmpfs", [("mode", "0")], mounts.MOUNT_ATTR_RDONLY)
+                tree = mount.new_filesystem("tmpfs", "tmpfs", [("mode", "555")], mounts.MOUNT_ATTR_RDONLY)
             else:
                 tree = mounts.clone_tree(empty, recursive=False)
             mounts.move_mount(tree, target)
