@@ -73,6 +73,12 @@ def warn(text: str) -> None:
     write("warning", text)
 
 
+def debug(text: str) -> None:
+    """A step of the command, for who looks over its shoulder (--debug)."""
+    if level == 3:
+        write("debug", text)
+
+
 def last_words(text: str) -> None:
     """The error that ends the command: to the log and to stderr."""
     try:

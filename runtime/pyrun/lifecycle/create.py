@@ -67,6 +67,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     record = container.record
     cgroup = record["cgroup"]
     manager.create(cgroup)
+    log.debug(f"cgroups are made: {cgroup['path']}")
     init.state = containers.oci_state(record, containers.CREATING)
     init.cgroup_view = manager.mount_view(cgroup)
     init.cgroup_entrance = manager.entrance(cgroup)
@@ -79,6 +80,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     # Until the last line, nothing but the init's death with its parent, and its cgroup, holds its pid for others.
     born = {"pid": pid, "pidStart": containers.process_state(pid)[1]}
     record.update(born)
+    log.debug(f"init is process {pid}, in new namespaces ({', '.join(planned.namespaces)})")
     if [kind for kind in ("prestart", "createRuntime", "createContainer") if planned.hooks(kind)]:
         container.add(born)  # hooks may ask for the state
     for fd in (init.listen_fd, init.created_fd, init.stage2_fd, console_socket, *init.cgroup_entrance):
@@ -92,6 +94,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     resources = manager.meant(planned.linux.get("resources") or {}, planned.config["ociVersion"])
     manager.apply(cgroup, {"devices": resources.get("devices") or []})
     protocol.send(sync, protocol.GO)
+    log.debug("ids are mapped and devices limited: init may go on")
     manager.update(
         cgroup, {key: value for key, value in resources.items() if key not in ("devices", "memory")}
     )
@@ -294,12 +297,14 @@ def _follow(sync: int, pid: int, planned: plan.Plan, record: dict[str, Any]) -> 
             raise protocol.unpack_error(message)
         elif kind == protocol.MOUNTED:
             state = containers.oci_state(record, containers.CREATING)
+            log.debug("mounts are made; next are prestart and createRuntime hooks")
             for name in ("prestart", "createRuntime"):
                 hooks.run_all(name, planned.hooks(name), state)
             protocol.send(sync, protocol.RESUME)
         else:
             about, error = orders.understand(message)
             if error is None and about == orders.READY:
+                log.debug("stage 2 waits for start")
                 posix.close(sync)
                 return
             if error is not None:

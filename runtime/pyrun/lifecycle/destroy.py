@@ -30,6 +30,7 @@ def destroy(container: Container, with_hooks: bool) -> None:
         manager.remove(record["cgroup"])
     container.remove()
     container.close()
+    log.debug("its processes, cgroups and state are gone")
     if with_hooks and record:
         run_poststop(record)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posix
 import sys
 
-from pyrun import diagnose, protocol
+from pyrun import diagnose, log, protocol
 from pyrun.errors import PyrunError, failed
 from pyrun.features import hooks
 from pyrun.init import orders
@@ -26,6 +26,7 @@ def start(container: Container) -> None:
         raise PyrunError("not set in config.json, so there is nothing to start", "process")
     try:
         _go(container)
+        log.debug("the program is executed")
         state = containers.oci_state(container.record, containers.RUNNING)
         hooks.run_all("poststart", container.record["hooks"].get("poststart") or [], state)
     except PyrunError as error:
