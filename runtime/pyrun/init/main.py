@@ -85,10 +85,23 @@ def _run(init: Init, sync: int) -> NoReturn:
     process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)
     posix.setsid()
     umask = posix.umask(0)
-    if protocol.receive(sync) != protocol.GO:
-        posix._exit(1)
+    in_user_namespace = "user" in plan.namespaces
+    waiting = True
 
-    manager.enter(init.cgroup_entrance)
+    def join_cgroups() -> None:
+        """Wait until the parent has mapped our ids and limited our devices; then into the cgroups. As late as can be:
+        until then, both work at once."""
+        nonlocal waiting
+        if waiting and protocol.receive(sync) != protocol.GO:
+            posix._exit(1)
+        if waiting:
+            manager.enter(init.cgroup_entrance)
+            if plan.has_new("cgroup"):
+                process.unshare(process.CLONE_NEWCGROUP)
+        waiting = False
+
+    if in_user_namespace:
+        join_cgroups()
 
     # While we are still the host's root: everything that is the host's.
     sysctl = plan.linux.get("sysctl")
@@ -98,16 +111,13 @@ def _run(init: Init, sync: int) -> NoReturn:
     rootfs.separate(propagation)
     folder = rootfs.open_root(plan.rootfs)
     mount.open_sources(plan.mounts)
-    in_user_namespace = "user" in plan.namespaces
     if in_user_namespace:
         _become_root()
-    if plan.has_new("cgroup"):
-        process.unshare(process.CLONE_NEWCGROUP)
 
     # The environment, made from outside the root file system.
     root = rootfs.mount_root(folder, propagation in ("shared", "rshared"))
     own_cgroups = plan.has_new("cgroup")
-    kernels = mount.make_all(root, plan.mounts, init.cgroup_view, own_cgroups)
+    kernels = mount.make_all(root, plan.mounts, join_cgroups, init.cgroup_view, own_cgroups)
     if not (_dev_is_bound(plan) or devices.is_host_dev(root)):
         devices.make_default(root, in_user_namespace)
         devices.make_links(root)
@@ -128,6 +138,7 @@ def _run(init: Init, sync: int) -> NoReturn:
 
         assert plan.process is not None
         terminal = console.make(root, init.console_socket, plan.process.get("consoleSize"))
+    join_cgroups()
     places = masks.Places(root, kernels)
     masks.make_readonly(places, plan.linux.get("readonlyPaths") or [])
     masks.mask(places, plan.linux.get("maskedPaths") or [], null)

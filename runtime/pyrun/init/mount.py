@@ -18,6 +18,7 @@ from pyrun.kernel import calls, mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyrun.init.mount_options import Options
@@ -86,7 +87,11 @@ def open_sources(planned: list[Mount]) -> None:
 
 
 def make_all(
-    root: int, planned: list[Mount], cgroup_view: list[tuple[str, str]], own_cgroup_namespace: bool
+    root: int,
+    planned: list[Mount],
+    join_cgroups: Callable[[], None],
+    cgroup_view: list[tuple[str, str]],
+    own_cgroup_namespace: bool,
 ) -> list[tuple[str, int]]:
     """Make every mount in order. File systems asked for read-only become so at the end, so that places for mounts
     below them can be made. Returns destination and descriptor of each procfs and sysfs."""
@@ -100,6 +105,7 @@ def make_all(
             elif options.bind:
                 _bind(root, mount)
             elif mount.kind in ("cgroup", "cgroup2"):
+                join_cgroups()
                 late.append((mount, _cgroup(root, mount, cgroup_view, own_cgroup_namespace)))
             elif not mount.kind:
                 _propagate(root, mount)

@@ -89,8 +89,8 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     _map_ids(planned, pid)
     _set_oom_score(planned, pid)
     _raise_hard_limits(planned, pid)
-    # Device rules before init makes devices: it must not meet them half written. The other limits while it makes its
-    # mounts; that on memory when only stage 2 is left to count.
+    # Device rules before init may enter the cgroups: it must not meet them half written. The other limits while it
+    # makes its mounts; that on memory when only stage 2 is left to count.
     resources = manager.meant(planned.linux.get("resources") or {}, planned.config["ociVersion"])
     manager.apply(cgroup, {"devices": resources.get("devices") or []})
     protocol.send(sync, protocol.GO)
