@@ -188,7 +188,7 @@ def claim(root: str, container_id: str) -> Container:
         try:
             posix.mkdir(f"{root}/{container_id}", 0o700)
         except FileNotFoundError:
-            _make_root(root)
+            make_root(root)
             posix.mkdir(f"{root}/{container_id}", 0o700)
     except FileExistsError:
         raise PyrunError(
@@ -207,7 +207,8 @@ def claim(root: str, container_id: str) -> Container:
     return container
 
 
-def _make_root(root: str) -> None:
+def make_root(root: str) -> None:
+    """Make the folder that holds the state of all containers, if it isn't there. OSError."""
     at = root.find("/", 1)
     while at > 0:
         try:

@@ -93,7 +93,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     # makes its mounts; that on memory when only stage 2 is left to count.
     resources = manager.meant(planned.linux.get("resources") or {}, planned.config["ociVersion"])
     manager.apply(cgroup, {"devices": resources.get("devices") or []})
-    protocol.send(sync, protocol.GO)
+    protocol.tell(sync, protocol.GO)
     log.debug("ids are mapped and devices limited: init may go on")
     manager.update(
         cgroup, {key: value for key, value in resources.items() if key not in ("devices", "memory")}
@@ -153,6 +153,7 @@ def _seccomp(planned: plan.Plan, root: str) -> tuple[int, bytes] | None:
         return None
     from pyrun.features import seccomp
 
+    containers.make_root(root)  # the cache is in there
     return seccomp.flags(profile), seccomp.program(profile, root + "/.seccomp")
 
 
@@ -300,7 +301,7 @@ def _follow(sync: int, pid: int, planned: plan.Plan, record: dict[str, Any]) -> 
             log.debug("mounts are made; next are prestart and createRuntime hooks")
             for name in ("prestart", "createRuntime"):
                 hooks.run_all(name, planned.hooks(name), state)
-            protocol.send(sync, protocol.RESUME)
+            protocol.tell(sync, protocol.RESUME)
         else:
             about, error = orders.understand(message)
             if error is None and about == orders.READY:
