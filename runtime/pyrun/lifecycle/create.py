@@ -193,16 +193,22 @@ def _clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[
         except OSError as error:
             raise failed("making the container's namespaces", error, "linux.namespaces") from None
         if pid == 0:
-            posix.close(dirfd)
-            posix.close(ours)
-            init_main.run(init, theirs)
+            try:
+                posix.close(dirfd)
+                posix.close(ours)
+                init_main.run(init, theirs)
+            finally:  # never back into the parent's story
+                posix._exit(1)
         posix.close(theirs)
         return ours, pid
     middle = posix.fork()
     if middle == 0:
-        posix.close(dirfd)
-        posix.close(ours)
-        _join_and_clone(planned, init, theirs, flags, cgroup_fd)
+        try:
+            posix.close(dirfd)
+            posix.close(ours)
+            _join_and_clone(planned, init, theirs, flags, cgroup_fd)
+        finally:
+            posix._exit(1)
     posix.close(theirs)
     posix.waitpid(middle, 0)
     # It has said its word before it ended, or never will: then an init that it made gives up when we close our end.
