@@ -199,10 +199,11 @@ def claim(root: str, container_id: str) -> Container:
     try:
         container = Container(root, container_id, _open(root, container_id))
         container.lock()
+        current = container.is_current()
     except BaseException:
         posix.rmdir(f"{root}/{container_id}")
         raise
-    if not container.is_current():  # `delete --force` found the folder between mkdir and lock
+    if not current:  # `delete --force` found the folder between mkdir and lock
         raise missing(container_id)
     return container
 
