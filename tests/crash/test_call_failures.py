@@ -17,6 +17,7 @@ ERRORS = (errno.ENOSPC, errno.EIO, errno.EPERM, errno.ENOMEM)
 # What the kernel doesn't refuse, or whose failure changes nothing.
 NEVER_FAIL = (
     *DULL,
+    "mprotect",
     "arch_prctl",
     "set_tid_address",
     "set_robust_list",
@@ -31,6 +32,7 @@ POINTS = {
     "create": 50,
     "create-user": 12,
     "create-join": 15,
+    "create-plain": 20,
     "start": 12,
     "delete": 15,
     "delete-force": 12,

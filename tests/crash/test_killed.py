@@ -53,6 +53,16 @@ def sharing_processes(bundle: Bundle) -> None:
     bundle.namespace("pid", None)
 
 
+def without_hooks(bundle: Bundle) -> None:
+    """Without hooks create writes its state less often; and with a seccomp filter, which is cached."""
+    del bundle.config["hooks"]
+    bundle.config["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["ptrace"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    sharing_processes(bundle)
+
+
 @dataclass
 class Case:
     """A command to be killed: what there must be before it, its words, the number of points in `make test`, the
@@ -73,6 +83,7 @@ CASES = {
     "delete-force": Case(running, ("delete", "--force"), 12),
     "create-user": Case(nothing, ("create", "--bundle", "{bundle}"), 12, change=in_user_namespace),
     "create-join": Case(nothing, ("create", "--bundle", "{bundle}"), 12, change=joining),
+    "create-plain": Case(nothing, ("create", "--bundle", "{bundle}"), 20, change=without_hooks),
     "delete-shared": Case(running, ("delete", "--force"), 8, change=sharing_processes),
     "run": Case(nothing, ("run", "--bundle", "{bundle}"), 16, ("true",)),
 }
