@@ -108,6 +108,8 @@ class Container:
             for line in lines:
                 record.update(jsontext.decode(line))
         except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EISDIR, errno.EFBIG):  # no file that we have written
+                raise
             why = words(error)
         except (ValueError, TypeError) as error:  # not JSON, or no object
             why = str(error)
