@@ -23,7 +23,9 @@ def copy_up(covered: int, new: int, settings: list[tuple[str, str | None]]) -> N
     status = posix.fstat(covered)
     writing = under_root.open_in(new, ".", posix.O_RDONLY | posix.O_DIRECTORY)
     try:
-        posix.fchown(writing, -1 if "uid" in given else status.st_uid, -1 if "gid" in given else status.st_gid)
+        posix.fchown(
+            writing, -1 if "uid" in given else status.st_uid, -1 if "gid" in given else status.st_gid
+        )
         if "mode" not in given:
             posix.fchmod(writing, status.st_mode & 0o7777)
         _copy(covered, writing)

@@ -196,7 +196,9 @@ def connect(path: str) -> int:
     folder, _, name = path.rpartition("/")
     fd = posix.open(folder or "/", O_PATH | O_CLOEXEC)
     try:
-        return check(lib.k_connect(f"/proc/self/fd/{fd}/{name}".encode("utf-8", "surrogateescape")), "connect", path)
+        return check(
+            lib.k_connect(f"/proc/self/fd/{fd}/{name}".encode("utf-8", "surrogateescape")), "connect", path
+        )
     finally:
         posix.close(fd)
 

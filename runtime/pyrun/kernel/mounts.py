@@ -68,7 +68,8 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, data: s
     source_data = ffi.NULL if source is None else source.encode()
     kind_data = ffi.NULL if kind is None else kind.encode()
     data_data = ffi.NULL if data is None else data.encode()
-    check(lib.k_mount(source_data, target.encode("utf-8", "surrogateescape"), kind_data, flags, data_data), "mount", target)
+    place = target.encode("utf-8", "surrogateescape")
+    check(lib.k_mount(source_data, place, kind_data, flags, data_data), "mount", target)
 
 
 def umount_detach(target: str) -> None:
