@@ -138,10 +138,14 @@ def replace_file(dirfd: int, name: str, data: bytes, mode: int = 0o600) -> None:
         posix.unlink(temporary, dir_fd=dirfd)
         fd = posix.open(temporary, flags, mode, dir_fd=dirfd)
     try:
-        write_all(fd, data)
-    finally:
-        posix.close(fd)
-    posix.rename(temporary, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
+        try:
+            write_all(fd, data)
+        finally:
+            posix.close(fd)
+        posix.rename(temporary, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
+    except OSError:
+        posix.unlink(temporary, dir_fd=dirfd)
+        raise
 
 
 def close_range_on_exec(first: int) -> None:
