@@ -113,7 +113,9 @@ def _plain_options(values: Values, table: tuple[fastargs.Option, ...]) -> list[s
     for names, kind, _, _ in table:
         key = names[0][2:]
         if key in values:
-            words += [names[0]] if kind == FLAG else [f"{names[0]}={values[key]}"]
+            value = values[key]
+            for each in value if isinstance(value, list) else [value]:
+                words += [names[0]] if kind == FLAG else [f"{names[0]}={each}"]
     return words
 
 

@@ -9,7 +9,8 @@ import click
 
 from pyrun.commands.output import put
 from pyrun.errors import PyrunError
-from pyrun.options import COLD_FLAG, COMMANDS, FLAG, GLOBAL, HIDDEN, NUMBER
+from pyrun.fastargs import takes_all_that_remain
+from pyrun.options import COLD_FLAG, COMMANDS, FLAG, GLOBAL, HIDDEN, MANY, NUMBER
 
 if TYPE_CHECKING:
     from pyrun.fastargs import Option, Values
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     Parsed = tuple[Values, str, Values, list[str]]
 
 # Commands that other runtimes have and engines call: known by name, so that "not yet" can be said.
-LATER = ("exec", "ps", "pause", "resume", "update", "events", "checkpoint", "restore", "mounts")
+LATER = ("checkpoint", "restore", "mounts")
 HELP: Option = (("--help", "-h"), FLAG, "", "explain this, and do nothing")
 WIDTH: Any = {"max_content_width": 100}
 
@@ -85,7 +86,7 @@ def _parameters(table: tuple[Option, ...]) -> list[click.Parameter]:
             found.append(click.Option(names, is_flag=True, help=text))
         else:
             type_: Any = _number if kind == NUMBER else click.STRING
-            found.append(click.Option(names, type=type_, metavar=metavar, help=text))
+            found.append(click.Option(names, type=type_, metavar=metavar, help=text, multiple=kind == MANY))
     for option in found:
         if option.name in SPECIAL:
             option.is_eager, option.expose_value, option.callback = True, False, SPECIAL[option.name]
@@ -96,7 +97,11 @@ def _values(found: dict[str, Any], table: tuple[Option, ...]) -> Values:
     """Option values by key; what was not given is not in it."""
     keys = [names[0][2:] for names, _, _, _ in table]
     given = {key: found.get(key.replace("-", "_")) for key in keys}
-    return {key: value for key, value in given.items() if value is not None and value is not False}
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in given.items()
+        if value is not None and value is not False and value != ()
+    }
 
 
 def _command(name: str) -> click.Command:
@@ -104,21 +109,32 @@ def _command(name: str) -> click.Command:
 
     arguments, table, text, _ = COMMANDS[name]
     parameters = _parameters((*table, HELP))
+    all_that_remain = takes_all_that_remain(arguments)
     for index, metavar in enumerate(arguments):
-        optional = metavar[0] == "["
-        parameters.append(click.Argument([f"argument{index}"], metavar=metavar, required=not optional))
+        many = all_that_remain and index == len(arguments) - 1
+        parameters.append(
+            click.Argument(
+                [f"argument{index}"],
+                metavar=metavar,
+                required=metavar[0] != "[",
+                nargs=-1 if many else 1,
+                type=click.UNPROCESSED,
+            )
+        )
 
     def callback(**found: Any) -> Parsed:
         above = click.get_current_context().parent
         assert above is not None
         words = [found[f"argument{index}"] for index in range(len(arguments))]
+        if all_that_remain:
+            words += words.pop()
         return _values(above.params, GLOBAL), name, _values(found, table), [w for w in words if w is not None]
 
     sentence = f"{text[0].upper()}{text[1:]}."
     details = DETAILS.get(name, "")
     return _Command(
         name,
-        context_settings=WIDTH,
+        context_settings={**WIDTH, "allow_interspersed_args": not all_that_remain},
         add_help_option=False,
         params=parameters,
         callback=callback,

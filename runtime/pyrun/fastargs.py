@@ -6,13 +6,13 @@ What engines send is understood here. Everything else (help, abbreviations, a us
 
 from __future__ import annotations
 
-from pyrun.options import COLD_FLAG, COMMANDS, FLAG, GLOBAL, NUMBER
+from pyrun.options import COLD_FLAG, COMMANDS, FLAG, GLOBAL, MANY, NUMBER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Values = dict[str, str | int | bool]
+    Values = dict[str, str | int | bool | list[str]]
     Option = tuple[tuple[str, ...], str, str, str]
 
 
@@ -53,9 +53,18 @@ def take_options(
             if not (value.isascii() and value.isdigit() and len(value) < 10):
                 return None
             values[key] = int(value)
+        elif kind == MANY:
+            given = values.setdefault(key, [])
+            assert isinstance(given, list)
+            given.append(value)
         else:
             values[key] = value
     return values, rest
+
+
+def takes_all_that_remain(arguments: tuple[str, ...]) -> bool:
+    """Does the last argument of a command stand for all words that remain, whatever they look like?"""
+    return bool(arguments) and arguments[-1][-3:] == "..."
 
 
 def parse(args: list[str]) -> tuple[Values, str, Values, list[str]] | None:
@@ -70,10 +79,11 @@ def parse(args: list[str]) -> tuple[Values, str, Values, list[str]] | None:
     if command not in COMMANDS or global_values.get("version"):
         return None
     arguments, table, _, _ = COMMANDS[command]
-    taken = take_options(rest[1:], table, intermixed=True)
+    all_that_remain = takes_all_that_remain(arguments)
+    taken = take_options(rest[1:], table, intermixed=not all_that_remain)
     if taken is None:
         return None
     needed = len([name for name in arguments if name[0] != "["])
-    if not needed <= len(taken[1]) <= len(arguments):
+    if len(taken[1]) < needed or (len(taken[1]) > len(arguments) and not all_that_remain):
         return None
     return global_values, command, taken[0], taken[1]

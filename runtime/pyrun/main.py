@@ -90,9 +90,29 @@ def _dispatch(global_values: Values, command: str, values: Values, arguments: li
         from pyrun.commands import run as foreground
 
         return foreground.run(root, values, arguments)
-    from pyrun.commands import list_
+    if command == "exec":
+        from pyrun.commands import exec_
 
-    return list_.run(root, values)
+        return exec_.run(root, values, arguments)
+    if command == "list":
+        from pyrun.commands import list_
+
+        return list_.run(root, values)
+    if command == "ps":
+        from pyrun.commands import ps
+
+        return ps.run(root, values, arguments)
+    if command in ("pause", "resume"):
+        from pyrun.commands import pause
+
+        return pause.pause(root, arguments) if command == "pause" else pause.resume(root, arguments)
+    if command == "update":
+        from pyrun.commands import update
+
+        return update.run(root, values, arguments)
+    from pyrun.commands import events
+
+    return events.run(root, values, arguments)
 
 
 def check_global(values: Values) -> None:

@@ -2,13 +2,15 @@
 
 Hot module. `fastargs` parses argv by this table, `cli_click` renders help and usage errors from it, and completion
 scripts and docs/cli.md are made from it. An option is a tuple (names, kind, metavar, help); its key is the first name
-without dashes. Kinds: FLAG takes no value, TEXT one, NUMBER one that is a decimal number >= 0; COLD_FLAG is a FLAG that
-needs the full interpreter. A metavar with "|" in it lists the values that there are.
+without dashes. Kinds: FLAG takes no value, TEXT one, NUMBER one that is a decimal number >= 0, MANY a list of TEXTs,
+one for each time that it is given; COLD_FLAG is a FLAG that needs the full interpreter. A metavar with "|" in it lists
+the values that there are. An argument that ends with "..." stands for all words that remain, and then options stand
+before the first argument only.
 """
 
 from __future__ import annotations
 
-FLAG, TEXT, NUMBER, COLD_FLAG = "flag", "text", "number", "cold flag"
+FLAG, TEXT, NUMBER, MANY, COLD_FLAG = "flag", "text", "number", "many", "cold flag"
 
 GLOBAL = (
     (("--root",), TEXT, "DIR", "where the state of containers is kept (default: /run/pyrun)"),
@@ -34,6 +36,32 @@ _CREATE = (
     (("--no-new-keyring",), FLAG, "", "keep the caller's session keyring"),
     (("--preserve-fds",), NUMBER, "N", "pass N more file descriptors after stdio and $LISTEN_FDS"),
     (("--no-subreaper",), FLAG, "", "do not become the reaper of the container's orphans"),
+)
+_UPDATE = (
+    (
+        ("--resources", "-r"),
+        TEXT,
+        "FILE",
+        "linux.resources as JSON, - for standard input; then no other option",
+    ),
+    (("--blkio-weight",), TEXT, "WEIGHT", "share of block I/O, 10 to 1000 (not supported yet)"),
+    (("--cpu-burst",), TEXT, "MICROSECONDS", "CPU time that may be saved up and used beyond the quota"),
+    (("--cpu-idle",), TEXT, "0|1", "1 for SCHED_IDLE: CPU time only when nobody else wants it"),
+    (("--cpu-period",), TEXT, "MICROSECONDS", "the period that --cpu-quota counts in"),
+    (("--cpu-quota",), TEXT, "MICROSECONDS", "CPU time in a period, -1 for unlimited"),
+    (("--cpu-rt-period",), TEXT, "MICROSECONDS", "the period that --cpu-rt-runtime counts in"),
+    (("--cpu-rt-runtime",), TEXT, "MICROSECONDS", "real-time CPU time in a period"),
+    (("--cpu-share",), TEXT, "SHARES", "share of the CPUs, 2 to 262144, where 1024 is usual"),
+    (("--cpuset-cpus",), TEXT, "LIST", "the CPUs to use, such as 0-3,7"),
+    (("--cpuset-mems",), TEXT, "LIST", "the memory nodes to use"),
+    (("--kernel-memory",), TEXT, "BYTES", "limit of kernel memory (cgroup v1 before Linux 5.16)"),
+    (("--kernel-memory-tcp",), TEXT, "BYTES", "limit of TCP buffers (cgroup v1)"),
+    (("--l3-cache-schema",), TEXT, "SCHEMA", "Intel RDT: L3 cache (not supported yet)"),
+    (("--mem-bw-schema",), TEXT, "SCHEMA", "Intel RDT: memory bandwidth (not supported yet)"),
+    (("--memory",), TEXT, "BYTES", "limit of memory, -1 for unlimited; 64M and 1.5g are understood"),
+    (("--memory-reservation",), TEXT, "BYTES", "memory that is kept for it when there is little"),
+    (("--memory-swap",), TEXT, "BYTES", "limit of memory and swap together, -1 for unlimited"),
+    (("--pids-limit",), TEXT, "NUMBER", "how many tasks there may be, -1 for unlimited"),
 )
 
 # name -> (positional arguments, options, help, hot?). An argument in brackets may be left out.
@@ -63,6 +91,30 @@ COMMANDS = {
         "create and start a container, wait for its program, delete it",
         True,
     ),
+    "exec": (
+        ("ID", "[COMMAND]..."),
+        (
+            (("--process", "-p"), TEXT, "FILE", "the process document, - for standard input; COMMAND is then left out"),
+            (("--env", "-e"), MANY, "NAME=VALUE", "add to the environment; may be given again"),
+            (("--cwd",), TEXT, "DIR", "the working directory in the container"),
+            (("--user", "-u"), TEXT, "USER[:GROUP]", "names or numbers, looked up in the container's files"),
+            (("--additional-gids", "-g"), MANY, "GID", "one more supplementary group; may be given again"),
+            (("--cap", "-c"), MANY, "CAP_NAME", "one more capability; may be given again"),
+            (("--no-new-privs",), FLAG, "", "set no_new_privs"),
+            (("--tty", "-t"), FLAG, "", "give the program a terminal"),
+            (("--console-socket",), TEXT, "SOCKET", "unix socket that gets the master side of the terminal"),
+            (("--detach", "-d"), FLAG, "", "return when the program runs"),
+            (("--pid-file",), TEXT, "FILE", "write the process id there"),
+            (("--pidfd-socket",), TEXT, "SOCKET", "unix socket that gets a pidfd of the process"),
+            (("--preserve-fds",), NUMBER, "N", "pass N more file descriptors after stdio and $LISTEN_FDS"),
+            (("--cgroup",), MANY, "[CONTROLLER:]PATH", "a cgroup below the container's that the process goes to"),
+            (("--ignore-paused",), FLAG, "", "do not refuse a paused container: the program runs when it is resumed"),
+            (("--process-label",), TEXT, "LABEL", "SELinux label (not supported yet)"),
+            (("--apparmor",), TEXT, "PROFILE", "AppArmor profile (not supported yet)"),
+        ),
+        "run one more program in a container",
+        True,
+    ),
     "list": (
         (),
         (
@@ -70,6 +122,24 @@ COMMANDS = {
             (("--quiet", "-q"), FLAG, "", "print only ids"),
         ),
         "list containers",
+        True,
+    ),
+    "ps": (
+        ("ID", "[PS-ARGUMENTS]..."),
+        ((("--format", "-f"), TEXT, "table|json", "how to print them (default: table)"),),
+        "list a container's processes by their numbers on the host",
+        True,
+    ),
+    "pause": (("ID",), (), "stop all processes of a container for a while", True),
+    "resume": (("ID",), (), "let all processes of a paused container go on", True),
+    "update": (("ID",), _UPDATE, "change a container's limits", True),
+    "events": (
+        ("ID",),
+        (
+            (("--interval",), TEXT, "DURATION", "how often statistics are printed, such as 5s or 100ms (default: 5s)"),
+            (("--stats",), FLAG, "", "print the statistics once"),
+        ),
+        "print a container's statistics as JSON, and tell when it runs out of memory",
         True,
     ),
     "spec": (

@@ -12,6 +12,9 @@ One SOCK_SEQPACKET connection, so one write is one message; its first byte says 
        |  <------ report of stage 2 --------    first byte 0: ready; else what failed (init/orders.py)
        |  <------------- closed -----------    stage 2 waits for start (after ready), or the init died
 
+A process of exec (init/enter.py) speaks the same way: "G" to it, then warnings, an error, or stage 2's reports, of
+which the last is that it is going to execute the program.
+
 An end that finds the other closed gives up: an init never outlives a create that was killed.
 """
 
@@ -42,10 +45,12 @@ def tell(sock: int, message: bytes) -> None:
 
 def receive(sock: int) -> bytes:
     """The next message, or b"" if the other end is closed."""
-    try:
-        return posix.read(sock, LONGEST)
-    except ConnectionResetError:
-        return b""
+    for _ in range(2):
+        try:
+            return posix.read(sock, LONGEST)
+        except ConnectionResetError:
+            pass  # it has closed its end with something of ours unread; what it said before comes next
+    return b""
 
 
 def pack_error(error: PyrunError) -> bytes:

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Write = tuple[str, str, str, bool]
+    Before = tuple[
+        str, str, str, str
+    ]  # directory, file, what will be written to it, what it holds until then
+
+V1_MEMORY = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+WEIGHTS = ("cpu.shares", "cpu.weight")  # a change of cpu.idle changes these as well
 
 
 def read(path: str) -> str:
@@ -53,13 +59,16 @@ def put(directory: str, name: str, value: str) -> None:
         posix.close(fd)
 
 
-def write_all(directory: str, writes: Sequence[Write]) -> None:
-    """Write all; in the given order where the kernel agrees with it.
+def write_all(directory: str, writes: Sequence[Write], before: list[Before] | None = None) -> None:
+    """Write all; in the given order where the kernel agrees with it. What the files hold until then is added to
+    `before`.
 
     Some limits are checked against each other (memory with memory+swap, quota with period and burst, shares
     with idle), and which must come first depends on the values in force. So what is refused as invalid is
     tried again after the rest, as long as anything moves.
     """
+    if before is not None:
+        before += _contents(directory, writes)
     pending = writes
     while pending:
         again = []
@@ -80,8 +89,27 @@ def write_all(directory: str, writes: Sequence[Write]) -> None:
         pending = again
 
 
+def _contents(directory: str, writes: Sequence[Write]) -> list[Before]:
+    found = []
+    for name, value, _, _ in writes:
+        for each in WEIGHTS if name == "cpu.idle" else ():
+            try:
+                found.append((directory, each, "", read(f"{directory}/{each}")))
+            except OSError:
+                pass  # the other version's file
+        try:
+            found.append((directory, name, value, read(f"{directory}/{name}")))
+        except OSError:
+            pass  # the write will say what is the matter, or it is a file that only takes orders
+    return found
+
+
 def _refused(directory: str, name: str, value: str, json_path: str, error: OSError) -> PyrunError:
-    hint = f"this kernel has no {name}" if error.errno == errno.ENOENT else ""
+    hint = ""
+    if error.errno == errno.ENOENT:
+        hint = f"this kernel has no {name}"
+    elif error.errno == errno.EINVAL and name in V1_MEMORY:
+        hint = "memory may not be above memory and swap together"
     return PyrunError(f"writing {value} to {name} of {directory}: {reason(error)}", json_path, hint)
 
 

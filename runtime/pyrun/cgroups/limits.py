@@ -15,16 +15,22 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrun.cgroups.detect import Hierarchy
-    from pyrun.cgroups.files import Write
+    from pyrun.cgroups.files import Before, Write
 
 # controller: the part of linux.resources that it limits
 PARTS = (("memory", "memory"), ("cpu", "cpu"), ("cpuset", "cpu"), ("pids", "pids"))
 
 
 def apply(
-    path: str, hierarchies: Sequence[Hierarchy], made: Sequence[str], resources: dict[str, Any]
+    path: str,
+    hierarchies: Sequence[Hierarchy],
+    made: Sequence[str],
+    resources: dict[str, Any],
+    before: list[Before] | None = None,
 ) -> None:
-    """Limit the cgroups at `path`; `made` are the directories that were made for it. PyrunError."""
+    """Limit the cgroups at `path`; `made` are the directories that were made for it. What the files hold until then
+    is added to `before`. Device rules come last. PyrunError.
+    """
     where: dict[str, str] = {}
     unified = mount = ""
     for hierarchy in hierarchies:
@@ -43,13 +49,13 @@ def apply(
             continue
         directory = where[controller]
         if controller == "cpu":
-            _realtime_above(directory, made, part)
-        files.write_all(directory, _writes(controller, part, "v1", directory))
+            _realtime_above(directory, made, part, before)
+        files.write_all(directory, _writes(controller, part, "v1", directory), before)
         if controller == "memory":
             from pyrun.cgroups.controllers import memory
 
             memory.check_kernel_limit(part, directory)
-    _apply_v2(unified, mount, rest, resources.get("unified") or {})
+    _apply_v2(unified, mount, rest, resources.get("unified") or {}, before)
     if "devices" in resources:
         _devices(where.get("devices", ""), unified, resources["devices"])
 
@@ -58,7 +64,7 @@ def _writes(controller: str, part: dict[str, Any], version: str, directory: str)
     if controller == "memory":
         from pyrun.cgroups.controllers import memory
 
-        return memory.v1(part) if version == "v1" else memory.v2(part)
+        return memory.v1(part) if version == "v1" else memory.v2(part, directory)
     if controller == "cpu":
         from pyrun.cgroups.controllers import cpu
 
@@ -72,17 +78,25 @@ def _writes(controller: str, part: dict[str, Any], version: str, directory: str)
     return pids.writes(part)
 
 
-def _realtime_above(directory: str, made: Sequence[str], part: dict[str, Any]) -> None:
+def _realtime_above(
+    directory: str, made: Sequence[str], part: dict[str, Any], before: list[Before] | None
+) -> None:
     """A new cgroup has no real time to pass on, so those above the container's get the same."""
     if part.get("realtimeRuntime") or part.get("realtimePeriod"):
         from pyrun.cgroups.controllers import cpu
 
         for parent in made:
             if directory.startswith(parent + "/"):
-                files.write_all(parent, cpu.realtime(part))
+                files.write_all(parent, cpu.realtime(part), before)
 
 
-def _apply_v2(unified: str, mount: str, parts: list[tuple[str, Any]], unified_part: dict[str, str]) -> None:
+def _apply_v2(
+    unified: str,
+    mount: str,
+    parts: list[tuple[str, Any]],
+    unified_part: dict[str, str],
+    before: list[Before] | None,
+) -> None:
     """Limit the v2 cgroup, "" if there is none."""
     extra: list[Write] = []
     if unified_part:
@@ -107,7 +121,7 @@ def _apply_v2(unified: str, mount: str, parts: list[tuple[str, Any]], unified_pa
 
             memory.check_usage(part, unified)
     for _, entries in writes:
-        files.write_all(unified, entries)
+        files.write_all(unified, entries, before)
 
 
 def _devices(v1_directory: str, unified: str, rules: Sequence[dict[str, Any]]) -> None:

@@ -1,6 +1,6 @@
 """A container's cgroups, one in each hierarchy: plan, create, limit, enter, freeze, kill, remove.
 
-Hot module; the only one of this package that others call. A `Record` is planned before the first side
+Hot module; with `entrance`, the only one of this package that others call. A `Record` is planned before the first side
 effect and kept in the container's state; it is all that later calls need.
 """
 
@@ -12,7 +12,6 @@ import time
 
 from pyrun.cgroups import files, groups, v1, v2
 from pyrun.errors import PyrunError
-from pyrun.kernel.calls import O_CLOEXEC, O_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -207,40 +206,8 @@ def update(record: Record, resources: dict[str, Any]) -> None:
     limits.apply(record["path"], record["hierarchies"], record["made"], resources)
 
 
-def clone_fd(record: Record) -> int:
-    """A descriptor of the v2 cgroup for clone3's CLONE_INTO_CGROUP; -1 on a machine without cgroup v2."""
-    for hierarchy in record["hierarchies"]:
-        if hierarchy["name"] == "unified":
-            return _open(hierarchy["mount"] + record["path"], O_PATH | posix.O_DIRECTORY)
-    return -1
-
-
-def entrance(record: Record) -> list[int]:
-    """Descriptors of the v1 cgroups' `tasks` files, for `enter` in the child that will be the container."""
-    fds = []
-    for hierarchy in record["hierarchies"]:
-        if hierarchy["name"] != "unified":
-            fds.append(_open(f"{hierarchy['mount']}{record['path']}/tasks", posix.O_WRONLY))
-    return fds
-
-
-def _open(path: str, flags: int) -> int:
-    try:
-        return posix.open(path, flags | O_CLOEXEC)
-    except OSError as error:
-        raise PyrunError(f"opening the cgroup {path}: {files.reason(error)}", JSON_PATH) from None
-
-
-def enter(fds: list[int]) -> None:
-    """Move the calling process, which has one thread, into the v1 cgroups, and close the descriptors.
-    PyrunError.
-    """
-    for fd in fds:
-        v1.enter(fd)
-
-
 def attach(record: Record, pid: int) -> None:
-    """Move any process into all cgroups. Slow (14 ms): `clone_fd` and `enter` are the usual way.
+    """Move any process into all cgroups. Slow (14 ms): `entrance` has the usual way.
     PyrunError.
     """
     for hierarchy in record["hierarchies"]:

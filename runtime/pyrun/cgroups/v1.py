@@ -63,8 +63,8 @@ def freeze(directory: str) -> None:
 
 
 def thaw(directory: str) -> None:
-    """Let all processes of a cgroup run again."""
-    files.write(directory, "freezer.state", "THAWED", "")
+    """Let all processes of a cgroup run again; fine if it is gone. PyrunError."""
+    files.write(directory, "freezer.state", "THAWED", "", optional=True)
 
 
 def enter(fd: int) -> None:

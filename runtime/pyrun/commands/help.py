@@ -8,8 +8,8 @@ from pyrun.commands.output import put
 ABOUT = "Create and run containers from OCI bundles (runtime-spec 1.3.0)."
 
 EPILOG = (
-    "Exit status: 0, or 1 for any error, which is one sentence on standard error; that of the program with run. "
-    "Help for a command: pyrun COMMAND --help."
+    "Exit status: 0, or 1 for any error, which is one sentence on standard error; that of the program with run and "
+    "exec. Help for a command: pyrun COMMAND --help."
 )
 
 DETAILS = {
@@ -32,7 +32,30 @@ DETAILS = {
         "true. Signals are forwarded, and the exit status is the program's, or 128 and the number of the signal that "
         "ended it."
     ),
+    "exec": (
+        "The program gets the container's user, environment, rights and limits, as its configuration had them at "
+        "create, but for what the options change; --process brings a whole process document instead. In the "
+        "foreground, standard input, output and error are its, signals are forwarded, and the exit status is the "
+        "program's, or 128 and the number of the signal that ended it."
+    ),
     "list": "Containers are looked for under --root, so each root has its own list.",
+    "ps": (
+        "Those in cgroups below the container's own are among them. With words after the ID, the host's ps is called "
+        "with them and its lines about other processes are left out: pyrun ps ID -o pid,user,args. JSON is an array "
+        "of numbers."
+    ),
+    "pause": "The state is then paused: nothing runs, and the container can still be killed, updated and deleted.",
+    "resume": "The state is then what it was before pause.",
+    "update": (
+        "Only what is named is changed; if one limit can't be had, all are put back as they were. 0 leaves a limit as "
+        "it is, but for --cpu-idle, --cpu-burst and --pids-limit. Bytes may have a unit: k, m, g, t, p, powers of "
+        "1024. A file may have all that linux.resources may have at create."
+    ),
+    "events": (
+        "Each line is an object with type (stats or oom), id, and data for stats. Without --stats, the statistics come "
+        "at once and then at each interval, an oom whenever memory runs out, and the command ends when the container "
+        "does."
+    ),
     "spec": (
         "The container it describes runs sh from the folder rootfs in the bundle. An existing file is never "
         "overwritten. With --rootless, the caller's ids are mapped to root's, and the host's network is kept."

@@ -44,10 +44,10 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     status = container.status(found)
     if values.get("all"):
         _signal_all(found, number)
-    elif status not in (container.CREATED, container.RUNNING) or not _signal_init(found, number):
-        raise PyrunError(
-            f'container not running: "{found.id}" is {status if status != "running" else "stopped"}'
-        )
+    elif status not in container.ALIVE or not _signal_init(found, number):
+        raise container.not_running(found, status)
+    elif number == process.SIGKILL and status == container.PAUSED:
+        manager.thaw(found.record["cgroup"])  # in cgroup v1, nothing dies frozen
     return 0
 
 

@@ -21,8 +21,9 @@ DEVPTS_SUPER_MAGIC = 0x1CD1
 MOUNT_ONE = "mount a devpts at /dev/pts"
 
 
-def make(root: int, console_socket: int, size: dict[str, Any] | None) -> int:
-    """Make the pty, send its master over `console_socket`, bind the other side to /dev/console and return it."""
+def make(root: int, console_socket: int, size: dict[str, Any] | None, bind: bool) -> int:
+    """Make the pty, send its master over `console_socket` and return the other side, bound to /dev/console if that
+    is to be this one."""
     try:
         pts = under_root.lookup(root, "/dev/pts", posix.O_DIRECTORY)
     except OSError as error:
@@ -38,7 +39,8 @@ def make(root: int, console_socket: int, size: dict[str, Any] | None) -> int:
         calls.send_fd(console_socket, b"pyrun pty master", master)
         posix.close(master)
         posix.close(console_socket)
-        _bind(root, slave)
+        if bind:
+            _bind(root, slave)
     except OSError as error:
         raise failed("making the terminal", error, "process.terminal") from None
     finally:

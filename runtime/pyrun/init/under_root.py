@@ -21,6 +21,7 @@ from pyrun.kernel.calls import (
     RESOLVE_NO_SYMLINKS,
     failure,
     openat2,
+    read_all,
 )
 
 MAX_LINKS = 40  # as the kernel has it: path_resolution(7)
@@ -88,6 +89,18 @@ def make_parent(root: int, path: str) -> tuple[int, str]:
     if name in ("", ".", ".."):
         raise failure("openat2", errno.EINVAL, path)
     return make(root, folder or "/", DIRECTORY), name
+
+
+def read_file(root: int, path: str, limit: int) -> bytes:
+    """The content of a regular file of the container; OSError, EINVAL if it is anything else, EFBIG if it is longer."""
+    flags = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY
+    fd = openat2(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    try:
+        if posix.fstat(fd).st_mode & 0o170000 != FILE:
+            raise failure("open", errno.EINVAL, path)
+        return read_all(fd, limit)
+    finally:
+        posix.close(fd)
 
 
 def is_directory(fd: int) -> bool:

@@ -12,6 +12,8 @@
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -122,9 +124,11 @@ long k_signalfd(unsigned long long mask)
 
 long k_default_signals(void)
 {
-    struct sigaction action = {.sa_handler = SIG_DFL};
+    /* The kernel's struct sigaction, all zero: SIG_DFL. Not by sigaction(3), which refuses glibc's own two (32 and 33);
+     * our caller may have left these ignored. SIGKILL and SIGSTOP refuse, as they should. */
+    const unsigned long action[4] = {0};
     for (int signal = 1; signal <= 64; signal++)
-        sigaction(signal, &action, NULL); /* SIGKILL, SIGSTOP and glibc's own two refuse: as they should */
+        syscall(SYS_rt_sigaction, signal, action, NULL, sizeof(uint64_t));
     return k_signal_mask(0);
 }
 
@@ -226,6 +230,21 @@ long k_chown_fd(int fd, unsigned int uid, unsigned int gid)
 long k_poll(struct pollfd *fds, unsigned int count, int milliseconds)
 {
     return result(poll(fds, count, milliseconds));
+}
+
+/* events */
+
+long k_eventfd(void) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+
+long k_inotify(const char *path, unsigned int mask)
+{
+    int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (fd >= 0 && inotify_add_watch(fd, path, mask) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return result(fd);
 }
 
 /* sockets */

@@ -46,6 +46,10 @@ long k_seal(int fd);
 long k_chown_fd(int fd, unsigned int uid, unsigned int gid);
 long k_poll(struct pollfd *fds, unsigned int count, int milliseconds);
 
+/* events: descriptors that never block */
+long k_eventfd(void);
+long k_inotify(const char *path, unsigned int mask);
+
 /* sockets: AF_UNIX; SOCK_SEQPACKET for the pair, SOCK_STREAM for named ones */
 long k_socketpair(int *fds);
 long k_listen(const char *path);

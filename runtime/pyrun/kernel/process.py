@@ -46,6 +46,11 @@ def setns(fd: int, kind: int, path: str) -> None:
     check(lib.k_setns(fd, kind), "setns", path)
 
 
+def join(pidfd: int, kinds: int) -> None:
+    """Join all of a process's namespaces of these kinds (CLONE_NEW*) at once: setns(2) with a pidfd, Linux 5.8."""
+    check(lib.k_setns(pidfd, kinds), "setns")
+
+
 def pidfd_open(pid: int) -> int:
     """pidfd_open(2), or -1 if there is no such process."""
     result = lib.k_pidfd_open(pid)

@@ -8,7 +8,8 @@
  *
  * In: argv is the program's; envp is too, after a first entry that is the number of the fd with the orders
  *     (lifecycle/orders.py writes them and is the other half of this file: the order of reading is the format).
- * Out: one struct report on `sync` (while create listens), then on the connection that `start` makes.
+ * Out: one struct report on `sync` (while create listens), then on the connection that `start` makes; all on `sync`
+ *      for a process of exec, which waits for nobody.
  *
  * Built with -static -nostdlib -ffreestanding where we know how to make a system call, and against libc elsewhere. */
 #define _GNU_SOURCE
@@ -348,14 +349,16 @@ static _Noreturn void run(char **argv, char **envp)
 
     sys(SYS_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0); /* create may end from here on; if it did already, telling fails */
     tell(READY, 0, 0);
-    sys(SYS_close, sync);
-    long connection;
-    do
-        connection = sys(SYS_accept4, waits_on, 0, 0, SOCK_CLOEXEC);
-    while (connection == -EINTR || connection == -ECONNABORTED);
-    if (connection < 0)
-        leave(1);
-    reports_to = (int)connection;
+    if (waits_on >= 0) { /* exec's process has no start to wait for: it goes on reporting where it is */
+        sys(SYS_close, sync);
+        long connection;
+        do
+            connection = sys(SYS_accept4, waits_on, 0, 0, SOCK_CLOEXEC);
+        while (connection == -EINTR || connection == -ECONNABORTED);
+        if (connection < 0)
+            leave(1);
+        reports_to = (int)connection;
+    }
 
     uint64_t state_size;
     const char *state = bytes(&state_size);

@@ -2,9 +2,10 @@
 small command does, so there are no more.)
 
 Hot module. What lies there:
-  state.json  a JSON object a line, each adding to the ones before. The first is written before the first side effect
-              and names all that will be made: whatever interrupts a command, this is what `delete --force` works
-              from. The last says that the container is created, and its pid. A line without its end counts as none.
+  state.json  a JSON object a line, each adding to the ones before; behind the first, config.json as it was then. The
+              first is written before the first side effect and names all that will be made: whatever interrupts a
+              command, this is what `delete --force` works from. The last says that the container is created, and its
+              pid. A line without its end counts as none.
               The container's init has this file flocked until it executes the program: the kernel drops that lock at
               execve, so that "created or running?" has one answer, which no crash can make wrong.
   start.sock  the init listens there; `start` connects
@@ -18,6 +19,7 @@ import posix
 import time
 
 from pyrun import jsontext, log
+from pyrun.cgroups import manager
 from pyrun.errors import PyrunError, failed, render, words
 from pyrun.kernel import calls
 from pyrun.kernel.calls import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, O_CLOEXEC
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 OCI_VERSION = "1.3.0"
+CONFIG = b"config "  # begins the line of state.json that says how many bytes of config.json follow
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
+PAUSED = "paused"  # created or running, and frozen: the specification allows a runtime states of its own
+ALIVE = (CREATED, RUNNING, PAUSED)
 # What the first line of state.json has.
 KINDS = (
     ("id", str),
@@ -72,7 +77,7 @@ def check_id(container_id: str) -> str:
 class Container:
     """An open state folder and what state.json says; `locked` by us or not."""
 
-    __slots__ = ("dirfd", "id", "locked", "record", "root")
+    __slots__ = ("config", "dirfd", "id", "locked", "record", "root")
 
     def __init__(self, root: str, container_id: str, dirfd: int) -> None:
         self.root = root
@@ -80,14 +85,18 @@ class Container:
         self.dirfd = dirfd
         self.locked = False
         self.record: dict[str, Any] = {}
+        self.config = b""
 
-    def add(self, facts: dict[str, Any]) -> None:
-        """Add a line to state.json, which is made with the first."""
+    def add(self, facts: dict[str, Any], config: bytes = b"") -> None:
+        """Add a line to state.json, which is made with the first; and the bytes of config.json, for exec."""
         self.record.update(facts)
+        data = jsontext.encode(facts).encode() + b"\n"
+        if config:
+            data += CONFIG + f"{len(config)}\n".encode() + config + b"\n"
         flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_NOFOLLOW | O_CLOEXEC
         fd = posix.open("state.json", flags, 0o600, dir_fd=self.dirfd)
         try:
-            calls.write_all(fd, jsontext.encode(facts).encode() + b"\n")
+            calls.write_all(fd, data)
         finally:
             posix.close(fd)
 
@@ -102,11 +111,10 @@ class Container:
             if fd < 0:
                 return
             try:
-                lines = calls.read_all(fd, 1 << 26).split(b"\n")[:-1]
+                data = calls.read_all(fd, 1 << 26)
             finally:
                 posix.close(fd)
-            for line in lines:
-                record.update(jsontext.decode(line))
+            self.config = _read(data, record)
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.EISDIR, errno.EFBIG):  # no file that we have written
                 raise
@@ -177,6 +185,22 @@ class Container:
                 posix.unlink(name, dir_fd=self.dirfd)
             except FileNotFoundError:
                 pass
+
+
+def _read(data: bytes, record: dict[str, Any]) -> bytes:
+    """Add the lines of a state.json to the record; returns the bytes of config.json."""
+    config = b""
+    at = 0
+    while (end := data.find(b"\n", at)) >= 0:
+        line = data[at:end]
+        at = end + 1
+        if line.startswith(CONFIG):
+            size = int(line[len(CONFIG) :])
+            config = data[at : at + size]
+            at += size + 1
+        else:
+            record.update(jsontext.decode(line))
+    return config
 
 
 def missing(container_id: str) -> PyrunError:
@@ -284,7 +308,7 @@ def is_alive(record: dict[str, Any]) -> bool:
 
 
 def status(container: Container) -> str:
-    """creating, created, running or stopped: runtime.md, State."""
+    """creating, created, running, paused or stopped: runtime.md, State."""
     record = container.record
     if record.get("status") != CREATED:
         # creating, if somebody is at it; else create was killed, and its half-made container can only be deleted
@@ -296,7 +320,15 @@ def status(container: Container) -> str:
         return STOPPED  # deleted meanwhile
     waiting = _is_locked(fd)
     posix.close(fd)
+    if manager.frozen(record["cgroup"]):
+        return PAUSED
     return CREATED if waiting else RUNNING
+
+
+def not_running(container: Container, status_now: str) -> PyrunError:
+    """The error for a command that needs the container's process; engines know its first three words."""
+    seen = status_now if status_now != RUNNING else STOPPED  # it has ended meanwhile
+    return PyrunError(f'container not running: "{container.id}" is {seen}')
 
 
 def _is_locked(fd: int) -> bool:

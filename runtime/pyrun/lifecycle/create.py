@@ -10,12 +10,12 @@ import posix
 
 from pyrun import diagnose, jsontext, log, protocol
 from pyrun.built import STAGE2
-from pyrun.cgroups import detect, manager
+from pyrun.cgroups import detect, entrance, manager
 from pyrun.errors import PyrunError, failed, words
 from pyrun.features import hooks
 from pyrun.init import main as init_main
 from pyrun.init import orders
-from pyrun.init.main import Init
+from pyrun.init.handover import Init
 from pyrun.kernel import calls, process
 from pyrun.lifecycle import container as containers
 from pyrun.lifecycle import destroy, plan
@@ -40,19 +40,18 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
     bundle = plan.absolute(str(options.get("bundle", "")))
     if not jsontext.is_text(bundle):
         raise PyrunError("the bundle's path is not UTF-8, as the state document must be (glossary, JSON)")
-    config, _ = plan.load(bundle, str(options.get("config", "")))
+    config, data = plan.load(bundle, str(options.get("config", "")))
     planned = plan.make(config, bundle)
-    _take_options(planned, options)
-    console_socket = _console(planned, options, console_socket)
+    take_options(planned, options)
+    console_socket = console_of(planned, options, console_socket)
     init = Init(planned, {})
-    init.seccomp = _seccomp(planned, root)
+    init.seccomp = seccomp_of(planned, root)
     init_main.preload(planned)
 
     container = containers.claim(root, container_id)
     try:
-        container.add(
-            _first_record(planned, container_id)
-        )  # from here on, `delete --force` finds whatever we make
+        # from here on, `delete --force` finds whatever we make
+        container.add(_first_record(planned, container_id), data)
         _make(container, planned, init, console_socket, options)
     except OSError as error:
         _undo(container, ran_hooks=False)
@@ -70,13 +69,13 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     log.debug(f"cgroups are made: {cgroup['path']}")
     init.state = containers.oci_state(record, containers.CREATING)
     init.cgroup_view = manager.mount_view(cgroup)
-    init.cgroup_entrance = manager.entrance(cgroup)
+    init.cgroup_entrance = entrance.tasks(cgroup)
     init.listen_fd = calls.listen(container.dirfd, "start.sock")
     init.created_fd = container.hold_for_init()
     init.stage2_fd = calls.sealed_memfd("pyrun-init", bytes(STAGE2))
     init.console_socket = console_socket
 
-    sync, pid = _clone(planned, init, manager.clone_fd(cgroup), container.dirfd)
+    sync, pid = _clone(planned, init, entrance.clone_fd(cgroup), container.dirfd)
     # Until the last line, nothing but the init's death with its parent, and its cgroup, holds its pid for others.
     born = {"pid": pid, "pidStart": containers.process_state(pid)[1]}
     record.update(born)
@@ -87,8 +86,8 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
         if fd >= 0:
             posix.close(fd)
     _map_ids(planned, pid)
-    _set_oom_score(planned, pid)
-    _raise_hard_limits(planned, pid)
+    set_oom_score(planned, pid)
+    raise_hard_limits(planned, pid)
     # Device rules before init may enter the cgroups: it must not meet them half written. The other limits while it
     # makes its mounts; that on memory when only stage 2 is left to count.
     resources = manager.meant(planned.linux.get("resources") or {}, planned.config["ociVersion"])
@@ -101,12 +100,13 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     _follow(sync, pid, planned, record)
     if resources.get("memory"):
         manager.update(cgroup, {"memory": resources["memory"]})
-    _write_pid_file(str(options.get("pid-file", "")), pid)
-    _send_pidfd(str(options.get("pidfd-socket", "")), pid)
+    write_pid_file(str(options.get("pid-file", "")), pid)
+    send_pidfd(str(options.get("pidfd-socket", "")), pid)
     container.add({**born, "status": containers.CREATED})
 
 
-def _take_options(planned: plan.Plan, options: Values) -> None:
+def take_options(planned: plan.Plan, options: Values) -> None:
+    """What the command line adds to the plan. PyrunError."""
     planned.pivot = not options.get("no-pivot")
     planned.new_keyring = not options.get("no-new-keyring")
     planned.preserve_fds, planned.listen_fds = preserved_fds(options)
@@ -115,7 +115,7 @@ def _take_options(planned: plan.Plan, options: Values) -> None:
 def preserved_fds(options: Values) -> tuple[int, int]:
     """How many of the caller's descriptors after stderr are passed on, and how many of them are $LISTEN_FDS;
     PyrunError if one isn't open. To be called first before anything of ours can have the number of one that isn't."""
-    wanted = int(options.get("preserve-fds", 0))
+    wanted = int(str(options.get("preserve-fds", 0)))
     listening = 0
     listen_fds = posix.environ.get(b"LISTEN_FDS", b"")
     if listen_fds.isdigit() and posix.environ.get(b"LISTEN_PID", str(posix.getpid()).encode()) == (
@@ -130,7 +130,7 @@ def preserved_fds(options: Values) -> tuple[int, int]:
     return wanted + listening, listening
 
 
-def _console(planned: plan.Plan, options: Values, console_socket: int) -> int:
+def console_of(planned: plan.Plan, options: Values, console_socket: int) -> int:
     """The connected socket that the terminal's master is sent over, or -1 if there is no terminal."""
     path = str(options.get("console-socket", ""))
     if not planned.terminal:
@@ -147,7 +147,8 @@ def _console(planned: plan.Plan, options: Values, console_socket: int) -> int:
         raise failed("connecting to the console socket", error) from None
 
 
-def _seccomp(planned: plan.Plan, root: str) -> tuple[int, bytes] | None:
+def seccomp_of(planned: plan.Plan, root: str) -> tuple[int, bytes] | None:
+    """Flags and program of the seccomp filter, or None. PyrunError."""
     profile = planned.linux.get("seccomp")
     if not profile or not planned.process:
         return None
@@ -171,6 +172,8 @@ def _first_record(planned: plan.Plan, container_id: str) -> dict[str, Any]:
         "owner": posix.geteuid(),
         "annotations": config.get("annotations") or {},
         "cgroup": manager.plan(planned.linux.get("cgroupsPath"), container_id, detect.layout()),
+        "configVersion": config["ociVersion"],
+        "devices": (planned.linux.get("resources") or {}).get("devices") or [],
         "hasProcess": planned.process is not None,
         "hooks": {kind: planned.hooks(kind) for kind in LATER_HOOKS if planned.hooks(kind)},
         "program": {"args": planned.process["args"], "env": planned.process.get("env") or []}
@@ -267,7 +270,8 @@ def _map_ids(planned: plan.Plan, pid: int) -> None:
                 raise failed("mapping ids", error, f"linux.{kind}Mappings") from None
 
 
-def _set_oom_score(planned: plan.Plan, pid: int) -> None:
+def set_oom_score(planned: plan.Plan, pid: int) -> None:
+    """process.oomScoreAdj of a process. PyrunError."""
     score = (planned.process or {}).get("oomScoreAdj")
     if score is None:
         return
@@ -278,7 +282,7 @@ def _set_oom_score(planned: plan.Plan, pid: int) -> None:
         raise failed(f"writing {score}", error, "process.oomScoreAdj", hint) from None
 
 
-def _raise_hard_limits(planned: plan.Plan, pid: int) -> None:
+def raise_hard_limits(planned: plan.Plan, pid: int) -> None:
     """Stage 2 sets the limits, as the program's user and just before it is the program. It has no right to raise hard
     ones (in a user namespace nobody has), so that is done from outside, while the init is still ours."""
     limits = (planned.process or {}).get("rlimits") or []
@@ -320,7 +324,8 @@ def _follow(sync: int, pid: int, planned: plan.Plan, record: dict[str, Any]) -> 
     raise PyrunError(f"the container's init {hooks.describe_status(status)} before it was ready")
 
 
-def _write_pid_file(path: str, pid: int) -> None:
+def write_pid_file(path: str, pid: int) -> None:
+    """--pid-file: whole or not at all. PyrunError."""
     if not path:
         return
     path = plan.absolute(path)
@@ -335,7 +340,8 @@ def _write_pid_file(path: str, pid: int) -> None:
         raise failed(f"writing the pid file {path}", error) from None
 
 
-def _send_pidfd(path: str, pid: int) -> None:
+def send_pidfd(path: str, pid: int) -> None:
+    """--pidfd-socket. PyrunError."""
     if not path:
         return
     try:

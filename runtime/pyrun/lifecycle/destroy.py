@@ -50,6 +50,8 @@ def kill_init(record: dict[str, Any]) -> None:
             return
         if letter not in ("Z", "X"):
             process.pidfd_send_signal(pidfd, process.SIGKILL)
+            if manager.frozen(record["cgroup"]):
+                manager.thaw(record["cgroup"])  # in cgroup v1, nothing dies frozen
             if not calls.poll([pidfd], KILL_TIMEOUT):
                 raise PyrunError(f"process {pid} does not die", hint="it is in an uninterruptible wait")
         try:

@@ -1,4 +1,4 @@
-"""`run` in the foreground: forward signals, pass the terminal through, wait for the program, delete the container.
+"""`run` and `exec` in the foreground: forward signals, pass the terminal through, wait for the program.
 
 Hot module. Signals are blocked from the first moment and read from a signalfd, so that none is lost or hits at a bad
 time; the terminal is put back on every way out.
@@ -16,6 +16,7 @@ from pyrun.lifecycle import create, destroy, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyrun.fastargs import Values
@@ -34,34 +35,51 @@ NOT_FORWARDED = (
 
 def run(root: str, container_id: str, values: Values) -> int:
     """Run a container to its end; returns the program's exit status, 128+N if signal N killed it."""
+    made: list[Container] = []
+
+    def begin(console_socket: int) -> int:
+        if not values.get("no-subreaper"):
+            process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
+        made.append(create.create(root, container_id, values, console_socket))
+        return int(made[0].record["pid"])
+
+    def go() -> None:
+        start.start(made[0])
+        made[0].unlock()  # others may now signal, pause or delete it
+
+    try:
+        status = attend(begin, values, go)
+    except BaseException as error:
+        # after a failing hook, start has destroyed it
+        if made and not (isinstance(error, PyrunError) and error.kind == "hook"):
+            _finish(made[0], values)
+        raise
+    _finish(made[0], values)
+    return status
+
+
+def attend(begin: Callable[[int], int], values: Values, go: Callable[[], None] | None = None) -> int:
+    """Stay with a process to its end, our terminal joined to its own: exit status, 128+N if signal N killed it.
+
+    `begin` makes the process, given the socket to send its terminal's master to (-1 if --console-socket says another),
+    and returns its pid; `go` is called when the terminal is joined.
+    """
     create.preserved_fds(values)
     process.signal_mask(process.ALL_SIGNALS)
     signals = process.signalfd(process.ALL_SIGNALS)
-    if not values.get("no-subreaper"):
-        process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     ours = theirs = -1
     if not values.get("console-socket"):
         ours, theirs = calls.socketpair()
-    container = create.create(root, container_id, values, theirs)
-    status = 255
-    pid = container.record["pid"]
+    pid = begin(theirs)
     terminal = _Terminal()
     try:
         if _was_sent(ours):
             terminal.take(calls.receive_fd(ours))
-        start.start(container)
-        container.unlock()  # others may now signal, pause or delete it
-        status = _wait(pid, signals, terminal)
-    except BaseException as error:
-        if not (
-            isinstance(error, PyrunError) and error.kind == "hook"
-        ):  # after a failing hook, start has destroyed it
-            _finish(container, values)
-        raise
+        if go:
+            go()
+        return _wait(pid, signals, terminal)
     finally:
         terminal.restore()
-    _finish(container, values)
-    return status
 
 
 def _was_sent(sock: int) -> bool:

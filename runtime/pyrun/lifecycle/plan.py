@@ -201,15 +201,11 @@ def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
         if (config.get(where) or {}).get(name):
             yield PyrunError("not supported yet", f"{where}.{name}")
     linux = config.get("linux") or {}
-    resources = linux.get("resources") or {}
-    for name in NOT_YET_RESOURCES:
-        value = resources.get(name)
-        if value if name == "rdma" else _asks_for_something(value):
-            yield PyrunError("not supported yet", f"linux.resources.{name}")
+    yield from refused_resources(linux.get("resources") or {})
     for name in ("maskedPaths", "readonlyPaths"):
-        for index, path in enumerate((config.get("linux") or {}).get(name) or ()):
+        for index, path in enumerate(linux.get(name) or ()):
             if not path.strip("/."):
-                raise PyrunError("the root itself can't be covered", f"linux.{name}[{index}]")
+                yield PyrunError("the root itself can't be covered", f"linux.{name}[{index}]")
     for index, entry in enumerate(config.get("mounts") or ()):
         if entry.get("uidMappings") or entry.get("gidMappings"):
             yield PyrunError("idmapped mounts are not supported yet", f"mounts[{index}]")
@@ -225,6 +221,14 @@ def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
             "linux.namespaces",
             'add {"type": "mount"}',
         )
+
+
+def refused_resources(resources: dict[str, Any]) -> Iterator[PyrunError]:
+    """What of `linux.resources` this runtime can't do yet."""
+    for name in NOT_YET_RESOURCES:
+        value = resources.get(name)
+        if value if name == "rdma" else _asks_for_something(value):
+            yield PyrunError("not supported yet", f"linux.resources.{name}")
 
 
 def _asks_for_something(value: Any) -> bool:

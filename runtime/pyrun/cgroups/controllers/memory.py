@@ -48,8 +48,8 @@ def v1(memory: dict[str, Any]) -> list[Write]:
     return writes
 
 
-def v2(memory: dict[str, Any]) -> list[Write]:
-    """What to write into a cgroup v2. PyrunError for what v2 has no equivalent of."""
+def v2(memory: dict[str, Any], directory: str) -> list[Write]:
+    """What to write into a cgroup v2, `directory`. PyrunError for what v2 has no equivalent of."""
     for key in ("kernel", "kernelTCP"):
         if _limit(memory, key) > 0:
             raise PyrunError("cgroup v2 has no limit of its own for kernel memory", f"{PATH}.{key}")
@@ -65,6 +65,8 @@ def v2(memory: dict[str, Any]) -> list[Write]:
         writes.append(("memory.max", _or_max(limit), f"{PATH}.limit", False))
     if swap or limit == -1:
         unlimited = swap == -1 or not swap
+        if not unlimited and not limit:
+            limit = _limit_in_force(directory)
         value = "max" if unlimited else str(_swap_alone(limit, swap))
         writes.append(("memory.swap.max", value, f"{PATH}.swap", unlimited))
     if reservation:
@@ -88,6 +90,13 @@ def check_usage(memory: dict[str, Any], directory: str) -> None:
     used = int(files.fetch(directory, "memory.current"))
     if used > limit:
         raise PyrunError(f"{limit} bytes is below the {used} that {directory} uses now", f"{PATH}.limit")
+
+
+def _limit_in_force(directory: str) -> int:
+    try:
+        return int(files.read(f"{directory}/memory.max").replace("max", "-1"))
+    except OSError:
+        return -1  # the controller is missing: the write would say so
 
 
 def _swap_alone(limit: int, swap: int) -> int:

@@ -1,0 +1,303 @@
+"""What a container uses: the `data` of a statistics event, from the files of its cgroups, v1 and v2 alike.
+
+Hot module. The names are runc's, which containerd's library reads (github.com/containerd/go-runc, events.go); times
+are nanoseconds, sizes bytes, and "unlimited" is the largest number of 64 bits. A property of which this machine
+knows nothing is left out.
+kernel: Documentation/admin-guide/cgroup-v1/, cgroup-v2.rst, accounting/psi.rst.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrun.cgroups import files, groups
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrun.cgroups.manager import Record
+
+UNLIMITED = (1 << 64) - 1
+TICK = 10_000_000  # ns of the unit in cpuacct.stat: USER_HZ is 100 on every architecture with these files
+
+V1_MEMORY = (
+    ("usage", "memory"),
+    ("swap", "memory.memsw"),
+    ("kernel", "memory.kmem"),
+    ("kernelTCP", "memory.kmem.tcp"),
+)
+V1_CPUSET = (
+    "cpu_exclusive", "mem_hardwall", "mem_exclusive", "memory_migrate", "memory_spread_page", "memory_spread_slab",
+    "memory_pressure", "sched_load_balance", "sched_relax_domain_level",
+)  # fmt: skip
+# property: the files that may hold it, the first that does counts
+V1_BLKIO = (
+    ("ioServiceBytesRecursive", ("blkio.bfq.io_service_bytes_recursive", "blkio.throttle.io_service_bytes_recursive")),
+    ("ioServicedRecursive", ("blkio.bfq.io_serviced_recursive", "blkio.throttle.io_serviced_recursive")),
+    ("ioQueueRecursive", ("blkio.bfq.io_queued_recursive",)),
+    ("ioServiceTimeRecursive", ("blkio.bfq.io_service_time_recursive",)),
+    ("ioWaitTimeRecursive", ("blkio.bfq.io_wait_time_recursive",)),
+    ("ioMergedRecursive", ("blkio.bfq.io_merged_recursive",)),
+    ("ioTimeRecursive", ("blkio.bfq.time_recursive",)),
+    ("sectorsRecursive", ("blkio.bfq.sectors_recursive",)),
+)  # fmt: skip
+V2_BLKIO = {
+    "rbytes": ("ioServiceBytesRecursive", "Read"),
+    "wbytes": ("ioServiceBytesRecursive", "Write"),
+    "dbytes": ("ioServiceBytesRecursive", "Discard"),
+    "rios": ("ioServicedRecursive", "Read"),
+    "wios": ("ioServicedRecursive", "Write"),
+    "dios": ("ioServicedRecursive", "Discard"),
+}
+# columns of /proc/PID/net/dev: proc_pid_net(5)
+NET_COLUMNS = (
+    ("RxBytes", 0), ("RxPackets", 1), ("RxErrors", 2), ("RxDropped", 3),
+    ("TxBytes", 8), ("TxPackets", 9), ("TxErrors", 10), ("TxDropped", 11),
+)  # fmt: skip
+
+
+def collect(record: Record, pid: int) -> dict[str, Any]:
+    """The statistics of a container whose first process is `pid`; of one that is ending, what can still be read."""
+    where = {}
+    unified = ""
+    for hierarchy in record["hierarchies"]:
+        directory = hierarchy["mount"] + record["path"]
+        for controller in hierarchy["controllers"]:
+            where[controller] = directory
+        if hierarchy["name"] == "unified":
+            unified = directory
+    data: dict[str, Any] = {
+        "cpu": _cpu_v1(where) if "cpuacct" in where else _cpu_v2(unified),
+        "cpuset": _cpuset_v1(where["cpuset"]) if "cpuset" in where else _cpuset_v2(unified),
+        "memory": _memory_v1(where["memory"]) if "memory" in where else _memory_v2(unified),
+        "pids": _pids(where.get("pids") or unified),
+        "blkio": _blkio_v1(where["blkio"]) if "blkio" in where else _blkio_v2(unified),
+        "hugetlb": _hugetlb(where.get("hugetlb", ""), unified),
+        "intel_rdt": {},
+        "network_interfaces": _network(pid),
+    }
+    for part, name in (("cpu", "cpu"), ("memory", "memory"), ("blkio", "io")):
+        psi = _pressure(f"{unified}/{name}.pressure") if unified else {}
+        if psi:
+            data[part]["psi"] = psi
+    return data
+
+
+def text(path: str) -> str:
+    """A file's text; "" if it isn't there or can't be read (pressure files can be switched off)."""
+    try:
+        return files.read(path)
+    except OSError:
+        return ""
+
+
+def number(path: str) -> int:
+    """The number in a file, "max" being UNLIMITED; 0 if it isn't there."""
+    found = text(path)
+    return UNLIMITED if found == "max" else int(found or 0)
+
+
+def pairs(path: str) -> dict[str, int]:
+    """A flat-keyed file: a name and a number a line."""
+    return {
+        name: int(value)
+        for name, _, value in [line.partition(" ") for line in text(path).split("\n")]
+        if value
+    }
+
+
+def number_list(ranges: str) -> list[int]:
+    """The numbers of "0-3,7"."""
+    found: list[int] = []
+    for part in ranges.split(",") if ranges else ():
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def _cpu_v1(where: dict[str, str]) -> dict[str, Any]:
+    account = where["cpuacct"]
+    ticks = pairs(f"{account}/cpuacct.stat")
+    table = [line.split() for line in text(f"{account}/cpuacct.usage_all").split("\n")[1:]]
+    usage = {
+        "total": number(f"{account}/cpuacct.usage"),
+        "percpu": [int(word) for word in text(f"{account}/cpuacct.usage_percpu").split()],
+        "percpu_kernel": [int(row[2]) for row in table],
+        "percpu_user": [int(row[1]) for row in table],
+        "kernel": ticks.get("system", 0) * TICK,
+        "user": ticks.get("user", 0) * TICK,
+    }
+    throttled = pairs(f"{where['cpu']}/cpu.stat") if "cpu" in where else {}
+    return {"usage": usage, "throttling": _throttling(throttled, throttled.get("throttled_time", 0))}
+
+
+def _cpu_v2(directory: str) -> dict[str, Any]:
+    stat = pairs(f"{directory}/cpu.stat")
+    usage = {
+        "total": stat.get("usage_usec", 0) * 1000,
+        "kernel": stat.get("system_usec", 0) * 1000,
+        "user": stat.get("user_usec", 0) * 1000,
+    }
+    return {"usage": usage, "throttling": _throttling(stat, stat.get("throttled_usec", 0) * 1000)}
+
+
+def _throttling(stat: dict[str, int], nanoseconds: int) -> dict[str, int]:
+    return {
+        "periods": stat.get("nr_periods", 0),
+        "throttledPeriods": stat.get("nr_throttled", 0),
+        "throttledTime": nanoseconds,
+    }
+
+
+def _cpuset_v1(directory: str) -> dict[str, Any]:
+    found: dict[str, Any] = {key: number(f"{directory}/cpuset.{key}") for key in V1_CPUSET}
+    for key in ("cpus", "mems"):
+        found[key] = number_list(text(f"{directory}/cpuset.{key}"))
+    return found
+
+
+def _cpuset_v2(directory: str) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(V1_CPUSET, 0)
+    for key in ("cpus", "mems"):
+        numbers = number_list(text(f"{directory}/cpuset.{key}.effective"))
+        if numbers:
+            found[key] = numbers
+    return found
+
+
+def _memory_v1(directory: str) -> dict[str, Any]:
+    raw = pairs(f"{directory}/memory.stat")
+    found: dict[str, Any] = {"cache": raw.get("cache", 0)}
+    for key, name in V1_MEMORY:
+        found[key] = {
+            "limit": number(f"{directory}/{name}.limit_in_bytes"),
+            "usage": number(f"{directory}/{name}.usage_in_bytes"),
+            "max": number(f"{directory}/{name}.max_usage_in_bytes"),
+            "failcnt": number(f"{directory}/{name}.failcnt"),
+        }
+    return {**found, "raw": raw}
+
+
+def _memory_v2(directory: str) -> dict[str, Any]:
+    """runc's shape is v1's, where swap is counted together with memory."""
+    raw = pairs(f"{directory}/memory.stat")
+    limit, usage = number(f"{directory}/memory.max"), number(f"{directory}/memory.current")
+    swap_limit, swap = number(f"{directory}/memory.swap.max"), number(f"{directory}/memory.swap.current")
+    events = pairs(f"{directory}/memory.events")
+    peak = number(f"{directory}/memory.peak")  # since Linux 5.19
+    found: dict[str, Any] = {
+        "cache": raw.get("file", 0),
+        "usage": {"limit": limit, "usage": usage, "failcnt": events.get("max", 0)},
+        "swap": {
+            "limit": min(limit + swap_limit, UNLIMITED),
+            "usage": usage + swap,
+            "failcnt": pairs(f"{directory}/memory.swap.events").get("max", 0),
+        },
+        "kernel": {"limit": 0, "failcnt": 0},
+        "kernelTCP": {"limit": 0, "failcnt": 0},
+    }
+    if peak:
+        found["usage"]["max"] = peak
+    if raw:
+        found["raw"] = raw
+    return found
+
+
+def _pids(directory: str) -> dict[str, int]:
+    """A limit of 0 is none: runc's shape has no other word for it."""
+    if not directory:
+        return {"current": 0, "limit": 0}
+    current = text(f"{directory}/pids.current")
+    limit = number(f"{directory}/pids.max")
+    return {
+        "current": int(current) if current else len(groups.processes(directory)),
+        "limit": 0 if limit == UNLIMITED else limit,
+    }
+
+
+def _blkio_v1(directory: str) -> dict[str, Any]:
+    found = {}
+    for key, names in V1_BLKIO:
+        for name in names:
+            entries = [
+                _blkio_entry(line.split()) for line in text(f"{directory}/{name}").split("\n") if ":" in line
+            ]
+            if entries:
+                found[key] = entries
+                break
+    return found
+
+
+def _blkio_entry(words: list[str]) -> dict[str, Any]:
+    """ "8:0 Read 4096", or without a word in between."""
+    return _device(words[0], words[1] if len(words) > 2 else "", int(words[-1]))
+
+
+def _device(numbers: str, operation: str, value: int) -> dict[str, Any]:
+    major, _, minor = numbers.partition(":")
+    return {"major": int(major), "minor": int(minor), "op": operation, "value": value}
+
+
+def _blkio_v2(directory: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for line in text(f"{directory}/io.stat").split("\n"):
+        words = line.split()
+        for word in words[1:]:
+            name, _, value = word.partition("=")
+            if name in V2_BLKIO:
+                key, operation = V2_BLKIO[name]
+                found.setdefault(key, []).append(_device(words[0], operation, int(value)))
+    return found
+
+
+def _hugetlb(v1: str, unified: str) -> dict[str, Any]:
+    """By page size, such as 2MB."""
+    directory = v1 or unified
+    try:
+        names = posix.listdir(directory) if directory else []
+    except OSError:
+        names = []
+    usage, limit = ("usage_in_bytes", "max_usage_in_bytes") if v1 else ("current", "")
+    found = {}
+    for name in names:
+        parts = name.split(".")
+        if len(parts) == 3 and parts[0] == "hugetlb" and parts[2] == usage:
+            page = f"{directory}/hugetlb.{parts[1]}"
+            found[parts[1]] = {"usage": number(f"{page}.{usage}")}
+            if limit:
+                found[parts[1]]["max"] = number(f"{page}.{limit}")
+            found[parts[1]]["failcnt"] = (
+                number(f"{page}.failcnt") if v1 else pairs(f"{page}.events").get("max", 0)
+            )
+    return found
+
+
+def _pressure(path: str) -> dict[str, Any]:
+    """ "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" and "full ...": percent of time, and microseconds."""
+    found: dict[str, Any] = {}
+    for line in text(path).split("\n"):
+        kind, *words = line.split() or [""]
+        values = [word.partition("=") for word in words]
+        if kind:
+            found[kind] = {key: int(value) if key == "total" else float(value) for key, _, value in values}
+    return found
+
+
+def _network(pid: int) -> list[dict[str, Any]] | None:
+    """The interfaces of the container but loopback; None if its network is the runtime's own."""
+    try:
+        own, its = posix.stat("/proc/self/ns/net"), posix.stat(f"/proc/{pid}/ns/net")
+        if own.st_ino == its.st_ino:
+            return None
+        lines = files.read(f"/proc/{pid}/net/dev").split("\n")[2:]
+    except OSError:
+        return None
+    found = []
+    for line in lines:
+        name, _, rest = line.partition(":")
+        if name.strip() != "lo":
+            words = rest.split()
+            counts = {key: int(words[column]) for key, column in NET_COLUMNS}
+            found.append({"Name": name.strip(), **counts})
+    return found or None

@@ -1,0 +1,19 @@
+"""pyrun exec. Hot module."""
+
+from __future__ import annotations
+
+from pyrun.lifecycle import exec_, foreground
+from pyrun.lifecycle.container import root_folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.fastargs import Values
+
+
+def run(root: str, values: Values, arguments: list[str]) -> int:
+    """Run a program in a container; its exit status, unless detached."""
+    folder = root_folder(root)
+    if values.get("detach"):
+        exec_.exec_(folder, values, arguments)
+        return 0
+    return foreground.attend(lambda socket: exec_.exec_(folder, values, arguments, socket), values)

@@ -1,0 +1,39 @@
+"""pyrun pause and pyrun resume. Hot module."""
+
+from __future__ import annotations
+
+import time
+
+from pyrun.cgroups import manager
+from pyrun.errors import PyrunError
+from pyrun.lifecycle import container
+
+PATIENCE = 1.0  # seconds that resume waits for the processes to go on
+
+
+def pause(root: str, arguments: list[str]) -> int:
+    """Freeze all processes of a created or running container, and return when they are."""
+    found = container.find(container.root_folder(root), arguments[0], lock=False)
+    status = container.status(found)
+    if status == container.PAUSED:
+        raise PyrunError(f'container "{found.id}" is paused already')
+    if status not in container.ALIVE:
+        raise container.not_running(found, status)
+    manager.freeze(found.record["cgroup"])
+    return 0
+
+
+def resume(root: str, arguments: list[str]) -> int:
+    """Let all processes of a paused container go on, and return when they do."""
+    found = container.find(container.root_folder(root), arguments[0], lock=False)
+    status = container.status(found)
+    if status != container.PAUSED:
+        raise PyrunError(f'container not paused: "{found.id}" is {status}')
+    cgroup = found.record["cgroup"]
+    manager.thaw(cgroup)
+    end = time.monotonic() + PATIENCE
+    while manager.frozen(cgroup):  # cgroup v2 reports it when the first process has woken up
+        if time.monotonic() > end:
+            raise PyrunError(f'container "{found.id}" stays paused: a cgroup above its own is frozen')
+        time.sleep(0.0005)
+    return 0

@@ -1,0 +1,92 @@
+"""What happens in a process of exec: into the container's namespaces, and to stage 2.
+
+Hot module, and the child's half of the story that lifecycle/exec_.py tells. The same rules hold as in init/main.py:
+nothing is imported or loaded from here on.
+
+A pid namespace is joined for children only, and those who live in it see them. So it is a second process that goes on
+in there, made when the first has left everything of the host behind: whoever may look into it (by CAP_SYS_PTRACE)
+finds no root, working directory or folder of the host.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrun import protocol
+from pyrun.cgroups import entrance
+from pyrun.errors import failed
+from pyrun.init import handover
+from pyrun.kernel import calls, process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from pyrun.init.handover import Init
+
+
+def preload(init: Init, user: str | None) -> None:
+    """Import, in the parent, what this process needs beyond the ordinary."""
+    if init.plan.terminal:
+        import pyrun.init.console
+    if user is not None or handover.lacks_home(init.plan.process or {}):
+        import pyrun.features.users  # noqa: F401
+
+
+def run(init: Init, sync: int, user: str | None) -> NoReturn:
+    """Be a process of exec; `user` is --user's text. Never returns."""
+
+    def story(init: Init, sync: int) -> NoReturn:
+        _run(init, sync, user)
+
+    handover.or_say_why(story, init, sync)
+
+
+def _run(init: Init, sync: int, user: str | None) -> NoReturn:
+    plan = init.plan
+    program = plan.process
+    assert program is not None
+    process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)
+    process.prctl(process.PR_SET_DUMPABLE, 0)  # those inside must not look into us (CVE-2016-9962)
+    umask = posix.umask(0)
+    try:
+        if "user" in plan.namespaces and posix.geteuid() == 0:
+            posix.setgroups([])
+        if init.join:
+            process.join(init.pidfd, init.join)
+        if init.root_fd >= 0:
+            posix.fchdir(init.root_fd)
+            posix.chroot(".")
+            posix.close(init.root_fd)
+        posix.close(init.pidfd)
+        if "user" in plan.namespaces:
+            handover.become_root()
+        if init.join & process.CLONE_NEWPID:
+            pid = process.clone3(process.CLONE_PARENT)
+            if pid:
+                protocol.send(sync, protocol.PID + str(pid).encode())
+                posix._exit(0)
+    except OSError as error:
+        raise failed("joining the container's namespaces", error) from None
+
+    process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)
+    process.prctl(process.PR_SET_DUMPABLE, 0)  # a change of identity may have ended it
+    posix.setsid()
+    if protocol.receive(sync) != protocol.GO:
+        posix._exit(1)
+    entrance.enter(init.cgroup_entrance)
+
+    slash = posix.open("/", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
+    if user is not None:
+        from pyrun.features import users
+
+        program["user"] = users.resolve(slash, user, program.get("user") or {})
+    if plan.terminal:
+        from pyrun.init import console
+
+        slave = console.make(slash, init.console_socket, program.get("consoleSize"), bind=False)
+        console.take(slave, (program.get("user") or {}).get("uid", 0))
+    if plan.new_keyring:
+        process.new_session_keyring()
+    handover.enter_cwd(slash, program, make=False)
+    handover.become_stage2(init, sync, umask, slash)

@@ -1,0 +1,195 @@
+"""The last steps of every process that becomes a container's: its identity, its working directory, stage 2.
+
+Hot module. Two stories end here: a container's init (init/main.py) and a process of exec (init/enter.py).
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+
+from oci_spec.names import RLIMITS
+from pyrun import jsontext, protocol
+from pyrun.errors import PyrunError, failed
+from pyrun.features import capabilities
+from pyrun.init import orders, under_root
+from pyrun.kernel import calls, process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from pyrun.lifecycle.plan import Plan
+
+
+class Init:
+    """What the parent hands over at birth, by memory: to a container's init, or to a process of exec (which has no
+    listen_fd and created_fd, but a pidfd of the init, and its root if the mount namespace's isn't the container's)."""
+
+    __slots__ = (
+        "cgroup_entrance",
+        "cgroup_view",
+        "console_socket",
+        "created_fd",
+        "join",
+        "listen_fd",
+        "pidfd",
+        "plan",
+        "root_fd",
+        "seccomp",
+        "stage2_fd",
+        "state",
+    )
+
+    def __init__(self, plan: Plan, state: dict[str, Any]) -> None:
+        self.plan = plan
+        self.state = state
+        self.cgroup_entrance: list[int] = []
+        self.cgroup_view: list[tuple[str, str]] = []
+        self.console_socket = self.listen_fd = self.created_fd = self.stage2_fd = -1
+        self.pidfd = self.root_fd = -1
+        self.join = 0
+        self.seccomp: tuple[int, bytes] | None = None
+
+
+def or_say_why(story: Callable[[Init, int], NoReturn], init: Init, sync: int) -> NoReturn:
+    """Run the child's story; should it fail, send the parent the one sentence that says why."""
+    try:
+        story(init, sync)
+    except PyrunError as error:
+        _give_up(sync, error)
+    except OSError as error:
+        _give_up(sync, failed("setting up the process", error))
+    except BaseException as error:  # a bug of ours must still be one sentence
+        _give_up(sync, PyrunError(f"internal error in the container: {type(error).__name__}: {error}"))
+
+
+def _give_up(sync: int, error: PyrunError) -> NoReturn:
+    try:
+        protocol.send(sync, protocol.pack_error(error))
+    finally:
+        posix._exit(1)
+
+
+def become_root() -> None:
+    """Root of the user namespace, without the groups that came along."""
+    try:
+        posix.setresgid(0, 0, 0)
+        posix.setresuid(0, 0, 0)
+    except OSError as error:
+        raise failed("becoming root in the user namespace", error, "linux.uidMappings") from None
+    process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)  # a change of identity had cleared it
+    try:
+        posix.setgroups([])
+    except OSError:
+        pass  # denied by the namespace's setgroups file; stage 2 reports it if groups are asked for
+
+
+def enter_cwd(slash: int, program: dict[str, Any], make: bool) -> None:
+    """process.cwd, made if it is missing and `make` says so. It is reached without magic links, so that
+    /proc/self/fd/N can't lead out of the container (CVE-2024-21626), and what we stand in is then checked to be below
+    our root."""
+    cwd = program["cwd"]
+    try:
+        if make:
+            fd = under_root.make(slash, cwd, under_root.DIRECTORY)
+        else:
+            fd = under_root.lookup(slash, cwd, posix.O_DIRECTORY)
+        posix.fchdir(fd)
+        posix.close(fd)
+        where = posix.getcwd()  # the kernel answers "(unreachable)/…" for a place outside of the root
+    except OSError as error:
+        raise failed(f"entering {cwd}", error, "process.cwd") from None
+    if where[:1] != "/":
+        raise PyrunError(f"{cwd} is outside of the container", "process.cwd")
+
+
+def become_stage2(init: Init, sync: int, umask: int, slash: int) -> NoReturn:
+    """Write the orders, keep what stage 2 and the program are to have open, and become stage 2."""
+    plan = init.plan
+    program = plan.process or {}
+    user = program.get("user") or {}
+    first = 3 + plan.preserve_fds
+    kept = [_above(fd, first) for fd in (sync, init.listen_fd, init.created_fd, init.stage2_fd)]
+    sync, listen_fd, created_fd, stage2_fd = kept
+
+    all_capabilities = process.permitted_capabilities()
+    sets, warnings = capabilities.masks(program.get("capabilities") or {}, all_capabilities)
+    for text in warnings:
+        protocol.send(sync, protocol.WARNING + text[:4096].encode())
+
+    out = orders.Orders()
+    out.number(listen_fd)
+    out.number(created_fd)
+    configured = user.get("umask")
+    out.number(umask if configured is None else configured)
+    out.number(all_capabilities)
+    for name in ("bounding", "effective", "permitted", "inheritable", "ambient"):
+        out.number(sets[name])
+    out.number(1 if program.get("noNewPrivileges") else 0)
+    out.number(1 if init.seccomp else 0)
+    groups = user.get("additionalGids") or []
+    out.number(1 if groups or "user" not in plan.namespaces else 0)
+    out.data(b"".join([gid.to_bytes(4, sys.byteorder) for gid in groups]))
+    out.number(user.get("gid", 0))
+    out.number(user.get("uid", 0))
+    out.texts(orders.candidates(program) if program else [])
+
+    start_hooks = plan.hooks("startContainer")
+    inside = dict(init.state)
+    inside["pid"] = posix.getpid()
+    inside["status"] = "created"
+    out.data(jsontext.encode(inside).encode() if start_hooks else b"")
+    out.number(len(start_hooks))
+    for hook in start_hooks:
+        out.number(min(hook.get("timeout") or 0, 1 << 31))  # seconds, which stage 2 makes milliseconds of
+        out.text(hook["path"])
+        out.texts(hook.get("args") or [hook["path"]])
+        out.texts(hook.get("env") or [])
+    limits = program.get("rlimits") or []
+    out.number(len(limits))
+    for limit in limits:
+        out.number(RLIMITS.index(limit["type"]))
+        out.number(limit["soft"])
+        out.number(limit["hard"])
+    if init.seccomp:
+        flags, filter_program = init.seccomp
+        out.number(flags)
+        out.data(filter_program)
+    orders_fd = _above(calls.memfd("pyrun-orders", out.finish(sync)), first)
+
+    environment = list(program.get("env") or [])
+    if lacks_home(program):
+        from pyrun.features import users
+
+        environment.append(f"HOME={users.home(slash, user.get('uid', 0))}")
+    if plan.listen_fds:
+        environment += [f"LISTEN_FDS={plan.listen_fds}", f"LISTEN_PID={posix.getpid()}"]
+    process.default_signals()
+    calls.close_range_on_exec(first)
+    for fd in range(3, first):
+        posix.set_inheritable(fd, True)
+    for fd in (sync, listen_fd, created_fd, orders_fd):
+        if fd >= 0:
+            posix.set_inheritable(fd, True)
+    error = process.execveat(
+        stage2_fd, "", program.get("args") or ["pyrun-init"], [str(orders_fd), *environment]
+    )
+    raise failed("executing stage 2", error, "process.args", "arguments and environment may be too long")
+
+
+def lacks_home(program: dict[str, Any]) -> bool:
+    """Is HOME missing? Engines leave it to the runtime, as runc and crun give it."""
+    return bool(program) and not [entry for entry in program.get("env") or () if entry[:5] == "HOME="]
+
+
+def _above(fd: int, first: int) -> int:
+    """`fd`, or a copy of it, with a number that the program's preserved descriptors don't need."""
+    held = []
+    while 0 <= fd < first:
+        held.append(fd)
+        fd = posix.dup(fd)
+    for number in held:
+        posix.close(number)
+    return fd
