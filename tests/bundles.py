@@ -197,6 +197,20 @@ class Container:
         """Signal it."""
         self.pyrun.ok("kill", self.id, *arguments)
 
+    def exec(self, program: Sequence[str], *options: str, **more: Any) -> Result:
+        """`exec` in it, in the foreground."""
+        return self.pyrun("exec", *options, self.id, *program, **more)
+
+    def sh(self, script: str, *options: str, **more: Any) -> str:
+        """What a shell script writes that `exec` runs in it; it must succeed, and silently."""
+        result = self.exec(("sh", "-c", script), *options, **more)
+        assert (result.code, result.err) == (0, ""), result
+        return result.out
+
+    def exec_refused(self, program: Sequence[str], *options: str, **more: Any) -> str:
+        """The sentence of an `exec` that must fail."""
+        return self.pyrun.error("exec", *options, self.id, *program, **more)
+
     def delete(self, *options: str) -> None:
         """Delete it."""
         self.pyrun.ok("delete", *options, self.id)

@@ -84,9 +84,11 @@ ALLOWED = {
     ),
     ("init/rootfs.py", "posix.chroot('.')"): "the folder that we stand in",
     (
-        "init/main.py",
+        "init/handover.py",
         "process.execveat(stage2_fd, '', program.get('args') or ['pyrun-init'], [str(orders_fd), *environment])",
     ): "the sealed memfd",
+    ("init/enter.py", "posix.chroot('.')"): "the root of the container's init, which is a descriptor",
+    ("init/enter.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
     (
         "features/hooks.py",
         "process.execveat(calls.AT_FDCWD, hook['path'], argv, hook.get('env') or [])",

@@ -23,7 +23,7 @@ from . import bundle
 from .report import medians
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-COMMANDS = ("create", "state", "start", "kill", "delete", "list")
+COMMANDS = ("create", "state", "start", "exec", "kill", "delete", "list")
 CONTAINER_COUNTS = (1, 100, 500)
 MOUNT_COUNTS = (1, 100, 1000)
 CREATED_BYTES = 16 << 20  # what one created container of the heaviest runtime takes, to be on the safe side
@@ -250,7 +250,7 @@ class Bench:
     def _life_cycle(
         self, runtime: Runtime, note: Callable[[str, str, float], object], wrapper: Sequence[str] = ()
     ) -> None:
-        """create, state, start, list, kill, delete of one container.
+        """create, state, start, exec, list, kill, delete of one container.
 
         `note` is called after each with the command, the runtime's name and the seconds it took.
         """
@@ -259,6 +259,7 @@ class Bench:
         for command, arguments in (
             ("state", (container,)),
             ("start", (container,)),
+            ("exec", (container, "/bin/true")),
             ("list", ()),
             ("kill", (container, "KILL")),
             ("delete", (container,)),

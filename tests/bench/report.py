@@ -63,6 +63,7 @@ TARGETS = (
     _target("engine", "run, engine-like config", 0.40, 0.30, 1.5),
     _target("create", "create", 0.40, 0.30, 1.5),
     _target("start", "start", 0.75, 0.60, 1.8),
+    _target("exec", "exec", 0.35, 0.25, 1.5),
     _target("state", "state", 0.75, 0.60, 1.8),
     _target("kill", "kill", 0.75, 0.60, 1.8),
     _target("delete", "delete", 0.75, 0.60, 1.8),

@@ -12,7 +12,7 @@ import pytest
 from bundles import Bundle, Pyrun
 from faults import one_sentence
 
-COMMANDS = ("state", "start", "kill", "delete")
+COMMANDS = ("state", "start", "kill", "ps", "pause", "resume", "update", "events", "delete")
 
 
 def truncated(path: Path) -> None:

@@ -71,6 +71,10 @@ class Engine:
         """``run --rm -it`` on a real terminal."""
         return self._terminal("run", "--rm", "-it", *self.run_options, *options, IMAGE, *program)
 
+    def execute_on_terminal(self, name: str, *program: str) -> Terminal:
+        """``exec -it`` on a real terminal."""
+        return self._terminal("exec", "-it", name, *program)
+
     def attach(self, name: str) -> Terminal:
         """``attach`` on a real terminal."""
         return self._terminal("attach", name)

@@ -117,9 +117,69 @@ def test_background_kill_delete(containerd: Containerd) -> None:
     assert containerd.host.run("find", "/run/pyrun-ctr", "-name", "background").stdout == ""
 
 
+def test_pause_ps_and_metrics(containerd: Containerd) -> None:
+    """What the shim asks the runtime for while a container runs, and what it reads from the cgroup itself."""
+    done = containerd.call(*containerd.run_arguments("paused", "--detach"), "sh", "-c", "sleep 1234; true")
+    assert done.returncode == 0, done.stderr
+    assert containerd.call("task", "pause", "paused").returncode == 0
+    assert "PAUSED" in containerd.call("task", "list").stdout
+    assert containerd.call("task", "resume", "paused").returncode == 0
+    assert "RUNNING" in containerd.call("task", "list").stdout
+    listed = containerd.call("task", "ps", "paused")
+    assert len(listed.stdout.splitlines()) == 3, listed
+    assert "memory" in containerd.call("task", "metrics", "paused").stdout
+    assert containerd.call("task", "pause", "paused").returncode == 0
+    assert containerd.call("task", "delete", "--force", "paused").returncode == 0
+    assert containerd.call("container", "delete", "paused").returncode == 0
+
+
 def test_terminal(containerd: Containerd) -> None:
     arguments = containerd.run_arguments("terminal", "--rm", "--tty")
     argv = containerd.host.command(*containerd.cli, *arguments, "sh")
+    with Terminal(argv, {**containerd.host.environment, "TERM": "xterm"}) as terminal:
+        terminal.read_until("# ")
+        terminal.enter('tty; echo $(stty size) s""ize\n')
+        assert "/dev/pts/0" in terminal.read_until("33 99 size")
+        terminal.enter("exit 5\n")
+        assert terminal.wait() == 5
+
+
+@pytest.fixture
+def sleeper(containerd: Containerd) -> Iterator[str]:
+    """The name of a container in the background."""
+    name = "sleeper"
+    done = containerd.call(*containerd.run_arguments(name, "--detach"), "sleep", "1000")
+    assert done.returncode == 0, done.stderr
+    yield name
+    containerd.call("task", "delete", "--force", name)
+    assert containerd.call("container", "delete", name).returncode == 0
+
+
+def execute(containerd: Containerd, name: str, *program: str, stdin: bytes = b"") -> Done:
+    """``task exec``."""
+    return containerd.call("task", "exec", "--exec-id", "one", name, *program, stdin=stdin)
+
+
+def test_exec(containerd: Containerd, sleeper: str) -> None:
+    """Streams and exit statuses of a further program."""
+    done = execute(containerd, sleeper, "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (done.returncode, done.stdout, done.stderr.splitlines()[0]) == (7, "out\n", "err")
+    assert execute(containerd, sleeper, "cat", stdin=b"through").stdout == "through"
+    assert "exec --process" in containerd.runtime_log.read_text()
+
+
+def test_exec_of_a_missing_program(containerd: Containerd, sleeper: str) -> None:
+    """Its name and the reason, in one line."""
+    done = execute(containerd, sleeper, "not-there")
+    assert done.returncode != 0
+    assert '"not-there": executable file not found in $PATH' in done.stderr
+
+
+def test_exec_on_a_terminal(containerd: Containerd, sleeper: str) -> None:
+    """``task exec --tty``."""
+    argv = containerd.host.command(
+        *containerd.cli, "task", "exec", "--exec-id", "two", "--tty", sleeper, "sh"
+    )
     with Terminal(argv, {**containerd.host.environment, "TERM": "xterm"}) as terminal:
         terminal.read_until("# ")
         terminal.enter('tty; echo $(stty size) s""ize\n')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 
 from .behaviour import EngineBehaviour
 from .engine import IMAGE, Engine, write_wrapper
+from .exec_behaviour import Exec, container  # noqa: F401
 from .private_host import PrivateHost, need, wait_until
+from .while_running import WhileRunning
 
 CONFIGURATION = Path(__file__).resolve().parents[2] / "contrib/docker/daemon.json"
 SOCKET = "unix:///run/docker.sock"
@@ -65,7 +68,7 @@ def engine(tested_runtime: Path, image: bytes, tmp_path_factory: pytest.TempPath
         host.close()
 
 
-class TestDocker(EngineBehaviour):
+class TestDocker(EngineBehaviour, Exec, WhileRunning):
     """The shared tests, and those that only docker can have."""
 
     def test_the_configured_runtime_is_the_tested_one(self, engine: Engine, tested_runtime: Path) -> None:
@@ -98,3 +101,27 @@ class TestDocker(EngineBehaviour):
 
     def test_workdir_is_created(self, engine: Engine) -> None:
         assert engine.run_output(("--workdir", "/new/folder"), "pwd") == "/new/folder"
+
+    def test_health_check(self, engine: Engine) -> None:
+        """dockerd runs the check by exec: unhealthy, and healthy when the file is there."""
+        options = (
+            "--health-cmd",
+            "test -e /tmp/healthy",
+            "--health-interval",
+            "200ms",
+            "--health-retries",
+            "2",
+        )
+        name = engine.start(options, "sleep", "1000")
+
+        def wait_for(status: str) -> None:
+            for _ in range(200):
+                if engine.inspect(name, "{{.State.Health.Status}}") == status:
+                    return
+                time.sleep(0.05)
+            pytest.fail(f"not {status}: " + engine.inspect(name, "{{json .State.Health}}"))
+
+        wait_for("unhealthy")
+        engine.output("exec", name, "touch", "/tmp/healthy")
+        wait_for("healthy")
+        engine.remove(name)

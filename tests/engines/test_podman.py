@@ -10,7 +10,9 @@ import pytest
 
 from .behaviour import EngineBehaviour
 from .engine import IMAGE, Engine, write_wrapper
+from .exec_behaviour import Exec, container  # noqa: F401
 from .private_host import PrivateHost, need
+from .while_running import WhileRunning
 
 CONFIGURATION = Path(__file__).resolve().parents[2] / "contrib/podman/containers.conf"
 INSTALLED = "/usr/local/bin/pyrun"  # the path that the file under contrib/ names
@@ -26,6 +28,7 @@ def engine(tested_runtime: Path, image: bytes, tmp_path_factory: pytest.TempPath
     configuration.write_text(CONFIGURATION.read_text().replace(INSTALLED, str(tested_runtime)))
     host = PrivateHost(f"pyrun-test-podman-{os.getpid()}")
     try:
+        host.environment["DISABLE_HC_SYSTEMD"] = "true"  # no timers of systemd, which doesn't run here
         host.environment["CONTAINERS_CONF"] = str(configuration)
         cli = (
             "podman",
@@ -59,11 +62,21 @@ def engine(tested_runtime: Path, image: bytes, tmp_path_factory: pytest.TempPath
         host.close()
 
 
-class TestPodman(EngineBehaviour):
+class TestPodman(EngineBehaviour, Exec, WhileRunning):
     """The shared tests, and those that only podman can have."""
 
     def test_the_configured_runtime_is_the_tested_one(self, engine: Engine, tested_runtime: Path) -> None:
         name = engine.start((), "sleep", "1000")
         assert engine.inspect(name, "{{.OCIRuntime}}") == "pyrun"
         assert engine.output("info", "--format", "{{.Host.OCIRuntime.Path}}") == str(tested_runtime)
+        engine.remove(name)
+
+    def test_health_check(self, engine: Engine) -> None:
+        """A check by hand, as its timer would do it."""
+        name = engine.start(
+            ("--health-cmd", "test -e /tmp/healthy", "--health-retries", "1"), "sleep", "1000"
+        )
+        assert engine.call("healthcheck", "run", name).returncode == 1
+        engine.output("exec", name, "touch", "/tmp/healthy")
+        assert engine.call("healthcheck", "run", name).returncode == 0
         engine.remove(name)

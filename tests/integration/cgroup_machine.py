@@ -14,7 +14,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from pyrun.cgroups import detect, manager
+from pyrun.cgroups import detect, entrance, manager
 from pyrun.kernel import mounts, process
 
 if TYPE_CHECKING:
@@ -86,14 +86,14 @@ def cgroup(
 
 def spawn(record: manager.Record, body: Callable[[], object]) -> int:
     """A process in the container's cgroups, entered as init enters them; `body` returns when it may end."""
-    entrance = manager.entrance(record)
-    fd = manager.clone_fd(record)
+    fds = entrance.tasks(record)
+    fd = entrance.clone_fd(record)
     reader, writer = os.pipe()
     pid = process.clone3(0, fd)
     if pid == 0:
         status = 1
         try:
-            manager.enter(entrance)
+            entrance.enter(fds)
             os.close(writer)
             body()
             status = 0
@@ -101,7 +101,7 @@ def spawn(record: manager.Record, body: Callable[[], object]) -> int:
             traceback.print_exc()
         finally:
             os._exit(status)
-    for each in [writer, *entrance] + ([fd] if fd >= 0 else []):
+    for each in [writer, *fds] + ([fd] if fd >= 0 else []):
         os.close(each)
     os.read(reader, 1)  # until it has entered
     os.close(reader)

@@ -14,7 +14,7 @@ import cgroup_machine as machine
 import pytest
 from cgroup_machine import ask, cgroup, directories, existing, new_path, sleep, spawn, wait_until
 
-from pyrun.cgroups import detect, files, manager
+from pyrun.cgroups import detect, entrance, files, manager
 from pyrun.errors import PyrunError, render
 
 if TYPE_CHECKING:
@@ -367,8 +367,8 @@ def test_errors_name_the_cgroup(run: Run) -> None:
         assert text.startswith("linux.cgroupsPath: looking for the cgroup /sys/fs/cgroup/")
         assert text.endswith("nnn: File name too long")
         record = manager.plan(new_path(), "i", detect.layout())
-        for question in (manager.clone_fd, manager.entrance):
-            if question is manager.entrance and len(record["hierarchies"]) == 1:
+        for question in (entrance.clone_fd, entrance.tasks):
+            if question is entrance.tasks and len(record["hierarchies"]) == 1:
                 continue
             with pytest.raises(PyrunError, match="opening the cgroup"):
                 question(record)

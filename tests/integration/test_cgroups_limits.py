@@ -152,7 +152,7 @@ def test_v1_limits_are_updated_in_the_order_that_works() -> None:
     ("resources", "start", "end"),
     [
         ({"memory": {"limit": MIB * 8, "swap": MIB}}, "linux.resources.memory.swap: writing 1048576 to memory.memsw.",
-         ": Invalid argument"),
+         ": Invalid argument (memory may not be above memory and swap together)"),
         ({"memory": {"limit": -7}}, "linux.resources.memory.limit: -7 is neither a number of bytes nor -1", ""),
         ({"memory": {"kernel": MIB}}, "linux.resources.memory.kernel: ", ""),
         ({"memory": {"useHierarchy": False}}, "linux.resources.memory.useHierarchy: writing 0 to ",

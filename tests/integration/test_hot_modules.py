@@ -18,7 +18,9 @@ from bundles import Bundle, new_id
 REPOSITORY = Path(__file__).resolve().parents[2]
 TRACED = REPOSITORY / "build/test/pyrun-traced"
 LIST = Path(__file__).with_name("hot_modules.txt")
-COMMANDS = ("--version", "list", "create", "state", "start", "kill", "delete", "run")
+COMMANDS = tuple(
+    "--version list create state start exec ps pause resume update events kill delete run".split()
+)
 # The interpreter's own in the core phase; they differ between versions.
 INTERPRETER = set(
     "sys builtins _frozen_importlib _imp _thread _warnings _weakref _io marshal posix"
@@ -54,6 +56,12 @@ def test_each_command_loads_exactly_its_modules(
         loaded["create"] = _loaded(root, "create", *where, name)
         loaded["state"] = _loaded(root, "state", name)
         loaded["start"] = _loaded(root, "start", name)
+        loaded["exec"] = _loaded(root, "exec", name, "true")
+        loaded["ps"] = _loaded(root, "ps", "--format", "json", name)
+        loaded["pause"] = _loaded(root, "pause", name)
+        loaded["resume"] = _loaded(root, "resume", name)
+        loaded["update"] = _loaded(root, "update", "--pids-limit", "100", name)
+        loaded["events"] = _loaded(root, "events", "--stats", name)
         loaded["kill"] = _loaded(root, "kill", name, "KILL")
         while '"stopped"' not in subprocess.check_output([TRACED, "--root", root, "state", name], text=True):
             pass

@@ -63,8 +63,11 @@ def test_relative_program(pyrun, bundle):
 
 
 def test_env_is_exact(pyrun, bundle):
-    """The environment is exactly env: in its order, with duplicates, empty and odd entries, and nothing else."""
+    """The environment is exactly env: in its order, with duplicates, empty and odd entries; and HOME if it lacks."""
     env = ["PATH=/bin", "A=1", "B=", "A=2", "C=x=y", "no equals sign", "D=a\nb", "LANG=ä"]
+    one = bundle({"process": {"env": env}}).args("cat", "/proc/self/environ")
+    assert pyrun.output(one).split("\0") == [*env, "HOME=/root", ""]
+    env.insert(2, "HOME=")
     one = bundle({"process": {"env": env}}).args("cat", "/proc/self/environ")
     assert pyrun.output(one).split("\0") == [*env, ""]
 
@@ -73,7 +76,7 @@ def test_the_callers_environment_is_not_seen(pyrun, bundle):
     """Nothing of the caller's environment reaches the program."""
     assert "CALLER_SECRET" in CALLER
     one = bundle({"process": {"env": []}}).args("/bin/cat", "/proc/self/environ")
-    assert pyrun.output(one) == ""
+    assert pyrun.output(one) == "HOME=/root\0"
 
 
 # cwd

@@ -131,13 +131,13 @@ def test_preserved_fd_that_is_not_open(pyrun, bundle):
 
 def test_listen_fds(pyrun, bundle, numbered):
     """LISTEN_FDS of the caller is passed on, with LISTEN_PID as the program's."""
-    env = ["PATH=/bin", "A=1"]
+    env = ["PATH=/bin", "A=1", "HOME=/"]
     one = bundle({"process": {"env": env}}, sh=f"cat <&3; cat /proc/$$/environ | tr '\\0' '\\n'; {LIST_FDS}")
     text = pyrun.output(one, env={"LISTEN_FDS": "1"}, preexec_fn=open_on(numbered, 3), close_fds=False)
     lines = text.splitlines()
     assert lines[0] == "3"
-    assert lines[1:5] == [*env, "LISTEN_FDS=1", "LISTEN_PID=1"]
-    assert lines[5:] == ["0", "1", "2", "3"]
+    assert lines[1:6] == [*env, "LISTEN_FDS=1", "LISTEN_PID=1"]
+    assert lines[6:] == ["0", "1", "2", "3"]
 
 
 def test_listen_fds_for_another(pyrun, bundle, numbered):

@@ -273,26 +273,21 @@ class Outer:
     def run(self, pyrun, one, *options):
         """Begin `run` on this terminal; returns the container's id."""
         container_id = pyrun.id()
-        argv = [
-            str(pyrun.runtime),
-            "--root",
-            str(pyrun.root),
-            "run",
-            "-b",
-            str(one.path),
-            *options,
-            container_id,
-        ]
+        self.execute(pyrun, "run", "-b", str(one.path), *options, container_id)
+        return container_id
+
+    def execute(self, pyrun, *arguments):
+        """Begin a command on this terminal."""
 
         def take():
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
+        argv = [str(pyrun.runtime), "--root", str(pyrun.root), *arguments]
         self.process = subprocess.Popen(
             argv, stdin=self.slave, stdout=self.slave, stderr=self.slave, preexec_fn=take, env=CALLER
         )
         pyrun.running.append(self.process)
-        return container_id
 
     def end(self):
         """The exit status of `run`."""

@@ -93,11 +93,27 @@ def test_unusual_lines_that_are_right(line: str, parsed: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "values", "arguments"),
+    [
+        ("ps x", {}, ["x"]),
+        ("ps -f json x", {"format": "json"}, ["x"]),
+        ("ps --format=json -- x", {"format": "json"}, ["x"]),
+        ("ps x -o pid --format json", {}, ["x", "-o", "pid", "--format", "json"]),
+        ("ps x -- -o", {}, ["x", "--", "-o"]),
+        ("ps x -eo pid,args --help", {}, ["x", "-eo", "pid,args", "--help"]),
+    ],
+)
+def test_words_after_the_id_are_the_hosts_ps(line: str, values: Any, arguments: list[str]) -> None:
+    """An argument that stands for all words that remain: options are only looked for before the first."""
+    assert fastargs.parse(line.split()) == cli_click.parse(line.split()) == ({}, "ps", values, arguments)
+
+
+@pytest.mark.parametrize(
     ("line", "sentence"),
     [
         ("craete x", 'no such command: "craete" (did you mean create?)'),
         ("frobnicate", 'no such command: "frobnicate" (see pyrun --help)'),
-        ("exec x ls", "the command exec is not supported yet"),
+        ("checkpoint x", "the command checkpoint is not supported yet"),
         ("--debug", "missing command (see pyrun --help)"),
         ("--rot x list", "no such option: --rot (did you mean --root?)"),
         ("--debug=1 list", "--debug takes no value (see pyrun --help)"),

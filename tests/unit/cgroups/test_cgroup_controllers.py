@@ -63,7 +63,7 @@ def test_memory_v1_unlimited_takes_the_limit_with_swap_away_too() -> None:
     ],
 )
 def test_memory_v2(config: dict[str, int], expected: list[tuple[str, str]]) -> None:
-    assert pairs(memory.v2(config)) == expected
+    assert pairs(memory.v2(config, "/nonexistent")) == expected
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_memory_v2(config: dict[str, int], expected: list[tuple[str, str]]) -> N
 )
 def test_memory_v2_refuses_what_it_has_no_equivalent_of(config: dict[str, int], key: str) -> None:
     with pytest.raises(PyrunError) as caught:
-        memory.v2(config)
+        memory.v2(config, "/nonexistent")
     assert caught.value.json_path == f"linux.resources.memory.{key}"
 
 
