@@ -27,7 +27,7 @@ anywhere after it; after `--` there are only arguments. Given twice, the last on
 
 Every error is one sentence on standard error, and in the file of `--log` its last record: `{{"level": "error", "msg":
 …, "time": …}}` with `--log-format json`. Exit status: 0; 1 for any error, wrong usage included; that of the
-container's program with `run` (128 + n if signal n ended it).
+program with `run` and `exec` (128 + n if signal n ended it).
 
 ## Global options
 """
