@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def image_tar() -> bytes:
     return memory.getvalue()
 
 
-def docker_archive(layer: bytes, name: str) -> bytes:
+def docker_archive(layer: bytes, name: str, entrypoint: Sequence[str] = ()) -> bytes:
     """An image of one layer in the form of ``docker save``, which ``ctr image import`` reads."""
     config = json.dumps(
         {
@@ -62,7 +63,7 @@ def docker_archive(layer: bytes, name: str) -> bytes:
                 platform.machine(), platform.machine()
             ),
             "os": "linux",
-            "config": {"Env": ["PATH=/bin"]},
+            "config": {"Env": ["PATH=/bin"], "Entrypoint": list(entrypoint)},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
         }
     ).encode()

@@ -40,11 +40,15 @@ def need(*programs: str) -> None:
 
 
 class PrivateHost:
-    """Mount and PID namespace with empty /run, /var/lib and /var/log; ``close`` ends everything in it."""
+    """Mount and PID namespace with empty /run, /var/lib and /var/log; ``close`` ends everything in it.
 
-    def __init__(self, name: str) -> None:
+    With `network` it has a network of its own too, with nothing but a loopback device.
+    """
+
+    def __init__(self, name: str, network: bool = False) -> None:
         """`name`: of the cgroup that engines are told to put containers under; unique on this machine."""
         self.cgroup = name
+        self._namespaces = ["--mount", "--pid", *(["--net"] if network else [])]
         self.environment = {"PATH": os.environ["PATH"], "HOME": "/run/home", "TMPDIR": "/run/tmp"}
         self.daemons: list[subprocess.Popen[bytes]] = []
         # The death signal makes the namespace end even when the test process itself is killed.
@@ -54,8 +58,7 @@ class PrivateHost:
                 "--pdeathsig",
                 "KILL",
                 "unshare",
-                "--mount",
-                "--pid",
+                *self._namespaces,
                 "--fork",
                 "--kill-child",
                 "--propagation",
@@ -75,6 +78,8 @@ class PrivateHost:
         self.pid = int(pid)
         for folder in ("home", "tmp"):
             self.path(f"/run/{folder}").mkdir()
+        if network:
+            self.run("ip", "link", "set", "lo", "up")
 
     def path(self, path: str) -> Path:
         """The outside's name for a path inside."""
@@ -82,7 +87,9 @@ class PrivateHost:
 
     def command(self, *argv: str) -> list[str]:
         """The command line that runs `argv` inside."""
-        return ["nsenter", f"--target={self.pid}", "--mount", "--pid", f"--wd={os.getcwd()}", "--", *argv]
+        # nsenter's --wd would be a folder of the outer mount namespace, for which getcwd() fails.
+        change = ("env", f"--chdir={os.getcwd()}")
+        return ["nsenter", f"--target={self.pid}", *self._namespaces, "--", *change, *argv]
 
     def run(self, *argv: str, stdin: bytes = b"", timeout: float = TIMEOUT) -> Done:
         """Run a command inside to its end; output is decoded, the exit status isn't checked."""
