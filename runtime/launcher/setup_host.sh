@@ -5,7 +5,7 @@ set -eu
 
 python=${PYTHON:-python3}
 build_packages="gcc libc6-dev make git ca-certificates libffi-dev libseccomp2 busybox-static"
-optional_packages="runc podman conmon catatonit docker.io containerd buildah iptables crun
+optional_packages="runc podman conmon catatonit docker.io containerd buildah iptables crun redis-server nginx-light curl wget
   strace shellcheck zsh fish e2fsprogs"
 # Kubernetes' side of containerd, and Slurm
 optional_packages="$optional_packages iproute2 containernetworking-plugins

@@ -84,7 +84,7 @@ class Exec:
         assert found.startswith("uid=12345 gid=0(root)")
         assert engine.call("exec", "--user", "nobody-here", container, *look).returncode != 0
 
-    def test_environment_and_working_directory(self, engine: Engine, container: str) -> None:
+    def test_exec_environment_and_working_directory(self, engine: Engine, container: str) -> None:
         options = ("--env", "NEW=a b", "--workdir", "/home/user")
         out = engine.output("exec", *options, container, "sh", "-c", 'echo "$GREETING $NEW"; pwd')
         assert out == "hello a b\n/home/user"
@@ -102,7 +102,7 @@ class Exec:
             time.sleep(0.05)
         pytest.fail("the detached program didn't run")
 
-    def test_terminal(self, engine: Engine, container: str) -> None:
+    def test_exec_on_a_terminal(self, engine: Engine, container: str) -> None:
         """A shell on a terminal: size, change of size, ctrl-C, exit status, and the user's terminal afterwards."""
         with engine.execute_on_terminal(container, "sh") as terminal:
             before = terminal.settings()
@@ -147,7 +147,7 @@ class Exec:
             engine.output("kill", container)
             assert running.result(30).returncode != 0
 
-    def test_eight_at_a_time(self, engine: Engine, container: str) -> None:
+    def test_exec_eight_at_a_time(self, engine: Engine, container: str) -> None:
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             outputs = list(pool.map(lambda n: engine.output("exec", container, "echo", str(n)), range(24)))
         assert outputs == [str(number) for number in range(24)]
