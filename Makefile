@@ -10,10 +10,15 @@ HOST := PYTHON=$(PYTHON) sh $(LAUNCHER)/setup_host.sh
 BUILD := $(PY) -X no_debug_ranges $(LAUNCHER)/build.py
 SOURCES := $(shell find runtime spec -name "*.py" -o -name "*.[ch]" -o -name requirements.txt) pyproject.toml $(wildcard .git/logs/HEAD)
 TESTPATH := PYTHONPATH=runtime:spec:build/dev
-ORDER := tests/unit tests/bench tests/integration tests/security tests/crash tests/engines
+GENERATE := PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=build/lib/pyrun $(PY)
+SHARE := $(DESTDIR)$(PREFIX)/share
+BASH := bash-completion/completions/pyrun
+ZSH := zsh/site-functions/_pyrun
+FISH := fish/vendor_completions.d/pyrun.fish
+ORDER := tests/unit tests/bench tests/integration tests/security tests/crash tests/stress tests/engines
 TESTS ?= $(wildcard $(ORDER)) $(filter-out $(ORDER),$(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))) $(wildcard tests/test_*.py)
 
-.PHONY: all demo test lint bench install clean trace FORCE
+.PHONY: all demo test lint bench stress install clean trace FORCE
 .DELETE_ON_ERROR:
 
 all: build/bin/pyrun
@@ -34,11 +39,20 @@ lint: build/.host-test build/.venv-dev build/bin/pyrun
 bench: build/bin/pyrun build/.host-test build/.venv-dev
 	$(TESTPATH) $(PY) -m tests.bench $(BENCH_FLAGS)
 
+stress: build/bin/pyrun build/.host-test build/.venv-dev
+	$(PY) -m tests.stress --output docs $(STRESS_FLAGS)
+	PYRUN_CRASH_POINTS=all $(TESTPATH) $(PY) -m pytest -ra --timeout=3600 $(PYTEST_FLAGS) tests/crash
+
 install: build/bin/pyrun
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
 	install -m 755 build/bin/pyrun $(DESTDIR)$(PREFIX)/bin/pyrun
 	rm -rf $(DESTDIR)$(PREFIX)/lib/pyrun
 	cp -R build/lib/pyrun $(DESTDIR)$(PREFIX)/lib/pyrun
+	install -d $(addprefix $(SHARE)/,$(dir $(BASH) $(ZSH) $(FISH)))
+	$(GENERATE) docs/generate_manual.py $(SHARE)/man/man1
+	build/bin/pyrun completion bash > $(SHARE)/$(BASH)
+	build/bin/pyrun completion zsh > $(SHARE)/$(ZSH)
+	build/bin/pyrun completion fish > $(SHARE)/$(FISH)
 
 clean:
 	rm -rf build

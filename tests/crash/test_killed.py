@@ -3,6 +3,9 @@ same id can be used again (runtime.md, Lifecycle; the promise of state.json's fi
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -140,3 +143,21 @@ def test_killed(name: str, faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle
             pyrun("delete", "--force", container_id)
     print(f"{name}: {len(chosen)} points")
     assert not failures, "\n".join(failures)
+
+
+def test_a_start_that_is_killed_before_it_is_heard_can_be_repeated(
+    pyrun: Pyrun, bundle: Callable[..., Bundle]
+) -> None:
+    """The container stays created: its init notices that who has woken it is gone."""
+    container = pyrun.create(bundle(sh="sleep 1000"))
+    pid = container.pid
+    folder = os.open(pyrun.root / container.id, os.O_PATH)
+    os.kill(pid, signal.SIGSTOP)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as start:  # what start does, and dies
+        start.connect(f"/proc/self/fd/{folder}/start.sock")
+    os.close(folder)
+    os.kill(pid, signal.SIGCONT)
+    assert container.status == "created"
+    container.start()
+    assert container.status == "running"
+    container.delete("--force")

@@ -125,7 +125,7 @@ static void tell(enum about about, uint64_t index, long error)
     report.index = (uint32_t)index;
     report.error = (int32_t)error;
     if (sys(SYS_sendto, reports_to, &report, offsetof(struct report, text) + report.size, MSG_NOSIGNAL, 0, 0) < 0)
-        leave(1); /* nobody listens any more: create was killed, and so there is to be no container */
+        leave(1); /* nobody listens any more: create or start was killed, and so there is to be no container */
 }
 
 static void must(long result, enum about about, uint64_t index)
@@ -352,9 +352,15 @@ static _Noreturn void run(char **argv, char **envp)
     if (waits_on >= 0) { /* exec's process has no start to wait for: it goes on reporting where it is */
         sys(SYS_close, sync);
         long connection;
-        do
+        char nothing;
+        do {
             connection = sys(SYS_accept4, waits_on, 0, 0, SOCK_CLOEXEC);
-        while (connection == -EINTR || connection == -ECONNABORTED);
+            if (connection >= 0 &&
+                sys(SYS_recvfrom, connection, &nothing, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0) == 0) {
+                sys(SYS_close, connection); /* that start was killed: wait for another */
+                connection = -ECONNABORTED;
+            }
+        } while (connection == -EINTR || connection == -ECONNABORTED);
         if (connection < 0)
             leave(1);
         reports_to = (int)connection;

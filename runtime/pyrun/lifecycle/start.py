@@ -58,4 +58,7 @@ def _go(container: Container) -> None:
             raise diagnose.explain(fault, container.record["program"], container.record["rootfs"])
         going = about == orders.GOING
     if not going:
-        raise PyrunError(f'the init of container "{container.id}" died before it could execute the program')
+        raise PyrunError(
+            f'the init of container "{container.id}" died before it could execute the program',
+            hint="or a start that was killed had woken it, which state tells",
+        )
