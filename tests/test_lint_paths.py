@@ -111,8 +111,11 @@ ALLOWED = {
         "diagnose.py",
         "posix.open(f'/proc/self/fd/{fd}', posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)",
     ): "the same file again, after it was checked to be a regular one; runs on the host",
-    ("diagnose.py", "posix.open(rootfs, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
+    ("diagnose.py", "posix.open(places.rootfs, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
         "root.path, a path of the host: the folder itself"
+    ),
+    ("diagnose.py", "posix.open(folder, calls.O_PATH | calls.O_CLOEXEC)"): (
+        "root.path or the source of a bind mount, paths of the host"
     ),
     # features/seccomp.py runs in the parent, before there is a container, on the runtime's own root folder
     ("features/seccomp.py", "posix.stat(library)"): "libseccomp on the host",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 JSON_PATH = "process.args[0]"
 ST_NOEXEC = 8
+NOEXEC = ": its file system is mounted noexec"
 # e_machine of ELF -> a name for people
 MACHINES = {
     3: "i386",
@@ -33,20 +34,52 @@ MACHINES = {
 }
 
 
-def explain(error: PyrunError, process: dict[str, Any], rootfs: str) -> PyrunError:
+def explain(error: PyrunError, process: dict[str, Any], places: Places) -> PyrunError:
     """If stage 2's report is about a program that can't be executed, the sentence that says why; else the error."""
     if not error.kind.startswith("program "):
         return error
-    return program(int(error.kind[8:]), process, rootfs)
+    return program(int(error.kind[8:]), process, places)
 
 
-def program(number: int, process: dict[str, Any], rootfs: str) -> PyrunError:
+class Places:
+    """Where the container's files are on the host: its root file system, and what config.json mounts over it."""
+
+    __slots__ = ("bundle", "mounts", "rootfs")
+
+    def __init__(self, rootfs: str, bundle: str, mounts: list[dict[str, Any]]) -> None:
+        self.rootfs = rootfs
+        self.bundle = bundle
+        self.mounts = mounts
+
+    def find(self, path: str) -> tuple[str, str, bool]:
+        """A folder or file of the host, the path below it, and whether it is mounted noexec. By the names alone, which
+        is enough for a reason; the folder is "" for what is in none of the host's."""
+        parts = _parts(path)
+        found, below = self.rootfs, "/".join(parts)
+        noexec, deepest = False, 0
+        for mount in self.mounts:
+            over = _parts(mount["destination"])
+            if len(over) < deepest or parts[: len(over)] != over:
+                continue
+            options = mount.get("options") or []
+            source = mount.get("source") or ""
+            is_bind = "bind" in options or "rbind" in options
+            found = (source if source[:1] == "/" else f"{self.bundle}/{source}") if is_bind else ""
+            below, noexec, deepest = "/".join(parts[len(over) :]), "noexec" in options, len(over)
+        return found, below, noexec
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def program(number: int, process: dict[str, Any], places: Places) -> PyrunError:
     """The sentence for a program that execve (or the search before it) refused with errno `number`."""
     name = process["args"][0]
     if number == errno.ENOENT and "/" not in name:
         path = orders.search_path(process)
         return PyrunError(f'"{name}": executable file not found in $PATH ({path})', JSON_PATH)
-    why, hint = _look(name, process, rootfs)
+    why, hint = _look(process, places, number)
     if number == errno.ENOENT:
         return PyrunError(f'"{name}": no such file or directory{why}', JSON_PATH, hint)
     if number in (errno.EACCES, errno.EPERM, errno.EISDIR):
@@ -56,23 +89,28 @@ def program(number: int, process: dict[str, Any], rootfs: str) -> PyrunError:
     return PyrunError(f'executing "{name}": {posix.strerror(number)}{why}', JSON_PATH, hint)
 
 
-def _look(name: str, process: dict[str, Any], rootfs: str) -> tuple[str, str]:
-    """What can be seen of the program from outside: a reason to add, and a hint. The root file system is the bundle's,
-    without the container's mounts, so that not finding the program there means nothing."""
+def _look(process: dict[str, Any], places: Places, number: int) -> tuple[str, str]:
+    """What can be seen of the program from outside: a reason to add, and a hint. Not to find it means nothing: it may
+    be behind a link between mounts, or in a file system that was the container's alone."""
     try:
-        root = posix.open(rootfs, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
+        root = posix.open(places.rootfs, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
     except OSError:
         return "", ""
     try:
-        for path in orders.candidates(process):
+        candidates = orders.candidates(process)
+        for path in candidates:
             if path[:1] != "/":
                 path = f"{process.get('cwd', '/')}/{path}"
+            folder, below, noexec = places.find(path)
+            noexec = noexec and number == errno.EACCES
+            if noexec and not folder and len(candidates) == 1:
+                return NOEXEC, ""
             try:
-                fd = under_root.lookup(root, path)
+                fd = _open_below(folder, below)
             except OSError:
                 continue
             try:
-                return _look_at(root, fd)
+                return (NOEXEC, "") if noexec else _look_at(root, fd)
             finally:
                 posix.close(fd)
         return "", ""
@@ -80,12 +118,22 @@ def _look(name: str, process: dict[str, Any], rootfs: str) -> tuple[str, str]:
         posix.close(root)
 
 
+def _open_below(folder: str, below: str) -> int:
+    start = posix.open(folder, calls.O_PATH | calls.O_CLOEXEC)
+    if not below:
+        return start
+    try:
+        return under_root.lookup(start, below)
+    finally:
+        posix.close(start)
+
+
 def _look_at(root: int, fd: int) -> tuple[str, str]:
     status = posix.fstat(fd)
     if status.st_mode & 0o170000 != 0o100000:
         return ": it is not a regular file", ""
     if posix.fstatvfs(fd).f_flag & ST_NOEXEC:
-        return ": its file system is mounted noexec", ""
+        return NOEXEC, ""
     if not status.st_mode & 0o111:
         return ": it is not executable", "chmod +x it in the image"
     head = _read_head(fd)

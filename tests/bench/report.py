@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import textwrap
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -228,7 +229,7 @@ def refusal(name: str, reason: str) -> str:
         if "MEMLOCK" in reason
         else ""
     )
-    return f"{name} was left out, it doesn't run here. {reason}.{hint}\n"
+    return textwrap.fill(f"{name} was left out, it doesn't run here. {reason}.{hint}", 110) + "\n"
 
 
 def mode_section(title: str, mode: Mode, tested: str) -> str:

@@ -189,3 +189,40 @@ def test_last_log_record_is_the_sentence(pyrun, bundle, tmp_path):
     assert record["level"] == "error"
     assert record["msg"] == sentence
     assert "executable file not found in $PATH" in sentence
+
+
+def test_in_a_volume(pyrun, bundle):
+    """The reason is looked for where the program really is: in the volume that is mounted there."""
+    one = bundle()
+    volume = one.path / "volume"
+    volume.mkdir()
+    (volume / "tool").write_bytes(b"#!/bin/sh\r\necho hello\r\n")
+    (volume / "tool").chmod(0o755)
+    sentence = start_fails(pyrun, one.mount("/opt/v", "bind", str(volume), "rbind").args("/opt/v/tool"))
+    assert sentence.startswith(
+        'process.args[0]: "/opt/v/tool": no such file or directory: its first line ends in CRLF'
+    )
+
+
+@pytest.mark.parametrize("kind", ["bind", "tmpfs"])
+def test_on_a_noexec_mount(pyrun, bundle, kind):
+    """A program on a mount without permission to execute: in a volume, and in a file system of the container's own."""
+    one = bundle()
+    if kind == "bind":
+        (one.path / "volume").mkdir()
+        shutil.copy(one.rootfs / "bin/busybox", one.path / "volume/tool")
+        one.mount("/v", "bind", "volume", "rbind", "noexec")
+    else:
+        (one.rootfs / "v").mkdir()
+        shutil.copy(one.rootfs / "bin/busybox", one.rootfs / "v/tool")
+        one.mount("/v", "tmpfs", "tmpfs", "tmpcopyup", "noexec")
+    sentence = pyrun.refused(one.args("/v/tool"))
+    assert sentence == 'process.args[0]: "/v/tool": permission denied: its file system is mounted noexec'
+
+
+def test_hidden_by_a_mount(pyrun, bundle):
+    """What the image has below a mount is not what was refused: nothing is said of it."""
+    one = bundle()
+    one.script("/v/tool", "#!/bin/sh\n", mode=0o644)
+    sentence = pyrun.refused(one.mount("/v", "tmpfs", "tmpfs").args("/v/tool"))
+    assert sentence == 'process.args[0]: "/v/tool": no such file or directory'

@@ -319,7 +319,8 @@ def _follow(sync: int, pid: int, planned: plan.Plan, record: dict[str, Any]) -> 
                 posix.close(sync)
                 return
             if error is not None:
-                raise diagnose.explain(error, record["program"], record["rootfs"])
+                places = diagnose.Places(planned.rootfs, planned.bundle, planned.config.get("mounts") or [])
+                raise diagnose.explain(error, planned.process or {}, places)
     status = posix.waitpid(pid, 0)[1]
     raise PyrunError(f"the container's init {hooks.describe_status(status)} before it was ready")
 

@@ -214,7 +214,12 @@ def _make(
     create.set_oom_score(planned, pid)
     create.raise_hard_limits(planned, pid)
     protocol.tell(ours, protocol.GO)
-    _follow(ours, pid, planned, record["rootfs"])
+    _follow(
+        ours,
+        pid,
+        planned,
+        diagnose.Places(record["rootfs"], record["bundle"], planned.config.get("mounts") or []),
+    )
     return pid
 
 
@@ -245,7 +250,7 @@ def _foreign_namespaces(pid: int) -> int:
     return kinds
 
 
-def _follow(sync: int, pid: int, planned: plan.Plan, rootfs: str) -> None:
+def _follow(sync: int, pid: int, planned: plan.Plan, places: diagnose.Places) -> None:
     """Listen until the program is executed: stage 2 says that it is going to, and execve closes the connection."""
     going = False
     while message := protocol.receive(sync):
@@ -259,7 +264,7 @@ def _follow(sync: int, pid: int, planned: plan.Plan, rootfs: str) -> None:
             about, error = orders.understand(message, [])
             if error is not None:
                 posix.waitpid(pid, 0)
-                raise diagnose.explain(error, planned.process or {}, rootfs)
+                raise diagnose.explain(error, planned.process or {}, places)
             going = about == orders.GOING
     posix.close(sync)
     if not going:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posix
 import sys
 
-from pyrun import diagnose, log, protocol
+from pyrun import diagnose, jsontext, log, protocol
 from pyrun.errors import PyrunError, failed
 from pyrun.features import hooks
 from pyrun.init import orders
@@ -55,10 +55,15 @@ def _go(container: Container) -> None:
         about, fault = orders.understand(data[:size], container.record["hooks"].get("startContainer") or [])
         data = data[size:]
         if fault is not None:
-            raise diagnose.explain(fault, container.record["program"], container.record["rootfs"])
+            raise diagnose.explain(fault, container.record["program"], _places(container))
         going = about == orders.GOING
     if not going:
         raise PyrunError(
             f'the init of container "{container.id}" died before it could execute the program',
             hint="or a start that was killed had woken it, which state tells",
         )
+
+
+def _places(container: Container) -> diagnose.Places:
+    mounts = jsontext.decode(container.config).get("mounts") if container.config else None
+    return diagnose.Places(container.record["rootfs"], container.record["bundle"], mounts or [])
