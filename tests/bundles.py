@@ -423,6 +423,19 @@ class Pyrun:
         return found
 
 
+def read_record(path: Path) -> Config:
+    """What the lines of a state.json add up to. Behind a line "config N" stand N bytes of config.json, left out here."""
+    record: Config = {}
+    data = path.read_bytes()
+    while data:
+        line, _, data = data.partition(b"\n")
+        if line.startswith(b"config "):
+            data = data[int(line.split()[1]) + 1 :]
+        else:
+            record.update(json.loads(line))
+    return record
+
+
 def cgroups_of(ids: Sequence[str]) -> Iterator[str]:
     """Cgroups, in all hierarchies, whose name has one of the ids."""
     if ids:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bundles import Bundle, Pyrun
+from bundles import Bundle, Pyrun, read_record
 from faults import one_sentence
 
 COMMANDS = ("state", "start", "kill", "ps", "pause", "resume", "update", "events", "delete")
@@ -49,9 +49,7 @@ def without(key: str, value: object = None) -> Callable[[Path], None]:
     """One property is missing, or of another kind."""
 
     def write(path: Path) -> None:
-        record = {}
-        for each in path.read_text().splitlines():
-            record.update(json.loads(each))
+        record = read_record(path)
         del record[key]
         if value is not None:
             record[key] = value

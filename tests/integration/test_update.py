@@ -11,7 +11,7 @@ from typing import Any
 
 import cgroup_machine as machine
 import pytest
-from bundles import Bundle, Container, Pyrun, new_id
+from bundles import Bundle, Container, Pyrun, new_id, read_record
 from cgroup_machine import cgroup, content
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -189,9 +189,7 @@ def test_files_of_v2_are_put_back() -> None:
 
 
 def record_of(container: Container) -> manager.Record:
-    found: dict[str, Any] = {}
-    for line in (container.pyrun.root / container.id / "state.json").read_text().splitlines():
-        found.update(json.loads(line))
+    found = read_record(container.pyrun.root / container.id / "state.json")
     record: manager.Record = found["cgroup"]
     return record
 
