@@ -424,7 +424,7 @@ class Pyrun:
 
 
 def read_record(path: Path) -> Config:
-    """What the lines of a state.json add up to. Behind a line "config N" stand N bytes of config.json, left out here."""
+    """What the lines of a state.json add up to; the N bytes of config.json behind a line "config N" are left out."""
     record: Config = {}
     data = path.read_bytes()
     while data:
