@@ -64,11 +64,6 @@ def flock(fd: int, operation: int) -> bool:
     return True
 
 
-def chown_fd(fd: int, uid: int, gid: int) -> None:
-    """fchownat(2) of the file that `fd` is, O_PATH or not."""
-    check(lib.k_chown_fd(fd, uid, gid), "fchownat")
-
-
 def sealed_memfd(name: str, content: bytes) -> int:
     """A file of memory that holds `content` and can never be changed: memfd_create(2), F_ADD_SEALS."""
     flags = MFD_CLOEXEC | MFD_ALLOW_SEALING

@@ -222,11 +222,6 @@ long k_seal(int fd)
     return result(fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE));
 }
 
-long k_chown_fd(int fd, unsigned int uid, unsigned int gid)
-{
-    return result(fchownat(fd, "", uid, gid, AT_EMPTY_PATH));
-}
-
 long k_poll(struct pollfd *fds, unsigned int count, int milliseconds)
 {
     return result(poll(fds, count, milliseconds));

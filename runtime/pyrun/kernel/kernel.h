@@ -43,7 +43,6 @@ long k_close_range(unsigned int first, unsigned int last, unsigned int flags);
 long k_flock(int fd, int operation);
 long k_memfd_create(const char *name, unsigned int flags);
 long k_seal(int fd);
-long k_chown_fd(int fd, unsigned int uid, unsigned int gid);
 long k_poll(struct pollfd *fds, unsigned int count, int milliseconds);
 
 /* events: descriptors that never block */
