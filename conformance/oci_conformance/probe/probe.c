@@ -1,0 +1,1735 @@
+/* The program that the suite runs inside containers: it tells what it sees and what it may do, as JSON.
+ *
+ * Each argument is one command line; words are separated by single spaces. Each command prints one line,
+ * {"command": the line, "result": …} or {"command": …, "errno": "ENOENT"}, with one write(2), so that lines of several
+ * probes appended to one file never mix. `serve` reads further command lines from standard input. The table at the
+ * end lists all commands.
+ *
+ * It must work wherever a runtime may put it: without /proc and /dev, as any user, on a read-only root, under seccomp
+ * profiles, with descriptors 0 to 2 closed, as process 1. So it is one static file, uses plain system calls, and opens
+ * nothing that a command doesn't need. Exit code: 0, or 125 if a command was unknown or lacked a word. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
+#include <netpacket/packet.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COUNT(table) (sizeof(table) / sizeof *(table))
+#define MAX_WORDS 64
+#define READ_LIMIT (64 << 10)    /* bytes that `read` and `exec` show */
+#define LAST_FD 65536            /* descriptors looked at where /proc doesn't list them */
+#define LAST_SIGNAL 64
+#define TRY_SECONDS 10           /* a tried system call that hangs is ended by SIGALRM */
+#define PROC_MAGIC 0x9fa0
+#define TIME_NAMESPACE 0x80      /* CLONE_NEWTIME */
+#define KEYRING_ID 0             /* KEYCTL_GET_KEYRING_ID, KEYCTL_DESCRIBE, KEY_SPEC_SESSION_KEYRING */
+#define KEYRING_DESCRIBE 6
+#define SESSION_KEYRING (-3)
+
+struct named {
+    const char *name;
+    unsigned long long value;
+};
+
+#define E(name) [name] = #name,
+static const char *const errors[] = {
+    E(EPERM) E(ENOENT) E(ESRCH) E(EINTR) E(EIO) E(ENXIO) E(E2BIG) E(ENOEXEC) E(EBADF) E(ECHILD) E(EAGAIN)
+    E(ENOMEM) E(EACCES) E(EFAULT) E(ENOTBLK) E(EBUSY) E(EEXIST) E(EXDEV) E(ENODEV) E(ENOTDIR) E(EISDIR)
+    E(EINVAL) E(ENFILE) E(EMFILE) E(ENOTTY) E(ETXTBSY) E(EFBIG) E(ENOSPC) E(ESPIPE) E(EROFS) E(EMLINK) E(EPIPE)
+    E(EDOM) E(ERANGE) E(EDEADLK) E(ENAMETOOLONG) E(ENOLCK) E(ENOSYS) E(ENOTEMPTY) E(ELOOP) E(ENOMSG) E(EIDRM)
+    E(ECHRNG) E(EL2NSYNC) E(EL3HLT) E(EL3RST) E(ELNRNG) E(EUNATCH) E(ENOCSI) E(EL2HLT) E(EBADE) E(EBADR)
+    E(EXFULL) E(ENOANO) E(EBADRQC) E(EBADSLT) E(EBFONT) E(ENOSTR) E(ENODATA) E(ETIME) E(ENOSR) E(ENONET)
+    E(ENOPKG) E(EREMOTE) E(ENOLINK) E(EADV) E(ESRMNT) E(ECOMM) E(EPROTO) E(EMULTIHOP) E(EDOTDOT) E(EBADMSG)
+    E(EOVERFLOW) E(ENOTUNIQ) E(EBADFD) E(EREMCHG) E(ELIBACC) E(ELIBBAD) E(ELIBSCN) E(ELIBMAX) E(ELIBEXEC)
+    E(EILSEQ) E(ERESTART) E(ESTRPIPE) E(EUSERS) E(ENOTSOCK) E(EDESTADDRREQ) E(EMSGSIZE) E(EPROTOTYPE)
+    E(ENOPROTOOPT) E(EPROTONOSUPPORT) E(ESOCKTNOSUPPORT) E(EOPNOTSUPP) E(EPFNOSUPPORT) E(EAFNOSUPPORT)
+    E(EADDRINUSE) E(EADDRNOTAVAIL) E(ENETDOWN) E(ENETUNREACH) E(ENETRESET) E(ECONNABORTED) E(ECONNRESET)
+    E(ENOBUFS) E(EISCONN) E(ENOTCONN) E(ESHUTDOWN) E(ETOOMANYREFS) E(ETIMEDOUT) E(ECONNREFUSED) E(EHOSTDOWN)
+    E(EHOSTUNREACH) E(EALREADY) E(EINPROGRESS) E(ESTALE) E(EUCLEAN) E(ENOTNAM) E(ENAVAIL) E(EISNAM) E(EREMOTEIO)
+    E(EDQUOT) E(ENOMEDIUM) E(EMEDIUMTYPE) E(ECANCELED) E(ENOKEY) E(EKEYEXPIRED) E(EKEYREVOKED) E(EKEYREJECTED)
+    E(EOWNERDEAD) E(ENOTRECOVERABLE) E(ERFKILL) E(EHWPOISON)};
+
+static const char *const capabilities[] = {
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
+    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+    "CHECKPOINT_RESTORE"};
+
+static const char *const signals[] = {
+    "0",   "HUP",  "INT",  "QUIT",   "ILL",  "TRAP", "ABRT", "BUS",  "FPE",  "KILL", "USR1", "SEGV",   "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",  "XCPU",   "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS"};
+
+static const char *const limits[] = {"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS",
+                                     "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"};
+
+static const char *const policies[] = {"SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH",
+                                       "SCHED_ISO", "SCHED_IDLE", "SCHED_DEADLINE", "SCHED_EXT"};
+
+static const struct named sched_flags[] = {
+    {"SCHED_FLAG_RESET_ON_FORK", 1},   {"SCHED_FLAG_RECLAIM", 2},         {"SCHED_FLAG_DL_OVERRUN", 4},
+    {"SCHED_FLAG_KEEP_POLICY", 8},     {"SCHED_FLAG_KEEP_PARAMS", 16},    {"SCHED_FLAG_UTIL_CLAMP_MIN", 32},
+    {"SCHED_FLAG_UTIL_CLAMP_MAX", 64}, {0}};
+
+static const char *const io_classes[] = {"IOPRIO_CLASS_NONE", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE",
+                                         "IOPRIO_CLASS_IDLE"};
+
+static const char *const memory_modes[] = {"MPOL_DEFAULT",    "MPOL_PREFERRED", "MPOL_BIND",
+                                           "MPOL_INTERLEAVE", "MPOL_LOCAL",     "MPOL_PREFERRED_MANY",
+                                           "MPOL_WEIGHTED_INTERLEAVE"};
+
+static const struct named memory_flags[] = {{"MPOL_F_NUMA_BALANCING", 1 << 13},
+                                            {"MPOL_F_RELATIVE_NODES", 1 << 14},
+                                            {"MPOL_F_STATIC_NODES", 1 << 15},
+                                            {0}};
+
+static const struct named statfs_flags[] = {
+    {"ro", 1},         {"nosuid", 2},        {"nodev", 4},         {"noexec", 8},         {"sync", 16}, {"mand", 64},
+    {"noatime", 1024}, {"nodiratime", 2048}, {"relatime", 4096}, {"nosymfollow", 8192}, {0}};
+
+static const struct named mount_flags[] = {
+    {"ro", MS_RDONLY},           {"nosuid", MS_NOSUID},
+    {"nodev", MS_NODEV},         {"noexec", MS_NOEXEC},
+    {"sync", MS_SYNCHRONOUS},    {"remount", MS_REMOUNT},
+    {"mand", MS_MANDLOCK},       {"dirsync", MS_DIRSYNC},
+    {"nosymfollow", 256},        {"noatime", MS_NOATIME},
+    {"nodiratime", MS_NODIRATIME}, {"bind", MS_BIND},
+    {"move", MS_MOVE},           {"rec", MS_REC},
+    {"silent", MS_SILENT},       {"unbindable", MS_UNBINDABLE},
+    {"private", MS_PRIVATE},     {"slave", MS_SLAVE},
+    {"shared", MS_SHARED},       {"relatime", MS_RELATIME},
+    {"strictatime", MS_STRICTATIME}, {"lazytime", MS_LAZYTIME},
+    {"rbind", MS_BIND | MS_REC}, {"rprivate", MS_PRIVATE | MS_REC},
+    {"rslave", MS_SLAVE | MS_REC}, {"rshared", MS_SHARED | MS_REC},
+    {0}};
+
+static const struct named umount_flags[] = {{"force", 1}, {"detach", 2}, {"expire", 4}, {"nofollow", 8}, {0}};
+
+static const struct named open_flags[] = {
+    {"r", O_RDONLY}, {"w", O_WRONLY}, {"rw", O_RDWR}, {"dir", O_DIRECTORY}, {"path", O_PATH}, {"nofollow", O_NOFOLLOW},
+    {0}};
+
+static const struct named access_modes[] = {{"f", 0}, {"r", 4}, {"w", 2}, {"x", 1}, {0}};
+
+static const struct named namespaces[] = {
+    {"cgroup", CLONE_NEWCGROUP}, {"ipc", CLONE_NEWIPC}, {"mnt", CLONE_NEWNS},   {"mount", CLONE_NEWNS},
+    {"net", CLONE_NEWNET},       {"network", CLONE_NEWNET}, {"pid", CLONE_NEWPID}, {"time", TIME_NAMESPACE},
+    {"user", CLONE_NEWUSER},     {"uts", CLONE_NEWUTS}, {0}};
+
+/* System calls that every 64-bit architecture has, then those of x86_64 alone. */
+#define S(name) {#name, SYS_##name},
+static const struct named syscalls[] = {
+    S(read) S(write) S(close) S(fstat) S(lseek) S(mmap) S(mprotect) S(munmap) S(brk) S(rt_sigaction)
+    S(rt_sigprocmask) S(rt_sigreturn) S(ioctl) S(pread64) S(pwrite64) S(readv) S(writev) S(sched_yield)
+    S(mremap) S(msync) S(mincore) S(madvise) S(shmget) S(shmat) S(shmctl) S(dup) S(nanosleep) S(getitimer)
+    S(setitimer) S(getpid) S(sendfile) S(socket) S(connect) S(accept) S(sendto) S(recvfrom) S(sendmsg)
+    S(recvmsg) S(shutdown) S(bind) S(listen) S(getsockname) S(getpeername) S(socketpair) S(setsockopt)
+    S(getsockopt) S(clone) S(execve) S(exit) S(wait4) S(kill) S(uname) S(semget) S(semop) S(semctl) S(shmdt)
+    S(msgget) S(msgsnd) S(msgrcv) S(msgctl) S(fcntl) S(flock) S(fsync) S(fdatasync) S(truncate) S(ftruncate)
+    S(getcwd) S(chdir) S(fchdir) S(fchmod) S(fchown) S(umask) S(gettimeofday) S(getrlimit) S(getrusage)
+    S(sysinfo) S(times) S(ptrace) S(getuid) S(syslog) S(getgid) S(setuid) S(setgid) S(geteuid) S(getegid)
+    S(setpgid) S(getppid) S(setsid) S(setreuid) S(setregid) S(getgroups) S(setgroups) S(setresuid) S(getresuid)
+    S(setresgid) S(getresgid) S(getpgid) S(setfsuid) S(setfsgid) S(getsid) S(capget) S(capset) S(rt_sigpending)
+    S(rt_sigtimedwait) S(rt_sigqueueinfo) S(rt_sigsuspend) S(sigaltstack) S(personality) S(statfs) S(fstatfs)
+    S(getpriority) S(setpriority) S(sched_setparam) S(sched_getparam) S(sched_setscheduler)
+    S(sched_getscheduler) S(sched_get_priority_max) S(sched_get_priority_min) S(sched_rr_get_interval) S(mlock)
+    S(munlock) S(mlockall) S(munlockall) S(vhangup) S(pivot_root) S(prctl) S(adjtimex) S(setrlimit) S(chroot)
+    S(sync) S(acct) S(settimeofday) S(mount) S(umount2) S(swapon) S(swapoff) S(reboot) S(sethostname)
+    S(setdomainname) S(init_module) S(delete_module) S(quotactl) S(gettid) S(readahead) S(setxattr) S(lsetxattr)
+    S(fsetxattr) S(getxattr) S(lgetxattr) S(fgetxattr) S(listxattr) S(llistxattr) S(flistxattr) S(removexattr)
+    S(lremovexattr) S(fremovexattr) S(tkill) S(futex) S(sched_setaffinity) S(sched_getaffinity) S(io_setup)
+    S(io_destroy) S(io_getevents) S(io_submit) S(io_cancel) S(remap_file_pages) S(getdents64) S(set_tid_address)
+    S(restart_syscall) S(semtimedop) S(fadvise64) S(timer_create) S(timer_settime) S(timer_gettime)
+    S(timer_getoverrun) S(timer_delete) S(clock_settime) S(clock_gettime) S(clock_getres) S(clock_nanosleep)
+    S(exit_group) S(epoll_ctl) S(tgkill) S(mbind) S(set_mempolicy) S(get_mempolicy) S(mq_open) S(mq_unlink)
+    S(mq_timedsend) S(mq_timedreceive) S(mq_notify) S(mq_getsetattr) S(kexec_load) S(waitid) S(add_key)
+    S(request_key) S(keyctl) S(ioprio_set) S(ioprio_get) S(inotify_add_watch) S(inotify_rm_watch)
+    S(migrate_pages) S(openat) S(mkdirat) S(mknodat) S(fchownat) S(newfstatat) S(unlinkat) S(renameat) S(linkat)
+    S(symlinkat) S(readlinkat) S(fchmodat) S(faccessat) S(pselect6) S(ppoll) S(unshare) S(set_robust_list)
+    S(get_robust_list) S(splice) S(tee) S(sync_file_range) S(vmsplice) S(move_pages) S(utimensat) S(epoll_pwait)
+    S(timerfd_create) S(fallocate) S(timerfd_settime) S(timerfd_gettime) S(accept4) S(signalfd4) S(eventfd2)
+    S(epoll_create1) S(dup3) S(pipe2) S(inotify_init1) S(preadv) S(pwritev) S(rt_tgsigqueueinfo)
+    S(perf_event_open) S(recvmmsg) S(fanotify_init) S(fanotify_mark) S(prlimit64) S(name_to_handle_at)
+    S(open_by_handle_at) S(clock_adjtime) S(syncfs) S(sendmmsg) S(setns) S(getcpu) S(process_vm_readv)
+    S(process_vm_writev) S(kcmp) S(finit_module) S(sched_setattr) S(sched_getattr) S(renameat2) S(seccomp)
+    S(getrandom) S(memfd_create) S(kexec_file_load) S(bpf) S(execveat) S(userfaultfd) S(membarrier) S(mlock2)
+    S(copy_file_range) S(preadv2) S(pwritev2) S(pkey_mprotect) S(pkey_alloc) S(pkey_free) S(statx)
+    S(io_pgetevents) S(rseq)
+#ifdef __x86_64__
+    S(stat) S(lstat) S(open) S(poll) S(access) S(pipe) S(select) S(dup2) S(pause) S(alarm) S(fork) S(vfork)
+    S(getdents) S(rename) S(mkdir) S(rmdir) S(creat) S(link) S(unlink) S(symlink) S(readlink) S(chmod) S(chown)
+    S(lchown) S(getpgrp) S(utime) S(mknod) S(uselib) S(ustat) S(sysfs) S(modify_ldt) S(_sysctl) S(arch_prctl)
+    S(iopl) S(ioperm) S(time) S(epoll_create) S(epoll_wait) S(utimes) S(inotify_init) S(futimesat) S(signalfd)
+    S(eventfd)
+#endif
+    {0}};
+
+/* From here on the numbers are the same everywhere, whatever the headers know. */
+#define FIRST_UNIFIED 424
+static const char *const unified_syscalls[] = {
+    "pidfd_send_signal", "io_uring_setup", "io_uring_enter", "io_uring_register", "open_tree", "move_mount",
+    "fsopen", "fsconfig", "fsmount", "fspick", "pidfd_open", "clone3", "close_range", "openat2", "pidfd_getfd",
+    "faccessat2", "process_madvise", "epoll_pwait2", "mount_setattr", "quotactl_fd", "landlock_create_ruleset",
+    "landlock_add_rule", "landlock_restrict_self", "memfd_secret", "process_mrelease", "futex_waitv",
+    "set_mempolicy_home_node", "cachestat", "fchmodat2", "map_shadow_stack", "futex_wake", "futex_wait",
+    "futex_requeue", "statmount", "listmount", "lsm_get_self_attr", "lsm_set_self_attr", "lsm_list_modules",
+    "mseal", "setxattrat", "getxattrat", "listxattrat", "removexattrat", "open_tree_attr", "file_getattr",
+    "file_setattr"};
+
+/* what is printed */
+
+struct buffer {
+    char *bytes;
+    size_t length, room;
+};
+
+struct call {
+    const char *line;
+    int count; /* words, without the command's own */
+    char **words;
+    char *copy; /* of the line, where the words are */
+};
+
+/* A command adds its result to `out` (nothing: true) and returns 0, an errno, or FAULT after setting `complaint`. */
+typedef int command_function(struct call *);
+#define CALL struct call *call __attribute__((unused))
+#define FAULT (-1)
+#define USAGE FAULT /* the complaint is the command's usage */
+
+static struct buffer out;
+static int output = 1;
+static const char *complaint; /* what is wrong with the command */
+static bool faulty;           /* a command was unknown or used wrongly */
+static char **arguments, **environment;
+static sigset_t first_mask; /* the blocked signals that the probe was started with */
+static struct sigaction first_child_action; /* and what it did about SIGCHLD */
+
+static void grow(struct buffer *buffer, size_t more) {
+    if (buffer->length + more <= buffer->room)
+        return;
+    buffer->room = (buffer->length + more) * 2 + 4096;
+    buffer->bytes = realloc(buffer->bytes, buffer->room);
+    if (!buffer->bytes)
+        _exit(124);
+}
+
+static void add(const char *bytes, size_t length) {
+    grow(&out, length);
+    memcpy(out.bytes + out.length, bytes, length);
+    out.length += length;
+}
+
+static void addf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void addf(const char *format, ...) {
+    char text[128];
+    va_list list;
+    va_start(list, format);
+    int length = vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    add(text, length < (int)sizeof text ? length : (int)sizeof text - 1);
+}
+
+/* A comma, unless this is the first thing in its object or list, or the value of a name. */
+static void comma(void) {
+    if (out.length && !strchr("{[:", out.bytes[out.length - 1]))
+        add(",", 1);
+}
+
+static void begin(char bracket) {
+    comma();
+    add(&bracket, 1);
+}
+
+static void end(char bracket) { add(&bracket, 1); }
+
+/* How many bytes the valid UTF-8 sequence at `at` has, 0 if there is none. */
+static size_t sequence(const unsigned char *at, size_t left) {
+    static const struct { unsigned char low, high, second_low, second_high, length; } forms[] = {
+        {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+    for (size_t i = 0; i < COUNT(forms); i++) {
+        if (*at < forms[i].low || *at > forms[i].high)
+            continue;
+        size_t length = forms[i].length;
+        if (length > left || (length > 1 && (at[1] < forms[i].second_low || at[1] > forms[i].second_high)))
+            return 0;
+        for (size_t k = 2; k < length; k++)
+            if ((at[k] & 0xc0) != 0x80)
+                return 0;
+        return length;
+    }
+    return 0;
+}
+
+/* A JSON string: UTF-8 as it is, every byte that isn't part of any as \u00XX. */
+static void string_of(const char *bytes, size_t length) {
+    comma();
+    add("\"", 1);
+    for (size_t i = 0; i < length;) {
+        unsigned char c = bytes[i];
+        size_t valid = sequence((const unsigned char *)bytes + i, length - i);
+        if (!valid || c < ' ' || c == 0x7f)
+            addf("\\u%04x", c);
+        else if (c == '"' || c == '\\')
+            addf("\\%c", c);
+        else
+            add(bytes + i, valid);
+        i += valid ? valid : 1;
+    }
+    add("\"", 1);
+}
+
+static void string(const char *text) { string_of(text, strlen(text)); }
+
+static void null(void) {
+    comma();
+    add("null", 4);
+}
+
+static void string_or_null(const char *text) { text ? string(text) : null(); }
+
+static void number(long long value) {
+    comma();
+    addf("%lld", value);
+}
+
+static void boolean(bool value) {
+    comma();
+    addf(value ? "true" : "false");
+}
+
+static void name(const char *text) {
+    string(text);
+    add(":", 1);
+}
+
+static void named_number(const char *key, long long value) {
+    name(key);
+    number(value);
+}
+
+static void named_string(const char *key, const char *text) {
+    name(key);
+    string_or_null(text);
+}
+
+static void named_time(const char *key, clockid_t clock) {
+    struct timespec now;
+    name(key);
+    if (clock_gettime(clock, &now))
+        return null();
+    comma();
+    addf("%lld.%09ld", (long long)now.tv_sec, now.tv_nsec);
+}
+
+/* The name of one value: an entry of the table, or PREFIX and the number. */
+static void named_value(const char *key, const char *const *table, size_t count, unsigned value) {
+    char text[32];
+    snprintf(text, sizeof text, "%u", value);
+    named_string(key, value < count && table[value] ? table[value] : text);
+}
+
+/* A list of the names of the bits set; bits without a name in hexadecimal. */
+static void flag_names(const struct named *table, unsigned long long value) {
+    begin('[');
+    for (; table->name; table++)
+        if (value & table->value) {
+            string(table->name);
+            value &= ~table->value;
+        }
+    if (value) {
+        comma();
+        addf("\"%#llx\"", value);
+    }
+    end(']');
+}
+
+static const char *error_name(int error) {
+    static char text[24];
+    if (error > 0 && (size_t)error < COUNT(errors) && errors[error])
+        return errors[error];
+    snprintf(text, sizeof text, "errno %d", error);
+    return text;
+}
+
+static const char *signal_name(int which) {
+    static char text[24];
+    if (which < (int)COUNT(signals))
+        snprintf(text, sizeof text, "SIG%s", signals[which]);
+    else if (which == LAST_SIGNAL)
+        return "SIGRTMAX";
+    else if (which >= 34)
+        snprintf(text, sizeof text, which > 34 ? "SIGRTMIN+%d" : "SIGRTMIN", which - 34);
+    else
+        snprintf(text, sizeof text, "SIG%d", which);
+    return text;
+}
+
+/* A signal by name, with or without SIG, or by number; -1 if there is none. */
+static int signal_number(const char *text) {
+    char *rest;
+    long value = strtol(text, &rest, 10);
+    if (*text && !*rest)
+        return value > 0 && value <= LAST_SIGNAL ? (int)value : -1;
+    if (!strncmp(text, "SIG", 3))
+        text += 3;
+    for (int i = 1; i <= LAST_SIGNAL; i++)
+        if (!strcmp(text, signal_name(i) + 3))
+            return i;
+    return -1;
+}
+
+/* Prints the line at once; goes on after short writes. Nobody to read it is no reason to stop. */
+static void print(void) {
+    add("\n", 1);
+    for (size_t done = 0; done < out.length;) {
+        ssize_t written = write(output, out.bytes + done, out.length - done);
+        if (written > 0)
+            done += written;
+        else if (written < 0 && errno == EAGAIN)
+            poll(&(struct pollfd){output, POLLOUT, 0}, 1, -1);
+        else if (written == 0 || errno != EINTR)
+            break;
+    }
+    out.length = 0;
+}
+
+/* The beginning of the line, up to its result. */
+static void begin_line(const char *line) {
+    out.length = 0;
+    begin('{');
+    named_string("command", line);
+}
+
+static void end_line(void) {
+    end('}');
+    print();
+}
+
+/* A line of its own before the command's result. */
+static void print_ready(const struct call *call) {
+    begin_line(call->line);
+    name("ready");
+    boolean(true);
+    end_line();
+    begin_line(call->line);
+    name("result");
+}
+
+/* words, flags, files */
+
+static const char *word(const struct call *call, int index) {
+    return index < call->count ? call->words[index] : NULL;
+}
+
+/* The line from a word on, with all its spaces. */
+static const char *rest(const struct call *call, int index) {
+    return index < call->count ? call->line + (call->words[index] - call->copy) : "";
+}
+
+static long long integer(const struct call *call, int index, long long without) {
+    return index < call->count ? strtoll(call->words[index], NULL, 0) : without;
+}
+
+/* Adds up the flags of a list like "ro,nosuid" ("-" is none, numbers are as they are); false if one is unknown. */
+static bool parse_flags(const char *text, const struct named *table, unsigned long *flags) {
+    *flags = 0;
+    if (!strcmp(text, "-"))
+        return true;
+    while (*text) {
+        size_t length = strcspn(text, ",");
+        const struct named *row = table;
+        while (row->name && (strlen(row->name) != length || strncmp(row->name, text, length)))
+            row++;
+        char *after;
+        unsigned long value = row->name ? row->value : strtoul(text, &after, 0);
+        if (!row->name && after != text + length)
+            return false;
+        *flags |= value;
+        text += length + (text[length] == ',');
+    }
+    return true;
+}
+
+/* Reads a descriptor to its end, or to a limit. Returns an errno. */
+static int drain(int fd, struct buffer *into, size_t limit) {
+    while (into->length < limit) {
+        grow(into, 16384);
+        size_t room = into->room - into->length;
+        ssize_t got = read(fd, into->bytes + into->length, room < limit - into->length ? room : limit - into->length);
+        if (got == 0)
+            break;
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return errno;
+        into->length += got;
+    }
+    return 0;
+}
+
+/* The text of a file, ended by a NUL; `into` is emptied first. Returns an errno. */
+static int slurp(const char *path, struct buffer *into, size_t limit) {
+    into->length = 0;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    int error = drain(fd, into, limit);
+    close(fd);
+    grow(into, 1);
+    into->bytes[into->length] = 0;
+    return error;
+}
+
+static struct buffer text; /* of the file that a command reads */
+
+/* The rest of the line in /proc/self/status that begins with the name, or NULL. */
+static const char *status_field(const char *key) {
+    if (slurp("/proc/self/status", &text, SIZE_MAX))
+        return NULL;
+    for (char *line = strtok(text.bytes, "\n"); line; line = strtok(NULL, "\n")) {
+        size_t length = strcspn(line, ":");
+        if (length == strlen(key) && !strncmp(line, key, length) && line[length])
+            return line + length + 1 + strspn(line + length + 1, " \t");
+    }
+    return NULL;
+}
+
+static const char *file_type(mode_t mode) {
+    return S_ISREG(mode)    ? "file"
+           : S_ISDIR(mode)  ? "dir"
+           : S_ISLNK(mode)  ? "link"
+           : S_ISCHR(mode)  ? "char"
+           : S_ISBLK(mode)  ? "block"
+           : S_ISFIFO(mode) ? "fifo"
+           : S_ISSOCK(mode) ? "socket"
+                            : "anon";
+}
+
+/* Where a symbolic link leads, or NULL. */
+static const char *link_target(const char *path) {
+    static char target[8192];
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    if (length < 0)
+        return NULL;
+    target[length] = 0;
+    return target;
+}
+
+static int answer(long result) { return result < 0 ? errno : 0; }
+
+/* children */
+
+/* fork(), with the signals that the probe was started with. SIGCHLD may have been ignored by whoever started us, and
+ * then nobody could wait. */
+static pid_t begin_child(void) {
+    sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
+    pid_t child = fork();
+    if (child == 0)
+        sigprocmask(SIG_SETMASK, &first_mask, NULL);
+    return child;
+}
+
+/* The orphans that process 1 is given. */
+static void reap(void) {
+    if (getpid() == 1)
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            ;
+}
+
+static int end_child(pid_t child) {
+    int status = 0;
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    reap();
+    sigaction(SIGCHLD, &first_child_action, NULL);
+    return status;
+}
+
+/* Memory that a child shares with us, to tell how far it came even when it is killed. */
+static volatile long *shared_memory(void) {
+    static volatile long *memory;
+    if (!memory) {
+        void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (page == MAP_FAILED)
+            return NULL;
+        memory = page;
+    }
+    memset((void *)memory, 0, 4096);
+    return memory;
+}
+
+/* A pipe whose ends are above 2, since those may be closed and belong to the program. Returns an errno. */
+static int high_pipe(int ends[2]) {
+    int low[2];
+    if (pipe2(low, O_CLOEXEC))
+        return errno;
+    for (int i = 0; i < 2; i++)
+        ends[i] = fcntl(low[i], F_DUPFD_CLOEXEC, 3);
+    int error = ends[0] < 0 || ends[1] < 0 ? errno : 0;
+    close(low[0]);
+    close(low[1]);
+    return error;
+}
+
+/* what the process is */
+
+static int ids(CALL) {
+    static gid_t groups[65536];
+    uid_t uid, euid, suid;
+    gid_t gid, egid, sgid;
+    getresuid(&uid, &euid, &suid);
+    getresgid(&gid, &egid, &sgid);
+    int count = getgroups(COUNT(groups), groups);
+    if (count < 0)
+        return errno;
+    mode_t mask = umask(0);
+    umask(mask);
+    begin('{');
+    named_number("uid", uid);
+    named_number("euid", euid);
+    named_number("suid", suid);
+    named_number("fsuid", (uid_t)syscall(SYS_setfsuid, -1));
+    named_number("gid", gid);
+    named_number("egid", egid);
+    named_number("sgid", sgid);
+    named_number("fsgid", (gid_t)syscall(SYS_setfsgid, -1));
+    name("groups");
+    begin('[');
+    for (int i = 0; i < count; i++)
+        number(groups[i]);
+    end(']');
+    named_number("umask", mask);
+    end('}');
+    return 0;
+}
+
+static int cwd(CALL) {
+    static char path[8192];
+    if (syscall(SYS_getcwd, path, sizeof path) < 0)
+        return errno;
+    string(path); /* "(unreachable)…" as the kernel says it, where libc would hide it */
+    return 0;
+}
+
+static int strings(char **list) {
+    begin('[');
+    while (*list)
+        string(*list++);
+    end(']');
+    return 0;
+}
+
+static int argv(CALL) { return strings(arguments); }
+
+static int env(CALL) { return strings(environment); }
+
+static void one_descriptor(int fd) {
+    struct stat status;
+    char path[64];
+    if (fd == output && output != 1)
+        return;
+    if (fstat(fd, &status))
+        return;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    begin('{');
+    named_number("fd", fd);
+    named_string("type", S_ISFIFO(status.st_mode) ? "pipe" : file_type(status.st_mode));
+    named_string("link", link_target(path));
+    end('}');
+}
+
+static int fds(CALL) {
+    struct statfs kind;
+    DIR *folder = statfs("/proc/self/fd", &kind) || kind.f_type != PROC_MAGIC ? NULL : opendir("/proc/self/fd");
+    begin('[');
+    if (folder) {
+        for (struct dirent *entry; (entry = readdir(folder));)
+            if (*entry->d_name != '.' && atoi(entry->d_name) != dirfd(folder))
+                one_descriptor(atoi(entry->d_name));
+        closedir(folder);
+    } else
+        for (int fd = 0; fd < LAST_FD; fd++)
+            if (fcntl(fd, F_GETFD) >= 0)
+                one_descriptor(fd);
+    end(']');
+    return 0;
+}
+
+static void capability_names(const char *key, unsigned long long set) {
+    name(key);
+    begin('[');
+    for (unsigned i = 0; i < 64; i++)
+        if (set >> i & 1) {
+            comma();
+            i < COUNT(capabilities) ? addf("\"CAP_%s\"", capabilities[i]) : addf("\"CAP_%u\"", i);
+        }
+    end(']');
+}
+
+static int caps(CALL) {
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+    unsigned long long bounding = 0, ambient = 0;
+    if (syscall(SYS_capget, &header, data))
+        return errno;
+    for (int i = 0; i < 64; i++) {
+        bounding |= (unsigned long long)(prctl(PR_CAPBSET_READ, i, 0, 0, 0) == 1) << i;
+        ambient |= (unsigned long long)(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, i, 0, 0) == 1) << i;
+    }
+    begin('{');
+    capability_names("bounding", bounding);
+    capability_names("effective", data[0].effective | (unsigned long long)data[1].effective << 32);
+    capability_names("permitted", data[0].permitted | (unsigned long long)data[1].permitted << 32);
+    capability_names("inheritable", data[0].inheritable | (unsigned long long)data[1].inheritable << 32);
+    capability_names("ambient", ambient);
+    end('}');
+    return 0;
+}
+
+static int nnp(CALL) {
+    int value = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+    if (value < 0)
+        return errno;
+    boolean(value);
+    return 0;
+}
+
+static int rlimits(CALL) {
+    begin('{');
+    for (unsigned i = 0; i < COUNT(limits); i++) {
+        unsigned long long pair[2];
+        char key[32];
+        if (syscall(SYS_prlimit64, 0, i, NULL, pair))
+            return errno;
+        snprintf(key, sizeof key, "RLIMIT_%s", limits[i]);
+        name(key);
+        begin('{');
+        addf("\"soft\":\"%llu\",\"hard\":\"%llu\"", pair[0], pair[1]);
+        end('}');
+    }
+    end('}');
+    return 0;
+}
+
+static int sched(CALL) {
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+        uint32_t util_min, util_max;
+    } attributes = {0};
+    if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0))
+        return errno;
+    begin('{');
+    named_value("policy", policies, COUNT(policies), attributes.policy);
+    name("flags");
+    flag_names(sched_flags, attributes.flags);
+    named_number("nice", attributes.nice);
+    named_number("priority", attributes.priority);
+    named_number("runtime", attributes.runtime);
+    named_number("deadline", attributes.deadline);
+    named_number("period", attributes.period);
+    named_number("util_min", attributes.util_min);
+    named_number("util_max", attributes.util_max);
+    end('}');
+    return 0;
+}
+
+static void io_priority(int value) {
+    named_value("class", io_classes, COUNT(io_classes), value >> 13);
+    named_number("priority", value & 7);
+}
+
+static int ioprio(CALL) {
+    int own = syscall(SYS_ioprio_get, 1, 0), group = syscall(SYS_ioprio_get, 2, 0);
+    if (own < 0 || group < 0)
+        return errno;
+    begin('{');
+    io_priority(own);
+    name("group");
+    begin('{');
+    io_priority(group);
+    end('}');
+    end('}');
+    return 0;
+}
+
+static void bit_numbers(const unsigned long *bits, size_t count) {
+    begin('[');
+    for (size_t i = 0; i < count; i++)
+        if (bits[i / 64] >> i % 64 & 1)
+            number(i);
+    end(']');
+}
+
+static int affinity(CALL) {
+    unsigned long bits[128] = {0};
+    if (syscall(SYS_sched_getaffinity, 0, sizeof bits, bits) < 0)
+        return errno;
+    bit_numbers(bits, sizeof bits * 8);
+    return 0;
+}
+
+static int mempolicy(CALL) {
+    unsigned long nodes[64] = {0};
+    int mode = 0;
+    if (syscall(SYS_get_mempolicy, &mode, nodes, sizeof nodes * 8, NULL, 0))
+        return errno;
+    begin('{');
+    named_value("mode", memory_modes, COUNT(memory_modes), mode & 0x1fff);
+    name("flags");
+    flag_names(memory_flags, mode & ~0x1fff);
+    name("nodes");
+    bit_numbers(nodes, sizeof nodes * 8);
+    end('}');
+    return 0;
+}
+
+static int personality(CALL) {
+    long value = syscall(SYS_personality, 0xffffffff);
+    if (value < 0)
+        return errno;
+    begin('{');
+    named_string("domain", (value & 0xff) == 0 ? "LINUX" : (value & 0xff) == 8 ? "LINUX32" : "other");
+    named_number("flags", value & ~0xffL);
+    named_number("value", value);
+    end('}');
+    return 0;
+}
+
+static int clocks(CALL) {
+    begin('{');
+    named_time("realtime", CLOCK_REALTIME);
+    named_time("monotonic", CLOCK_MONOTONIC);
+    named_time("boottime", CLOCK_BOOTTIME);
+    end('}');
+    return 0;
+}
+
+static int names_of_machine(CALL) {
+    struct utsname names;
+    if (uname(&names))
+        return errno;
+    begin('{');
+    named_string("sysname", names.sysname);
+    named_string("nodename", names.nodename);
+    named_string("release", names.release);
+    named_string("version", names.version);
+    named_string("machine", names.machine);
+    named_string("domainname", names.domainname);
+    end('}');
+    return 0;
+}
+
+static int by_name(const void *left, const void *right) {
+    return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+/* The names in a folder, sorted, without . and ..; NULL at the end. Returns an errno. */
+static int folder_names(const char *path, char ***names) {
+    static char **list;
+    static size_t room;
+    size_t count = 0;
+    DIR *folder = opendir(path);
+    if (!folder)
+        return errno;
+    errno = 0;
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+            continue;
+        if (count + 2 > room && !(list = realloc(list, (room = room * 2 + 64) * sizeof *list)))
+            _exit(124);
+        if (!(list[count++] = strdup(entry->d_name)))
+            _exit(124);
+    }
+    int error = errno;
+    closedir(folder);
+    if (!room && !(list = malloc((room = 64) * sizeof *list)))
+        _exit(124);
+    qsort(list, count, sizeof *list, by_name);
+    list[count] = NULL;
+    *names = list;
+    return error;
+}
+
+static void free_names(char **names) {
+    while (*names)
+        free(*names++);
+}
+
+static int ns(CALL) {
+    char **names, path[300];
+    int error = folder_names("/proc/self/ns", &names);
+    if (error)
+        return error;
+    begin('{');
+    for (char **entry = names; *entry; entry++) {
+        snprintf(path, sizeof path, "/proc/self/ns/%s", *entry);
+        named_string(*entry, link_target(path));
+    }
+    end('}');
+    free_names(names);
+    return 0;
+}
+
+static int mounts(CALL) {
+    int error = slurp("/proc/self/mountinfo", &text, SIZE_MAX);
+    if (error)
+        return error;
+    begin('[');
+    for (char *line = text.bytes, *stop; (stop = strchr(line, '\n')); line = stop + 1)
+        string_of(line, stop - line);
+    end(']');
+    return 0;
+}
+
+static int status(CALL) {
+    int error = slurp("/proc/self/status", &text, SIZE_MAX);
+    if (error)
+        return error;
+    begin('{');
+    for (char *line = text.bytes, *stop; (stop = strchr(line, '\n')); line = stop + 1) {
+        *stop = 0;
+        char *colon = strchr(line, ':');
+        if (!colon)
+            continue;
+        *colon = 0;
+        named_string(line, colon + 1 + strspn(colon + 1, " \t"));
+    }
+    end('}');
+    return 0;
+}
+
+static int session(CALL) {
+    pid_t foreground = -1;
+    for (int fd = 0; fd < 3 && foreground < 0; fd++)
+        foreground = tcgetpgrp(fd);
+    begin('{');
+    named_number("pid", getpid());
+    named_number("ppid", getppid());
+    named_number("sid", getsid(0));
+    named_number("pgid", getpgrp());
+    name("foreground");
+    foreground < 0 ? null() : number(foreground);
+    end('}');
+    return 0;
+}
+
+static int tty(CALL) {
+    int terminal = -1;
+    char path[64];
+    struct winsize size = {0};
+    struct stat ended;
+    begin('{');
+    name("isatty");
+    begin('[');
+    for (int fd = 0; fd < 3; fd++) {
+        bool yes = isatty(fd);
+        boolean(yes);
+        if (yes && terminal < 0)
+            terminal = fd;
+    }
+    end(']');
+    snprintf(path, sizeof path, "/proc/self/fd/%d", terminal);
+    named_string("name", terminal < 0 ? NULL : link_target(path));
+    bool sized = terminal >= 0 && !ioctl(terminal, TIOCGWINSZ, &size);
+    name("rows");
+    sized ? number(size.ws_row) : null();
+    name("columns");
+    sized ? number(size.ws_col) : null();
+    name("device");
+    if (terminal >= 0 && !fstat(terminal, &ended)) {
+        comma();
+        addf("\"%u:%u\"", major(ended.st_rdev), minor(ended.st_rdev));
+    } else
+        null();
+    end('}');
+    return 0;
+}
+
+static void signal_list(const char *key, unsigned long long set) {
+    name(key);
+    begin('[');
+    for (int i = 1; i <= LAST_SIGNAL; i++)
+        if (set >> (i - 1) & 1)
+            string(signal_name(i));
+    end(']');
+}
+
+static int signal_sets(CALL) {
+    unsigned long long blocked = 0, pending = 0, ignored = 0;
+    if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, 8) || syscall(SYS_rt_sigpending, &pending, 8))
+        return errno;
+    for (int i = 1; i <= LAST_SIGNAL; i++) {
+        unsigned long action[8] = {0}; /* the kernel's own structure: the handler comes first */
+        if (!syscall(SYS_rt_sigaction, i, NULL, action, 8) && action[0] == (unsigned long)SIG_IGN)
+            ignored |= 1ull << (i - 1);
+    }
+    begin('{');
+    signal_list("blocked", blocked);
+    signal_list("ignored", ignored);
+    signal_list("pending", pending);
+    end('}');
+    return 0;
+}
+
+static int seccomp_mode(CALL) {
+    int mode = prctl(PR_GET_SECCOMP, 0, 0, 0, 0);
+    if (mode < 0)
+        return errno;
+    const char *filters = status_field("Seccomp_filters");
+    begin('{');
+    named_number("mode", mode);
+    name("filters");
+    filters ? number(atoll(filters)) : null();
+    end('}');
+    return 0;
+}
+
+static int keyring(CALL) {
+    char description[4096] = "";
+    long serial = syscall(SYS_keyctl, KEYRING_ID, SESSION_KEYRING, 0);
+    if (serial < 0 || syscall(SYS_keyctl, KEYRING_DESCRIBE, serial, description, sizeof description - 1) < 0)
+        return errno;
+    const char *last = strrchr(description, ';'); /* type;uid;gid;permissions;description */
+    begin('{');
+    named_string("session", last ? last + 1 : description);
+    named_number("serial", serial);
+    named_string("raw", description);
+    end('}');
+    return 0;
+}
+
+static void label(const char *key, const char *path) {
+    int error = slurp(path, &text, 4096);
+    while (text.length && (!text.bytes[text.length - 1] || text.bytes[text.length - 1] == '\n'))
+        text.bytes[--text.length] = 0;
+    named_string(key, error || !text.length ? NULL : text.bytes);
+}
+
+static int lsm(CALL) {
+    begin('{');
+    label("current", "/proc/self/attr/current");
+    label("exec", "/proc/self/attr/exec");
+    label("apparmor", "/proc/self/attr/apparmor/current");
+    end('}');
+    return 0;
+}
+
+static int prefix_length(const unsigned char *mask, size_t bytes) {
+    int length = 0;
+    for (size_t i = 0; i < bytes; i++)
+        length += __builtin_popcount(mask[i]);
+    return length;
+}
+
+static void addresses_of(const struct ifaddrs *entry, const char *interface) {
+    begin('[');
+    for (; entry; entry = entry->ifa_next) {
+        if (!entry->ifa_addr || strcmp(entry->ifa_name, interface))
+            continue;
+        char address[INET6_ADDRSTRLEN] = "";
+        int family = entry->ifa_addr->sa_family, length = 0;
+        if (family == AF_INET) {
+            struct sockaddr_in *own = (void *)entry->ifa_addr, *mask = (void *)entry->ifa_netmask;
+            inet_ntop(family, &own->sin_addr, address, sizeof address);
+            length = mask ? prefix_length((void *)&mask->sin_addr, 4) : 32;
+        } else if (family == AF_INET6) {
+            struct sockaddr_in6 *own = (void *)entry->ifa_addr, *mask = (void *)entry->ifa_netmask;
+            inet_ntop(family, &own->sin6_addr, address, sizeof address);
+            length = mask ? prefix_length((void *)&mask->sin6_addr, 16) : 128;
+        } else
+            continue;
+        comma();
+        addf("\"%s/%d\"", address, length);
+    }
+    end(']');
+}
+
+static int net(CALL) {
+    struct ifaddrs *all;
+    if (getifaddrs(&all))
+        return errno;
+    int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    begin('[');
+    for (struct ifaddrs *entry = all; entry; entry = entry->ifa_next) {
+        if (!entry->ifa_addr || entry->ifa_addr->sa_family != AF_PACKET)
+            continue; /* each interface has one such entry */
+        struct sockaddr_ll *link = (void *)entry->ifa_addr;
+        struct ifreq request = {0};
+        snprintf(request.ifr_name, sizeof request.ifr_name, "%s", entry->ifa_name);
+        begin('{');
+        named_string("name", entry->ifa_name);
+        named_number("index", link->sll_ifindex);
+        name("up");
+        boolean(entry->ifa_flags & IFF_UP);
+        name("mtu");
+        control >= 0 && !ioctl(control, SIOCGIFMTU, &request) ? number(request.ifr_mtu) : null();
+        name("mac");
+        if (link->sll_halen == 6) {
+            const unsigned char *mac = link->sll_addr;
+            comma();
+            addf("\"%02x:%02x:%02x:%02x:%02x:%02x\"", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+        } else
+            null();
+        name("addresses");
+        addresses_of(all, entry->ifa_name);
+        end('}');
+    }
+    end(']');
+    if (control >= 0)
+        close(control);
+    freeifaddrs(all);
+    return 0;
+}
+
+/* files */
+
+static int stat_path(CALL) {
+    struct stat seen;
+    const char *path = rest(call, 0);
+    if (lstat(path, &seen))
+        return errno;
+    begin('{');
+    named_string("type", file_type(seen.st_mode));
+    named_number("mode", seen.st_mode & 07777);
+    named_number("uid", seen.st_uid);
+    named_number("gid", seen.st_gid);
+    named_number("major", major(seen.st_rdev));
+    named_number("minor", minor(seen.st_rdev));
+    named_number("size", seen.st_size);
+    comma();
+    addf("\"dev\":\"%u:%u\",\"mtime\":%lld.%09ld", major(seen.st_dev), minor(seen.st_dev),
+         (long long)seen.st_mtim.tv_sec, seen.st_mtim.tv_nsec);
+    named_number("ino", seen.st_ino);
+    named_number("nlink", seen.st_nlink);
+    named_string("target", S_ISLNK(seen.st_mode) ? link_target(path) : NULL);
+    end('}');
+    return 0;
+}
+
+static int statfs_path(CALL) {
+    struct statfs seen;
+    if (statfs(rest(call, 0), &seen))
+        return errno;
+    begin('{');
+    comma();
+    addf("\"type\":\"%#lx\"", (unsigned long)seen.f_type & 0xffffffff);
+    name("flags");
+    flag_names(statfs_flags, seen.f_flags & ~0x20UL); /* 0x20: the flags are valid */
+    named_number("bsize", seen.f_bsize);
+    named_number("blocks", seen.f_blocks);
+    named_number("bfree", seen.f_bfree);
+    named_number("files", seen.f_files);
+    named_number("ffree", seen.f_ffree);
+    named_number("namelen", seen.f_namelen);
+    end('}');
+    return 0;
+}
+
+static int read_path(CALL) {
+    int error = slurp(call->words[0], &text, integer(call, 1, READ_LIMIT));
+    if (!error)
+        string_of(text.bytes, text.length);
+    return error;
+}
+
+static int write_path(CALL) {
+    const char *content = rest(call, 1);
+    int fd = open(call->words[0], O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return errno;
+    ssize_t written = write(fd, content, strlen(content));
+    int error = written < 0 ? errno : 0;
+    if (close(fd) && !error)
+        error = errno;
+    if (!error)
+        number(written);
+    return error;
+}
+
+static int list_path(CALL) {
+    char **names;
+    int error = folder_names(rest(call, 0), &names);
+    if (error)
+        return error;
+    strings(names);
+    free_names(names);
+    return 0;
+}
+
+static int access_path(CALL) {
+    int mode = 0;
+    for (const char *letter = call->words[1]; *letter; letter++) {
+        const struct named *row = access_modes;
+        while (row->name && *row->name != *letter)
+            row++;
+        if (!row->name)
+            return USAGE;
+        mode |= row->value;
+    }
+    return answer(access(call->words[0], mode));
+}
+
+static int open_path(CALL) {
+    unsigned long flags = O_RDONLY;
+    if (call->count > 1 && !parse_flags(call->words[1], open_flags, &flags))
+        return USAGE;
+    int fd = open(call->words[0], flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    close(fd);
+    return 0;
+}
+
+static int mkdir_path(CALL) { return answer(mkdir(call->words[0], integer(call, 1, 0777))); }
+static int rmdir_path(CALL) { return answer(rmdir(rest(call, 0))); }
+static int unlink_path(CALL) { return answer(unlink(rest(call, 0))); }
+static int symlink_path(CALL) { return answer(symlink(call->words[0], rest(call, 1))); }
+static int link_path(CALL) { return answer(link(call->words[0], rest(call, 1))); }
+static int rename_path(CALL) { return answer(rename(call->words[0], rest(call, 1))); }
+static int chmod_path(CALL) { return answer(chmod(call->words[0], strtol(call->words[1], NULL, 8))); }
+static int chown_path(CALL) { return answer(chown(call->words[0], integer(call, 1, -1), integer(call, 2, -1))); }
+static int change_folder(CALL) { return answer(chdir(rest(call, 0))); }
+
+static int mknod_path(CALL) {
+    mode_t type = *call->words[1] == 'c'   ? S_IFCHR
+                  : *call->words[1] == 'b' ? S_IFBLK
+                  : *call->words[1] == 'p' ? S_IFIFO
+                                           : 0;
+    if (!type || (type != S_IFIFO && call->count < 4))
+        return USAGE;
+    return answer(mknod(call->words[0], type | 0666, makedev(integer(call, 2, 0), integer(call, 3, 0))));
+}
+
+static const char *unless_dash(const char *value) { return value && strcmp(value, "-") ? value : NULL; }
+
+static int mount_path(CALL) {
+    unsigned long flags = 0;
+    if (call->count > 3 && !parse_flags(call->words[3], mount_flags, &flags))
+        return USAGE;
+    return answer(mount(unless_dash(call->words[0]), call->words[1], unless_dash(word(call, 2)), flags,
+                        unless_dash(word(call, 4))));
+}
+
+static int umount_path(CALL) {
+    unsigned long flags = 0;
+    if (call->count > 1 && !parse_flags(call->words[1], umount_flags, &flags))
+        return USAGE;
+    return answer(umount2(call->words[0], flags));
+}
+
+static int change_root(CALL) {
+    if (chroot(rest(call, 0)))
+        return errno;
+    return answer(chdir("/"));
+}
+
+static int leave_namespaces(CALL) {
+    unsigned long flags;
+    if (!parse_flags(call->words[0], namespaces, &flags))
+        return USAGE;
+    return answer(unshare(flags));
+}
+
+static int enter_namespace(CALL) {
+    int fd = open(rest(call, 0), O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    int error = answer(setns(fd, 0));
+    close(fd);
+    return error;
+}
+
+static int set_host_name(CALL) { return answer(sethostname(rest(call, 0), strlen(rest(call, 0)))); }
+
+/* what the process does */
+
+static void ending(int ended) {
+    name("exit");
+    WIFEXITED(ended) ? number(WEXITSTATUS(ended)) : null();
+    named_string("signal", WIFSIGNALED(ended) ? signal_name(WTERMSIG(ended)) : NULL);
+}
+
+static int exec_program(CALL) {
+    int printed[2], failed[2], error = 0;
+    if ((error = high_pipe(printed)) || (error = high_pipe(failed)))
+        return error;
+    pid_t child = begin_child();
+    if (child == 0) {
+        dup2(printed[1], 1);
+        execve(call->words[0], call->words, environment);
+        error = errno;
+        _exit(write(failed[1], &error, sizeof error) < 0);
+    }
+    error = child < 0 ? errno : 0;
+    close(printed[1]);
+    close(failed[1]);
+    if (child > 0 && read(failed[0], &error, sizeof error) != sizeof error)
+        error = 0;
+    text.length = 0;
+    if (!error)
+        drain(printed[0], &text, READ_LIMIT);
+    close(printed[0]);
+    close(failed[0]);
+    int ended = end_child(child);
+    if (error)
+        return error;
+    begin('{');
+    ending(ended);
+    name("stdout");
+    string_of(text.bytes, text.length);
+    end('}');
+    return 0;
+}
+
+/* The number of a system call by name or number, -1 if this machine has none of the name. */
+static long syscall_number(const char *wanted) {
+    char *after;
+    long value = strtol(wanted, &after, 0);
+    if (*wanted && !*after)
+        return value;
+    for (const struct named *row = syscalls; row->name; row++)
+        if (!strcmp(row->name, wanted))
+            return row->value;
+    for (size_t i = 0; i < COUNT(unified_syscalls); i++)
+        if (!strcmp(unified_syscalls[i], wanted))
+            return FIRST_UNIFIED + i;
+    return -1;
+}
+
+/* In a child: makes the call, and tells through shared memory what came of it. */
+static void make_call(long which, const long *values, volatile long *told) {
+    bool forks = which == SYS_clone || which == SYS_clone3;
+    long result;
+    alarm(TRY_SECONDS);
+    errno = 0;
+#ifdef SYS_fork
+    forks = forks || which == SYS_fork || which == SYS_vfork;
+    if (which == SYS_vfork)
+        result = vfork(); /* which can't be called through syscall() */
+    else
+#endif
+        result = syscall(which, values[0], values[1], values[2], values[3], values[4], values[5]);
+    if (forks && result == 0)
+        _exit(0);
+    told[1] = result;
+    told[2] = result == -1 ? errno : 0;
+    told[0] = 1;
+    _exit(0);
+}
+
+static int try_call(CALL) {
+    static char scratch[65536];
+    long values[6] = {0}, which = syscall_number(call->words[0]);
+    volatile long *told = shared_memory();
+    if (which < 0) {
+        complaint = "no such system call on this machine";
+        return FAULT;
+    }
+    if (!told)
+        return errno;
+    for (int i = 0; i < 6 && i + 1 < call->count; i++) {
+        char *argument = call->words[i + 1], *after;
+        values[i] = *argument == '@'                ? (long)(argument + 1)
+                    : !strcmp(argument, "buffer") ? (long)scratch
+                                                  : (long)strtoull(argument, &after, 0);
+    }
+    pid_t child = begin_child();
+    if (child == 0)
+        make_call(which, values, told);
+    int error = child < 0 ? errno : 0, ended = end_child(child);
+    if (error)
+        return error;
+    if (told[0] && told[2])
+        return told[2];
+    if (told[0]) {
+        number(told[1]);
+        return 0;
+    }
+    begin('{');
+    ending(ended);
+    end('}');
+    named_string("signal", WIFSIGNALED(ended) ? signal_name(WTERMSIG(ended)) : NULL);
+    return 0;
+}
+
+static long long now_in(clockid_t clock) { /* nanoseconds */
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static void sleep_ms(long long ms) {
+    struct timespec left = {ms / 1000, ms % 1000 * 1000000};
+    while (nanosleep(&left, &left) && errno == EINTR)
+        ;
+}
+
+static int fork_many(CALL) {
+    long wanted = integer(call, 0, 0), made = 0;
+    pid_t *children = calloc(wanted > 0 ? wanted : 1, sizeof *children);
+    int error = children ? 0 : ENOMEM;
+    while (!error && made < wanted) {
+        pid_t child = begin_child();
+        if (child == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            for (;;)
+                pause();
+        }
+        if (child < 0)
+            error = errno;
+        else
+            children[made++] = child;
+    }
+    for (long i = 0; i < made; i++)
+        kill(children[i], SIGKILL);
+    for (long i = 0; i < made; i++)
+        end_child(children[i]);
+    free(children);
+    begin('{');
+    named_number("made", made);
+    named_string("errno", error ? error_name(error) : NULL);
+    end('}');
+    return 0;
+}
+
+/* In a child, so that it is the child that is killed where there is too little. */
+static int allocate(CALL) {
+    const size_t mib = 1 << 20;
+    volatile long *told = shared_memory();
+    if (!told)
+        return errno;
+    pid_t child = begin_child();
+    if (child == 0) {
+        for (long i = 0; i < integer(call, 0, 0); i++) {
+            char *memory = mmap(NULL, mib, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            if (memory == MAP_FAILED) {
+                told[1] = errno;
+                _exit(0);
+            }
+            memset(memory, 0x5a, mib);
+            told[0] = i + 1;
+        }
+        sleep_ms(integer(call, 1, 0));
+        _exit(0);
+    }
+    int error = child < 0 ? errno : 0, ended = end_child(child);
+    if (error)
+        return error;
+    begin('{');
+    named_number("allocated", told[0]);
+    named_string("errno", told[1] ? error_name(told[1]) : NULL);
+    named_string("signal", WIFSIGNALED(ended) ? signal_name(WTERMSIG(ended)) : NULL);
+    end('}');
+    return 0;
+}
+
+static int spin(CALL) {
+    long long wall = now_in(CLOCK_MONOTONIC), cpu = now_in(CLOCK_PROCESS_CPUTIME_ID);
+    while (now_in(CLOCK_MONOTONIC) - wall < integer(call, 0, 0) * 1000000)
+        ;
+    begin('{');
+    named_number("cpu", (now_in(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1000000);
+    named_number("wall", (now_in(CLOCK_MONOTONIC) - wall) / 1000000);
+    end('}');
+    return 0;
+}
+
+static int sleep_a_while(CALL) {
+    sleep_ms(integer(call, 0, 0));
+    reap();
+    return 0;
+}
+
+static int end_now(CALL) {
+    number(integer(call, 0, 0));
+    end_line();
+    _exit(integer(call, 0, 0));
+}
+
+/* Signals that process 1 sends itself are lost, unless the kernel sends them for a fault. */
+static int die(CALL) {
+    int which = signal_number(call->words[0]);
+    if (which < 0) {
+        complaint = "unknown signal";
+        return FAULT;
+    }
+    sigset_t set;
+    string(signal_name(which));
+    end_line();
+    begin_line(call->line);
+    sigemptyset(&set);
+    sigaddset(&set, which);
+    signal(which, SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    kill(getpid(), which);
+    if (which == SIGSEGV)
+        *(volatile char *)mmap(NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) = 0;
+    if (which == SIGSYS) {
+        struct sock_filter kills = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &(struct sock_fprog){1, &kills}, 0, 0);
+        getpid();
+    }
+    complaint = "still alive";
+    return FAULT;
+}
+
+/* All signals stay blocked from here on, so that none is lost between two of these commands; children get the mask
+ * that the probe was started with. */
+static int wait_signal(CALL) {
+    unsigned long long all = ~0ull;
+    struct timespec limit;
+    siginfo_t from;
+    long long until = now_in(CLOCK_MONOTONIC) + integer(call, 0, 86400) * 1000000000LL, left;
+    if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8))
+        return errno;
+    print_ready(call);
+    int got = 0;
+    while ((left = until - now_in(CLOCK_MONOTONIC)) > 0) {
+        limit = (struct timespec){left / 1000000000, left % 1000000000};
+        got = syscall(SYS_rt_sigtimedwait, &all, &from, &limit, 8);
+        if (got == SIGCHLD)
+            reap();
+        if (got > 0 && !((got == SIGCHLD || got == SIGWINCH) && from.si_code != SI_USER))
+            break; /* those two come from the kernel by themselves */
+        if (got < 0 && errno != EINTR && errno != EAGAIN)
+            return errno;
+        got = 0;
+    }
+    begin('{');
+    named_string("signal", got > 0 ? signal_name(got) : NULL);
+    end('}');
+    return 0;
+}
+
+static int pause_for_ever(CALL) {
+    sigset_t children;
+    sigemptyset(&children);
+    sigaddset(&children, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &children, NULL);
+    print_ready(call);
+    while (sigwaitinfo(&children, NULL))
+        reap();
+    return 0;
+}
+
+static int echo(CALL) {
+    string(rest(call, 0));
+    return 0;
+}
+
+/* The descriptor is put high, out of the way of those that commands are about. */
+static int print_to(CALL) {
+    int fd = open(rest(call, 0), O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC, 0666), high = -1;
+    if (fd < 0)
+        return errno;
+    static const int places[] = {900, 200, 20, 3};
+    for (size_t i = 0; high < 0 && i < COUNT(places); i++)
+        high = fcntl(fd, F_DUPFD_CLOEXEC, places[i]);
+    int error = high < 0 ? errno : 0;
+    close(fd);
+    if (error)
+        return error;
+    if (output != 1)
+        close(output);
+    output = high;
+    return 0;
+}
+
+static int standard_input(CALL) {
+    text.length = 0;
+    int error = drain(0, &text, SIZE_MAX);
+    if (!error)
+        string_of(text.bytes, text.length);
+    return error;
+}
+
+static void run(const char *line);
+
+/* Byte by byte, so that a command that reads standard input finds what follows its line. */
+static int serve(CALL) {
+    struct buffer line = {0};
+    ssize_t got;
+    char c;
+    long served = 0;
+    do {
+        got = read(0, &c, 1);
+        if (got < 0 && errno == EINTR)
+            continue;
+        grow(&line, 1);
+        if (got > 0 && c != '\n') {
+            line.bytes[line.length++] = c;
+        } else if (got > 0 || line.length) {
+            line.bytes[line.length] = 0;
+            line.length = 0;
+            run(line.bytes);
+            served++;
+        }
+    } while (got > 0 || (got < 0 && errno == EINTR));
+    free(line.bytes);
+    begin_line(call->line);
+    name("result");
+    number(served);
+    return 0;
+}
+
+/* all commands */
+
+static const struct command {
+    const char *name;
+    command_function *function;
+    int least, most; /* words; most < 0: the rest of the line is one */
+    const char *usage;
+} commands[] = {
+    /* what the process is */
+    {"ids", ids, 0, 0, ""},
+    {"cwd", cwd, 0, 0, ""},
+    {"argv", argv, 0, 0, ""},
+    {"env", env, 0, 0, ""},
+    {"fds", fds, 0, 0, ""},
+    {"caps", caps, 0, 0, ""},
+    {"nnp", nnp, 0, 0, ""},
+    {"rlimits", rlimits, 0, 0, ""},
+    {"sched", sched, 0, 0, ""},
+    {"ioprio", ioprio, 0, 0, ""},
+    {"affinity", affinity, 0, 0, ""},
+    {"mempolicy", mempolicy, 0, 0, ""},
+    {"personality", personality, 0, 0, ""},
+    {"clocks", clocks, 0, 0, ""},
+    {"time", clocks, 0, 0, ""},
+    {"uname", names_of_machine, 0, 0, ""},
+    {"ns", ns, 0, 0, ""},
+    {"mounts", mounts, 0, 0, ""},
+    {"status", status, 0, 0, ""},
+    {"session", session, 0, 0, ""},
+    {"tty", tty, 0, 0, ""},
+    {"signals", signal_sets, 0, 0, ""},
+    {"seccomp", seccomp_mode, 0, 0, ""},
+    {"keyring", keyring, 0, 0, ""},
+    {"lsm", lsm, 0, 0, ""},
+    {"net", net, 0, 0, ""},
+    /* files */
+    {"stat", stat_path, 1, -1, "PATH"},
+    {"statfs", statfs_path, 1, -1, "PATH"},
+    {"read", read_path, 1, 2, "PATH [BYTES]"},
+    {"write", write_path, 1, -1, "PATH TEXT"},
+    {"list", list_path, 1, -1, "FOLDER"},
+    {"access", access_path, 2, 2, "PATH LETTERS-OF-frwx"},
+    {"open", open_path, 1, 2, "PATH [r|w|rw|dir|path|nofollow,...]"},
+    {"mkdir", mkdir_path, 1, 2, "PATH [MODE]"},
+    {"rmdir", rmdir_path, 1, -1, "PATH"},
+    {"unlink", unlink_path, 1, -1, "PATH"},
+    {"symlink", symlink_path, 2, -1, "TARGET PATH"},
+    {"link", link_path, 2, -1, "OLD NEW"},
+    {"rename", rename_path, 2, -1, "OLD NEW"},
+    {"chmod", chmod_path, 2, 2, "PATH OCTAL-MODE"},
+    {"chown", chown_path, 3, 3, "PATH UID GID"},
+    {"mknod", mknod_path, 2, 4, "PATH c|b|p [MAJOR MINOR]"},
+    {"chdir", change_folder, 1, -1, "PATH"},
+    {"mount", mount_path, 2, 5, "SOURCE TARGET [TYPE [FLAGS [DATA]]], - for none"},
+    {"umount", umount_path, 1, 2, "PATH [force|detach|expire|nofollow,...]"},
+    {"chroot", change_root, 1, -1, "PATH"},
+    {"unshare", leave_namespaces, 1, 1, "NAME,..."},
+    {"setns", enter_namespace, 1, -1, "PATH"},
+    {"sethostname", set_host_name, 1, -1, "NAME"},
+    /* what the process does */
+    {"exec", exec_program, 1, MAX_WORDS, "PATH [ARGUMENT...]"},
+    {"try", try_call, 1, 7, "SYSTEM-CALL [NUMBER|@TEXT|buffer...]"},
+    {"fork", fork_many, 1, 1, "COUNT"},
+    {"alloc", allocate, 1, 2, "MIB [MILLISECONDS-TO-HOLD]"},
+    {"spin", spin, 1, 1, "MILLISECONDS"},
+    {"sleep", sleep_a_while, 1, 1, "MILLISECONDS"},
+    {"exit", end_now, 1, 1, "CODE"},
+    {"die", die, 1, 1, "SIGNAL"},
+    {"wait-signal", wait_signal, 0, 1, "[SECONDS]"},
+    {"pause", pause_for_ever, 0, 0, ""},
+    {"echo", echo, 0, -1, "TEXT"},
+    {"to", print_to, 1, -1, "FILE"},
+    {"stdin", standard_input, 0, 0, ""},
+    {"state", standard_input, 0, 0, ""},
+    {"serve", serve, 0, 0, ""},
+    {0}};
+
+/* Carries out a command; its result goes to `out`. */
+static int carry_out(struct call *call) {
+    static char usage[128];
+    const struct command *row = commands;
+    while (row->name && strcmp(row->name, call->words[-1]))
+        row++;
+    if (!row->name) {
+        complaint = "unknown command";
+        return FAULT;
+    }
+    snprintf(usage, sizeof usage, "usage: %s %s", row->name, row->usage);
+    complaint = usage;
+    if (call->count < row->least || (row->most >= 0 && call->count > row->most))
+        return USAGE;
+    return row->function(call);
+}
+
+static void run(const char *line) {
+    char *copy = strdup(line), *words[MAX_WORDS + 2], *at = copy;
+    struct call call = {line, -1, words + 1, copy};
+    if (!copy)
+        _exit(124);
+    while (at && call.count < MAX_WORDS)
+        words[++call.count] = strsep(&at, " ");
+    words[call.count + 1] = NULL;
+    begin_line(line);
+    name("result");
+    int fault = carry_out(&call);
+    if (fault) {
+        begin_line(line);
+        named_string(fault > 0 ? "errno" : "error", fault > 0 ? error_name(fault) : complaint);
+        faulty = faulty || fault < 0;
+    } else if (out.bytes[out.length - 1] == ':')
+        boolean(true);
+    end_line();
+    free(copy);
+}
+
+int main(int argc, char **words, char **envp) {
+    arguments = words;
+    environment = envp;
+    sigprocmask(SIG_SETMASK, NULL, &first_mask);
+    sigaction(SIGCHLD, NULL, &first_child_action);
+    for (int i = 1; i < argc; i++)
+        run(words[i]);
+    return faulty ? 125 : 0;
+}
