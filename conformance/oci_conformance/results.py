@@ -133,7 +133,7 @@ class Writer:
     def __init__(self, target: str | Path | BinaryIO) -> None:
         self._own = isinstance(target, str | Path)
         if isinstance(target, str | Path):
-            target = cast(BinaryIO, Path(target).open("wb", buffering=0))  # noqa: SIM115 - see close
+            target = Path(target).open("wb")  # noqa: SIM115 - see close
         self._file = target
 
     def write(self, record: Record) -> None:

@@ -31,7 +31,7 @@ class Requirement:
     section: document and anchor, such as "runtime.md#state".
     text: the requirement in our words.
     since, until: the first release where it holds, and the first where it no longer does ("" if it holds today).
-    sentence: 16 hexadecimal digits that stand for the sentence of the specification; see `fingerprint`.
+    sentence: 16 hexadecimal digits that stand for the sentence of the specification; oci_spec.drift compares it.
     unseen: why a black box can't show it on any host; "" where it can.
     """
 
@@ -57,18 +57,31 @@ class Requirement:
 
 
 @cache
-def load() -> dict[str, Requirement]:
-    """Every requirement of every version by its id, in the order of the files.
+def load(folder: Path = FOLDER) -> dict[str, Requirement]:
+    """Every requirement of every version by its id, in the order of the files of a folder: ours, or one like it.
 
     Raises ValueError for an id that stands twice, TypeError for an unknown or missing field.
     """
     found: dict[str, Requirement] = {}
-    for path in sorted(FOLDER.glob("*.toml")):
-        for record in tomllib.loads(path.read_text("utf-8"))["requirement"]:
-            requirement = Requirement(**record)
-            if requirement.id in found:
-                raise ValueError(f"{path.name}: {requirement.id} stands in the catalogue twice")
-            found[requirement.id] = requirement
+    for record in records(folder, "requirement"):
+        requirement = Requirement(**record)
+        if requirement.id in found:
+            raise ValueError(f"{requirement.id} stands in the catalogue twice")
+        found[requirement.id] = requirement
+    return found
+
+
+@cache
+def asides(folder: Path = FOLDER) -> dict[str, str]:
+    """Sentences that have a keyword and ask nothing of their own of a runtime on Linux: fingerprint -> why."""
+    return {record["sentence"]: record["why"] for record in records(folder, "aside")}
+
+
+def records(folder: Path, kind: str) -> list[dict[str, str]]:
+    """All tables of one kind, in the order of the files."""
+    found = []
+    for path in sorted(folder.glob("*.toml")):
+        found += tomllib.loads(path.read_text("utf-8")).get(kind, [])
     return found
 
 

@@ -1,0 +1,72 @@
+"""The few system calls that Python has no function for, and processes by /proc. Nothing here knows of containers."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# linux/sched.h, sys/mount.h, linux/prctl.h
+CLONE_NEWNS = 0x00020000
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED = 0x1000, 0x4000, 1 << 18, 1 << 19, 1 << 20
+MNT_DETACH = 2
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    _check(_libc.unshare(flags), "unshare")
+
+
+def mount(source: str, target: Path, kind: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2)."""
+    _check(
+        _libc.mount(source.encode(), bytes(target), kind.encode(), ctypes.c_ulong(flags), data.encode()),
+        f"mount {target}",
+    )
+
+
+def umount(target: Path, flags: int = MNT_DETACH) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(bytes(target), flags), f"umount2 {target}")
+
+
+def become_subreaper() -> None:
+    """Orphans among this process's descendants become its children (prctl(2)), so that it can wait for containers."""
+    _check(_libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """All processes below a process, deepest first."""
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in path.read_text().split():
+                yield from descendants(int(child))
+                yield int(child)
+
+
+def kill(pid: int, signal: int) -> None:
+    """kill(2), if the process still exists."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal)
+
+
+def mounts_below(folder: Path) -> list[Path]:
+    """Mount points at or below a folder as this process sees them, deepest first."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        point = Path(line.split(" ")[4].encode().decode("unicode_escape"))
+        if point == folder or folder in point.parents:
+            found.append(point)
+    return found[::-1]

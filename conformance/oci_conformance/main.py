@@ -1,0 +1,200 @@
+"""The command line of oci-conformance."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oci_conformance import __version__, expectations, host, probe, registry, requirements, runner, runtime
+
+LEVELS = ("must", "should", "may")
+VERSION = click.Choice(runner.VERSIONS)
+
+
+class Sentence(click.ClickException):
+    """An error in one sentence: the suite can't run."""
+
+    exit_code = runner.EXIT_CUT_SHORT
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="oci-conformance")
+def cli() -> None:
+    """Validates an OCI runtime against the OCI runtime specification, as a black box.
+
+    Not affiliated with the Open Container Initiative, which has a certification programme of its own.
+    """
+
+
+def selecting(command: Any) -> Any:
+    """Options that say which tests are meant."""
+    for option in (
+        click.option(
+            "-k", "expression", default="", metavar="EXPR", help="Only what matches, as with pytest."
+        ),
+        click.option(
+            "--profile",
+            "profiles",
+            type=click.Choice(requirements.PROFILES),
+            multiple=True,
+            default=("spec",),
+            show_default=True,
+            help="What is tested; may be given several times.",
+        ),
+        click.option(
+            "--spec",
+            type=VERSION,
+            default=runner.VERSIONS[0],
+            show_default=True,
+            help="Version of the specification.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.option("--runtime", "path", required=True, metavar="PATH", help="The runtime to validate.")
+@selecting
+@click.option(
+    "--level",
+    type=click.Choice(LEVELS),
+    default="must",
+    show_default=True,
+    help="Failures below this level don't count in the exit code.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True, help="Tests at a time."
+)
+@click.option(
+    "--adapter", default="default", show_default=True, metavar="NAME|FILE", help="How it is called."
+)
+@click.option("--runtime-flag", "flags", multiple=True, metavar="FLAG", help="A flag for each of its calls.")
+@click.option("--systemd-cgroup", is_flag=True, help="Have it make cgroups by systemd.")
+@click.option("--expect", "expected", multiple=True, metavar="NAME|FILE", help="Its known deviations.")
+@click.option(
+    "--timeout", type=float, default=runtime.LIMIT, show_default=True, help="Seconds for one call of it."
+)
+@click.option("--test-timeout", type=float, default=60.0, show_default=True, help="Seconds for one test.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@click.option("--keep", is_flag=True, help="Leave the bundles.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for every format of report."
+)
+@click.option("--list", "list_only", is_flag=True, help="List the tests that would run, and end.")
+def run(path: str, expression: str, list_only: bool, expected: tuple[str, ...], **given: Any) -> None:
+    """Run the tests. Exit code 0: nothing failed; 1: something did; 2: cut short, or it could not begin."""
+    known = requirements.of(given["profiles"], given["spec"])
+    chosen = registry.select(given["profiles"], frozenset(known), expression)
+    if list_only:
+        _list(chosen)
+        return
+    if not chosen:
+        raise Sentence(f"no test matches {expression!r}; `oci-conformance list` names them all")
+    found = runtime.find(path)
+    if not (os.path.isfile(found) and os.access(found, os.X_OK)):
+        raise Sentence(
+            f"--runtime {path}: {'it is not executable' if os.path.exists(found) else 'there is no such program'}"
+        )
+    systemd = given.pop("systemd_cgroup")
+    try:
+        adapter = runtime.Adapter.load(given.pop("adapter"))
+        deviations = [each for name in expected for each in expectations.load(name, requirements.every())]
+    except (runtime.AdapterError, expectations.ExpectationsError) as error:
+        raise Sentence(str(error)) from None
+    options = runner.Options(
+        runtime=found,
+        adapter=adapter,
+        flags=(*given.pop("flags"), *(adapter.systemd if systemd else ())),
+        host=host.look(systemd_cgroup=systemd),
+        limit=given.pop("timeout"),
+        test_limit=given.pop("test_timeout"),
+        deviations=deviations,
+        argv=sys.argv[1:],
+        **given,
+    )
+    levels = {id: each.level for id, each in known.items()}
+    try:
+        sys.exit(runner.run(chosen, levels, options, print))
+    except runner.CannotRun as error:
+        raise Sentence(str(error)) from None
+
+
+@cli.command("list")
+@selecting
+def list_(spec: str, profiles: tuple[str, ...], expression: str) -> None:
+    """List tests, and the requirements that each shows."""
+    _list(registry.select(profiles, frozenset(requirements.of(profiles, spec)), expression))
+
+
+def _list(chosen: list[registry.Test]) -> None:
+    for test in chosen:
+        click.echo(f"{click.style(test.name, bold=True)}  {test.title}")
+        click.echo(f"    {' '.join(test.ids)}")
+
+
+@cli.command()
+@click.argument("id")
+def explain(id: str) -> None:
+    """Explain a requirement or a test, by its id or name."""
+    known = requirements.every()
+    tests = registry.tests()
+    if id in tests:
+        test = tests[id]
+        click.echo(f"{click.style(test.name, bold=True)}  ({test.profile})\n{test.function.__doc__}\n")
+        for each in test.ids:
+            click.echo(f"  {each:32}  {known[each].level}: {known[each].text}")
+        click.echo(f"\nneeds: {', '.join(test.needs) or 'nothing special'}")
+        return
+    if id not in known:
+        close = [name for name in (*known, *tests) if id.lower() in name.lower()]
+        hint = f"; near it are {', '.join(close[:8])}" if close else ""
+        raise Sentence(f"there is no requirement or test {id!r}{hint}")
+    requirement = known[id]
+    versions = f"since {requirement.since}" + (f", until {requirement.until}" if requirement.until else "")
+    click.echo(
+        f"{click.style(id, bold=True)}  {requirement.level}, {versions}\n{requirement.text}\n{requirement.url}"
+    )
+    if requirement.unseen:
+        click.echo(f"Not tested: {requirement.unseen}")
+    for test in tests.values():
+        if id in test.ids:
+            click.echo(f"  {test.name}: {test.title}")
+
+
+@cli.command()
+def doctor() -> None:
+    """Tell what this host can test, and what is missing for the rest."""
+    here = host.look()
+    for key, value in here.record().items():
+        click.echo(f"{key:14} {', '.join(value) if isinstance(value, list) else value}")
+    try:
+        click.echo(f"{'probe':14} {probe.binary()}")
+    except probe.ProbeError as error:
+        raise Sentence(str(error)) from None
+    needs: dict[str, list[str]] = {}
+    for test in registry.tests().values():
+        for need in test.needs:
+            if lacking := here.lacks(need):
+                needs.setdefault(lacking, []).append(test.name)
+    total = len(registry.tests())
+    missing = {name for names in needs.values() for name in names}
+    click.echo(f"\n{total - len(missing)} of {total} tests can run here.")
+    for lacking, names in sorted(needs.items(), key=lambda item: -len(item[1])):
+        click.echo(f"  without {lacking}: {len(names)} {'test' if len(names) == 1 else 'tests'} skip")
+
+
+def main() -> None:
+    """The entry point."""
+    if shutil.get_terminal_size().columns < 40:
+        os.environ["COLUMNS"] = "80"
+    cli(prog_name="oci-conformance")
+
+
+if __name__ == "__main__":
+    main()

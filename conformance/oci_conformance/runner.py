@@ -1,0 +1,301 @@
+"""A run: hands tests to workers, applies expectations, writes the stream, and cleans up whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from oci_conformance import __version__, cgroup, expectations, kernel, probe, worker
+from oci_conformance import runtime as runtimes
+from oci_conformance.expectations import Deviation
+from oci_conformance.host import Host
+from oci_conformance.registry import Test
+from oci_conformance.worker import Plan
+
+VERSIONS = ("1.3.0", "1.2.1", "1.1.0", "1.0.2")  # of the specification, newest first
+EXIT_PASSED, EXIT_FAILED, EXIT_CUT_SHORT = 0, 1, 2
+GRACE = 20.0  # seconds that a worker has beyond a test's limit, to clean up
+CONTEXT = multiprocessing.get_context("fork")
+
+Say = Callable[[dict[str, Any]], None]
+
+
+class CannotRun(Exception):
+    """The suite can't run at all, in one sentence."""
+
+
+@dataclass
+class Options:
+    """What a run is asked for."""
+
+    runtime: str
+    adapter: runtimes.Adapter
+    flags: tuple[str, ...]
+    host: Host
+    spec: str
+    level: str  # must, should or may: failures below it don't count in the exit code
+    profiles: tuple[str, ...]
+    jobs: int
+    limit: float
+    test_limit: float
+    fail_fast: bool
+    keep: bool
+    out: Path | None
+    deviations: list[Deviation]
+    argv: list[str]
+
+
+@dataclass
+class Crew:
+    """The workers, and which test each is doing."""
+
+    plan: Plan
+    processes: dict[Connection, multiprocessing.process.BaseProcess] = field(default_factory=dict)
+    doing: dict[Connection, tuple[Test, float]] = field(default_factory=dict)
+
+    def hire(self) -> Connection:
+        """Start one more worker."""
+        mine, theirs = CONTEXT.Pipe()
+        process = CONTEXT.Process(target=worker.main, args=(theirs, self.plan))
+        process.start()
+        theirs.close()
+        self.processes[mine] = process
+        return mine
+
+    def give(self, connection: Connection, test: Test) -> None:
+        """Have a worker do a test."""
+        self.doing[connection] = (test, time.monotonic())
+        connection.send(test.name)
+
+    def dismiss(self, connection: Connection) -> None:
+        """Stop a worker, and everything below it, for good."""
+        process = self.processes.pop(connection)
+        self.doing.pop(connection, None)
+        process.terminate()
+        process.join(GRACE)
+        if process.is_alive():
+            for pid in [*kernel.descendants(process.pid or 0), process.pid or 0]:
+                kernel.kill(pid, signal.SIGKILL)
+            process.join()
+        connection.close()
+        cgroup.remove(f"oci-conformance-{process.pid}")
+
+    def disband(self) -> None:
+        """Stop all workers; idle ones are asked."""
+        for connection in self.processes:
+            if connection not in self.doing:
+                with contextlib.suppress(OSError):
+                    connection.send(None)
+        for connection in list(self.processes):
+            self.dismiss(connection)
+
+
+def run(chosen: list[Test], ids: dict[str, str], options: Options, say: Say) -> int:
+    """Run tests; `ids` are the requirements that count -> their level. Each record of the stream goes to `say`."""
+    folder = Path(tempfile.mkdtemp(prefix="oci-conformance-"))
+    began = time.monotonic()
+    complete, failed = False, False
+    try:
+        folder.chmod(0o755)
+        plan = _plan(options, frozenset(ids), folder)
+        header = _header(options, plan)
+        say(header)
+        shown = Counter(id for test in chosen for id in test.ids)
+        alone = frozenset(id for id, count in shown.items() if count == 1)
+        for record in _records(chosen, plan, options.jobs):
+            expectations.apply(options.deviations, record, header, alone)
+            say(record)
+            failed = failed or _fails(record, ids, options.level)
+            if failed and options.fail_fast:
+                break
+        else:
+            complete = True
+    except KeyboardInterrupt:
+        print("interrupted; everything was cleaned up", file=sys.stderr)
+    finally:
+        if not options.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    code = EXIT_FAILED if failed else EXIT_PASSED
+    say(
+        {
+            "type": "footer",
+            "finished": _now(),
+            "seconds": round(time.monotonic() - began, 1),
+            "complete": complete,
+            "exit_code": code if complete or (options.fail_fast and failed) else EXIT_CUT_SHORT,
+        }
+    )
+    return code if complete or (options.fail_fast and failed) else EXIT_CUT_SHORT
+
+
+def _records(chosen: list[Test], plan: Plan, jobs: int) -> Iterator[dict[str, Any]]:
+    """The records of all tests as they are done."""
+    crew = Crew(plan)
+    waiting = iter(chosen)
+    try:
+        for _, test in zip(range(jobs), waiting, strict=False):
+            crew.give(crew.hire(), test)
+        while crew.doing:
+            ready = wait([*crew.doing], 1.0)
+            for connection in [*crew.doing]:
+                test, since = crew.doing[connection]
+                if connection in ready:
+                    record = _answer(crew, connection, test)
+                elif time.monotonic() - since > plan.test_limit + GRACE:
+                    record = _lost(test, plan, "its worker hung and was stopped")
+                    crew.dismiss(connection)
+                    connection = crew.hire()
+                else:
+                    continue
+                if (following := next(waiting, None)) is not None:
+                    if connection not in crew.processes:
+                        connection = crew.hire()
+                    crew.give(connection, following)
+                yield record
+    finally:
+        crew.disband()
+
+
+def _answer(crew: Crew, connection: Connection, test: Test) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = connection.recv()
+    except (EOFError, OSError):
+        crew.dismiss(connection)
+        return _lost(test, crew.plan, "its worker died")
+    del crew.doing[connection]
+    return record
+
+
+def _lost(test: Test, plan: Plan, why: str) -> dict[str, Any]:
+    results = [{"id": id, "status": "error", "reason": why} for id in test.ids if id in plan.ids]
+    return {
+        "type": "test",
+        "test": test.name,
+        "title": test.title,
+        "profile": test.profile,
+        "seconds": 0.0,
+        "results": results,
+    }
+
+
+def _fails(record: dict[str, Any], ids: dict[str, str], level: str) -> bool:
+    """Does a record make the run fail? MUST NOT counts as MUST."""
+    order = ("must", "should", "may")
+    return any(
+        result["status"] in worker.BREAKING
+        and order.index(ids[result["id"]].split()[0].lower()) <= order.index(level)
+        for result in record["results"]
+    )
+
+
+def _plan(options: Options, ids: frozenset[str], folder: Path) -> Plan:
+    """What the workers share: the probe is put where containers can have it, the runtime is tried out."""
+    program = folder / "probe"
+    try:
+        shutil.copy(probe.binary(), program)
+    except probe.ProbeError as error:
+        raise CannotRun(str(error)) from None
+    plan = Plan(
+        path=options.runtime,
+        adapter=options.adapter,
+        flags=options.flags,
+        limit=options.limit,
+        test_limit=options.test_limit,
+        host=options.host,
+        spec=options.spec,
+        bundle_version=options.spec,
+        ids=ids,
+        folder=folder,
+        program=program,
+        keep=options.keep,
+        out=options.out,
+        again=_again(options),
+    )
+    return replace(plan, bundle_version=_bundle_version(plan))
+
+
+def _bundle_version(plan: Plan) -> str:
+    """The newest version, up to that which is tested, whose bundles the runtime runs.
+
+    A runtime that refuses bundles of the tested version still has everything else to show. That it refuses them is
+    shown by the tests of `ociVersion`.
+    """
+    with CONTEXT.Pool(1, kernel.become_subreaper) as pool:
+        return pool.apply(_try_versions, (plan,))
+
+
+def _try_versions(plan: Plan) -> str:
+    from oci_conformance.case import Case
+
+    candidates = VERSIONS[VERSIONS.index(plan.spec) :]
+    said = ""
+    for version in candidates:
+        folder = Path(tempfile.mkdtemp(prefix="v", dir=plan.folder))
+        folder.chmod(0o755)
+        (folder / "root").mkdir()
+        runtime = runtimes.Runtime(plan.path, plan.adapter, folder / "root", plan.flags, plan.limit)
+        case = Case(_NOTHING, runtime, plan.host, folder, plan.spec, version, plan.program)
+        try:
+            case.run({}, "cwd")
+        except Exception as error:
+            said = said or str(error)
+        else:
+            return version
+        finally:
+            case.clean()
+    print(f"{plan.path} runs not even the simplest bundle: {said}", file=sys.stderr)
+    return plan.spec
+
+
+_NOTHING = Test("nothing", "", (), lambda case: None, (), False, "spec", False)
+
+
+def _header(options: Options, plan: Plan) -> dict[str, Any]:
+    probe_root = plan.folder / "features"
+    probe_root.mkdir(exist_ok=True)
+    runtime = runtimes.Runtime(options.runtime, options.adapter, probe_root, options.flags, options.limit)
+    return {
+        "type": "header",
+        "suite": f"oci-conformance {__version__}",
+        "started": _now(),
+        "spec": options.spec,
+        "level": options.level,
+        "profiles": list(options.profiles),
+        "runtime": {
+            "path": options.runtime,
+            "name": os.path.basename(options.runtime),
+            "version": runtime.version(),
+            "sha256": runtimes.digest(options.runtime),
+            "adapter": options.adapter.name,
+        },
+        "host": options.host.record(),
+        "bundle_version": plan.bundle_version,
+        "jobs": options.jobs,
+        "argv": options.argv,
+    }
+
+
+def _again(options: Options) -> str:
+    words = ["oci-conformance run --runtime", options.runtime, "--spec", options.spec]
+    words += [f"--profile {profile}" for profile in options.profiles]
+    words += [f"--runtime-flag={flag}" for flag in options.flags]
+    if options.adapter.name != "default":
+        words += ["--adapter", options.adapter.name]
+    return " ".join(words)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

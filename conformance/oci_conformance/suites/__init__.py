@@ -1,0 +1,1 @@
+"""Tests of the specification, a module per area of it."""
