@@ -10,7 +10,18 @@ from typing import Any
 
 import click
 
-from oci_conformance import __version__, expectations, host, probe, registry, requirements, runner, runtime
+from oci_conformance import (
+    __version__,
+    expectations,
+    host,
+    outputs,
+    probe,
+    registry,
+    requirements,
+    results,
+    runner,
+    runtime,
+)
 
 LEVELS = ("must", "should", "may")
 VERSION = click.Choice(runner.VERSIONS)
@@ -84,10 +95,20 @@ def selecting(command: Any) -> Any:
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
 @click.option("--keep", is_flag=True, help="Leave the bundles.")
 @click.option(
+    "--format",
+    "form",
+    type=click.Choice(outputs.CHOICES),
+    default="terminal",
+    show_default=True,
+    help="On standard output.",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for every format of report."
 )
 @click.option("--list", "list_only", is_flag=True, help="List the tests that would run, and end.")
-def run(path: str, expression: str, list_only: bool, expected: tuple[str, ...], **given: Any) -> None:
+def run(
+    path: str, expression: str, list_only: bool, expected: tuple[str, ...], form: str, **given: Any
+) -> None:
     """Run the tests. Exit code 0: nothing failed; 1: something did; 2: cut short, or it could not begin."""
     known = requirements.of(given["profiles"], given["spec"])
     chosen = registry.select(given["profiles"], frozenset(known), expression)
@@ -120,7 +141,9 @@ def run(path: str, expression: str, list_only: bool, expected: tuple[str, ...], 
     )
     levels = {id: each.level for id, each in known.items()}
     try:
-        sys.exit(runner.run(chosen, levels, options, print))
+        sys.exit(
+            runner.run(chosen, levels, options, outputs.Outputs(form, options.out, known, len(chosen)).take)
+        )
     except runner.CannotRun as error:
         raise Sentence(str(error)) from None
 
@@ -187,6 +210,25 @@ def doctor() -> None:
     click.echo(f"\n{total - len(missing)} of {total} tests can run here.")
     for lacking, names in sorted(needs.items(), key=lambda item: -len(item[1])):
         click.echo(f"  without {lacking}: {len(names)} {'test' if len(names) == 1 else 'tests'} skip")
+
+
+@cli.command()
+@click.argument("stream", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(outputs.CHOICES), default="terminal", show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for every format of report."
+)
+def report(stream: Path, form: str, out: Path | None) -> None:
+    """Show a finished run, by its results.jsonl, in another form."""
+    try:
+        loaded = results.Run.load(stream)
+    except results.StreamError as error:
+        raise Sentence(str(error)) from None
+    known = requirements.of(tuple(loaded.header["profiles"]), loaded.header["spec"])
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        outputs.write(out, loaded, known)
+    click.echo(outputs.render(form, loaded, known), nl=False)
 
 
 def main() -> None:

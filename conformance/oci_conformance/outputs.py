@@ -1,0 +1,111 @@
+"""Where the records of a run go: the stream and its other forms in a folder, one form on standard output."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oci_conformance.report import badge, html, junit, tap, terminal, yaml_
+from oci_conformance.results import BREAKING, Requirement, Run, Writer
+
+Render = Callable[[Run, Mapping[str, Requirement]], str]
+
+# Every form that is made of a whole run -> what makes it, and its file's name in --out.
+FORMS: dict[str, tuple[Render, str]] = {
+    "tap": (tap.render, "results.tap"),
+    "junit": (junit.render, "junit.xml"),
+    "yaml": (yaml_.render, "results.yaml"),
+    "html": (html.render, "report.html"),
+    "badge": (badge.render, "badge.svg"),
+}
+STREAM = "results.jsonl"
+CHOICES = ("terminal", "json", *FORMS)
+
+
+def render(form: str, run: Run, known: Mapping[str, Requirement]) -> str:
+    """A whole run in one form. `json` is the stream itself; `terminal` fits this terminal."""
+    if form == "json":
+        records = [run.header, *run.tests, *([run.footer] if run.footer else [])]
+        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    if form == "terminal":
+        return terminal.render(run, known, width=_width(), colour=terminal.wants_colour(sys.stdout))
+    return FORMS[form][0](run, known)
+
+
+def write(folder: Path, run: Run, known: Mapping[str, Requirement]) -> None:
+    """Every form but the stream, as files in a folder."""
+    for make, name in FORMS.values():
+        (folder / name).write_text(make(run, known), encoding="utf-8", errors="replace")
+
+
+class Outputs:
+    """Takes each record as it comes."""
+
+    def __init__(self, form: str, out: Path | None, known: Mapping[str, Requirement], total: int) -> None:
+        self.form = form
+        self.known = known
+        self.total = total  # tests that will run
+        self.run: Run | None = None
+        self._out = out
+        self._failed = 0
+        self._writer: Writer | None = None
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            self._writer = Writer(out / STREAM)
+
+    def take(self, record: Any) -> None:
+        """One record of the stream."""
+        if self._writer is not None:
+            self._writer.write(record)
+        if record["type"] == "header":
+            self.run = Run(record)
+        assert self.run is not None
+        if record["type"] == "test":
+            self.run.tests.append(record)
+            if self.form == "terminal":
+                self._progress(record)
+        if self.form == "json":
+            click.echo(json.dumps(record, ensure_ascii=False))
+        if record["type"] == "footer":
+            self.run.footer = record
+            self._finish(self.run)
+
+    def _progress(self, record: Any) -> None:
+        """Failures at once; and, on a terminal, one line that says how far the run is."""
+        assert self.run is not None
+        live = sys.stdout.isatty()
+        if live:
+            click.echo("\r\033[K", nl=False)
+        for result in record["results"]:
+            if result["status"] in BREAKING:
+                self._failed += 1
+                colour = terminal.wants_colour(sys.stdout)
+                requirement = self.known.get(result["id"])
+                click.echo(terminal.failure(record, result, requirement, width=_width(), colour=colour))
+        if live:
+            line = f"{len(self.run.tests)}/{self.total} tests  {self._failed} failed  {record['test']}"
+            click.echo(line[: _width() - 1], nl=False)
+
+    def _finish(self, run: Run) -> None:
+        if self._writer is not None and self._out is not None:
+            self._writer.close()
+            write(self._out, run, self.known)
+        if self.form == "terminal":
+            if sys.stdout.isatty():
+                click.echo("\r\033[K", nl=False)
+            colour = terminal.wants_colour(sys.stdout)
+            click.echo(terminal.summary(run, self.known, width=_width(), colour=colour), nl=False)
+            if self._out is not None:
+                click.echo(f"report: {self._out / FORMS['html'][1]}")
+        elif self.form != "json":
+            click.echo(render(self.form, run, self.known), nl=False)
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((100, 24)).columns
