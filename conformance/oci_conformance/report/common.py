@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -61,13 +62,13 @@ _DOCUMENTS = {
 }
 # Characters that do something to a terminal, to XML or to the order of letters, instead of being seen
 _HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 
 
 @dataclass(frozen=True)
 class Extra:
-    """An id of a profile that the specification's catalogue doesn't have; its text is the title of a test."""
+    """A requirement of a profile beside the specification's."""
 
     id: str
     text: str
@@ -114,14 +115,18 @@ def sections(run: Run, catalogue: Mapping[str, Requirement]) -> list[Section]:
     return sorted(found, key=lambda one: documents.index(one.document) if one.document in documents else -1)
 
 
-def profile_sections(run: Run, catalogue: Mapping[str, Requirement]) -> list[Section]:
-    """Results of the other profiles by area; they are no part of the specification's score."""
+def profile_sections(run: Run, known: Mapping[str, Requirement]) -> list[Section]:
+    """Results of the other profiles by area; they are no part of the specification's score.
+
+    `known` are their requirements: not the specification's, so they link nowhere.
+    """
     found = []
     for profile in run.profiles:
         groups: dict[str, list[Row]] = {}
         for key, verdict in run.by_profile(profile).items():
             test = verdict.results[0][0]
-            requirement = catalogue.get(key) or Extra(key, test["title"], profile)
+            level, text = (known[key].level, known[key].text) if key in known else ("", test["title"])
+            requirement = Extra(key, text, profile, level)
             groups.setdefault(area(test["test"]), []).append(Row(requirement, verdict, profile))
         found += [
             Section(f"{profile}:{name}", f"{profile.capitalize()}: {words(name)}", profile, tuple(rows))
@@ -178,6 +183,11 @@ def one_line(text: str) -> str:
     return " ".join(clean(text).split())
 
 
+def command(run: Run) -> str:
+    """The command that made a run."""
+    return shlex.join(["oci-conformance", *run.header.get("argv", [])])
+
+
 def change(one: Change) -> str:
     """A change of the configuration as a line: `+ hostname = "x"`, `- hostname`, `~ hostname: "y" → "x"`."""
     to = json.dumps(one.get("to"), ensure_ascii=False)
@@ -192,6 +202,4 @@ def change(one: Change) -> str:
 
 def _shown(match: re.Match[str]) -> str:
     code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)  # the picture of a control character
-    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+    return f"^{chr(code ^ 0x40)}" if code < 0x80 else f"⟨U+{code:04X}⟩"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from oci_conformance.report.common import Row, change, clip
-from oci_conformance.report.element import Html, el
+from oci_conformance.report.element import Html, el, prose
 from oci_conformance.report.page import badge
 from oci_conformance.results import BREAKING, Call, Result, Test
 
@@ -25,7 +25,7 @@ def one(test: Test, result: Result) -> Html:
         " ",
         el("code", test["test"]),
         " ",
-        test["title"],
+        *prose(test["title"]),
         " ",
         el("span", f"{test['seconds']:.2f} s", class_="quiet"),
         class_="test",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from oci_conformance.report import evidence
-from oci_conformance.report.common import Row, Section, failing_first, profile_sections, sections
+from oci_conformance.report.common import Row, Section, command, failing_first, profile_sections, sections
 from oci_conformance.report.element import Html, el, join, prose
 from oci_conformance.report.page import badge, bar, filters, legend, page, tally
 from oci_conformance.results import (
@@ -25,10 +24,12 @@ from oci_conformance.results import (
 )
 
 
-def render(run: Run, catalogue: Mapping[str, Requirement]) -> str:
-    """The page. `catalogue` is that of the run's version of the specification."""
+def render(
+    run: Run, catalogue: Mapping[str, Requirement], profiles: Mapping[str, Requirement] | None = None
+) -> str:
+    """The page. `catalogue` is that of the run's version of the specification, `profiles` has the other profiles'."""
     own = failing_first(sections(run, catalogue))
-    others = failing_first(profile_sections(run, catalogue))
+    others = failing_first(profile_sections(run, profiles or {}))
     everything = [row for section in own + others for row in section.rows]
     statuses = {status: sum(row.status == status for row in everything) for status in STATUSES}
     verdicts = run.by_requirement(catalogue)
@@ -81,7 +82,7 @@ def _top(run: Run, catalogue: Mapping[str, Requirement]) -> Html:
 def _card(level: str, passed: str, seen: int, total: int, row: dict[Status, int]) -> Html:
     """A score: what the runtime holds to, of what this run could see, of all there is."""
     links = [
-        el("a", badge(status), " ", str(number), href=f"#level={level}&status={status}")
+        el("a", badge(status), " ", str(number), href=f"#level={level}&status={status}&profile={SPEC}")
         for status, number in row.items()
         if number
     ]
@@ -112,7 +113,7 @@ def _facts(run: Run) -> Html:
         "Security modules": [", ".join(host.get("lsms", [])) or "none"],
         "User": [f"uid {host.get('uid', '?')}, {'with' if host.get('systemd') else 'without'} systemd"],
         "Started": [f"{_time(header['started'])}{took}"],
-        "Command": [el("code", shlex.join(header.get("argv", [])))],
+        "Command": [el("code", command(run))],
     }  # fmt: skip
     pairs = [el("div", el("dt", name), el("dd", *value)) for name, value in rows.items()]
     return el(
@@ -200,6 +201,6 @@ def _dotted(parts: list[Html]) -> list[Html]:
 
 def _time(text: str) -> str:
     try:
-        return datetime.fromisoformat(text).strftime("%-d %B %Y, %H:%M UTC")
+        return datetime.fromisoformat(text).astimezone(UTC).strftime("%-d %B %Y, %H:%M UTC")
     except ValueError:
         return text

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree as ET
 
 from oci_conformance.report import plain
-from oci_conformance.report.common import area, clean, one_line
+from oci_conformance.report.common import area, clean, command, one_line
 from oci_conformance.results import SPEC, Requirement, Result, Run, Test
 
 PACKAGE = "oci-conformance"
 
 
-def render(run: Run, catalogue: Mapping[str, Requirement]) -> str:
+def render(
+    run: Run, catalogue: Mapping[str, Requirement], profiles: Mapping[str, Requirement] | None = None
+) -> str:
     """The file: a suite for each group of tests, a case for each requirement that each test speaks about."""
+    known = {**catalogue, **(profiles or {})}
     groups: dict[str, list[Test]] = {}
     for test in run.tests:
         profile = "" if test["profile"] == SPEC else f"{test['profile']}."
         groups.setdefault(profile + area(test["test"]), []).append(test)
-    suites = [_suite(name, tests, run, catalogue) for name, tests in groups.items()]
+    suites = [_suite(name, tests, run, known) for name, tests in groups.items()]
     if not run.complete:
         suites.append(_cut_short(run))
     root = ET.Element("testsuites", name=f"{PACKAGE} {_value(run.header['runtime']['name'])}")
@@ -31,9 +33,9 @@ def render(run: Run, catalogue: Mapping[str, Requirement]) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _suite(name: str, tests: list[Test], run: Run, catalogue: Mapping[str, Requirement]) -> ET.Element:
+def _suite(name: str, tests: list[Test], run: Run, known: Mapping[str, Requirement]) -> ET.Element:
     cases = [
-        _case(name, test, result, catalogue.get(result["id"])) for test in tests for result in test["results"]
+        _case(name, test, result, known.get(result["id"])) for test in tests for result in test["results"]
     ]
     suite = _frame(name, cases, run)
     suite.set("time", f"{sum(test['seconds'] for test in tests):.3f}")
@@ -44,7 +46,7 @@ def _frame(name: str, cases: list[ET.Element], run: Run) -> ET.Element:
     suite = ET.Element("testsuite", name=_value(name), tests=str(len(cases)))
     for kind, child in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(kind, str(sum(case.find(child) is not None for case in cases)))
-    suite.set("timestamp", _value(run.header["started"].removesuffix("Z")))
+    suite.set("timestamp", _value(run.header["started"][:19]))  # this form has no time zone
     properties = ET.SubElement(suite, "properties")
     for key, value in _facts(run):
         ET.SubElement(properties, "property", name=key, value=_value(value))
@@ -63,7 +65,7 @@ def _case(suite: str, test: Test, result: Result, requirement: Requirement | Non
         element = ET.SubElement(
             case, "error" if status == "error" else "failure", message=message, type=status
         )
-        words = f"{requirement.level}: {requirement.text} ({requirement.url})\n" if requirement else ""
+        words = f"{requirement.level}: {requirement.text} {requirement.url}\n" if requirement else ""
         element.text = clean(words) + plain.evidence(test, result)
     elif status in ("skip", "unsupported", "xfail"):
         ET.SubElement(case, "skipped", message=message if status == "skip" else f"{status}: {message}")
@@ -81,7 +83,7 @@ def _cut_short(run: Run) -> ET.Element:
 def _facts(run: Run) -> Iterable[tuple[str, str]]:
     header = run.header
     yield from (("suite", header["suite"]), ("spec", header["spec"]), ("level", header["level"]))
-    yield "command", shlex.join(header.get("argv", []))
+    yield "command", command(run)
     for group, values in (("runtime", header["runtime"]), ("host", header["host"])):
         for key, value in values.items():
             text = " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 from oci_conformance.report.common import GLYPHS, MEANINGS
@@ -43,7 +44,7 @@ def page(title: str, *body: str) -> str:
     return f"<!DOCTYPE html>\n{el('html', head, content, lang='en')}\n"
 
 
-def filters(statuses: dict[Status, int], profiles: list[str], *extra: str) -> Html:
+def filters(statuses: Mapping[Status, int], profiles: Sequence[str], *groups: str) -> Html:
     """The bar that narrows the list: it needs the script, which shows it. `statuses` has counts for the chips."""
     search = el(
         "label",
@@ -51,23 +52,35 @@ def filters(statuses: dict[Status, int], profiles: list[str], *extra: str) -> Ht
         el("input", type="search", id="q", placeholder="words, id, output …", autocomplete="off"),
         class_="search",
     )
-    chips = [
-        _chip("status", status, el("span", GLYPHS[status], class_="glyph", aria_hidden="true"), f" {status} ",
-              el("span", str(count), class_="count"))
-        for status, count in statuses.items()
-        if count
-    ]  # fmt: skip
-    groups = [_group("Status", *chips), _group("Level", *(_chip("level", level, level) for level in LEVELS))]
-    if len(profiles) > 1:
-        groups.append(_group("Profile", *(_chip("profile", profile, profile) for profile in profiles)))
     tail = el(
         "div",
-        *extra,
         el("output", id="shown", aria_live="polite"),
         el("button", "Clear", type="button", id="clear", hidden=True),
         class_="tail",
     )
-    return el("form", search, *groups, tail, id="filters", hidden=True, role="search", aria_label="Filters")
+    return el(
+        "form",
+        search,
+        chips("Status", "status", statuses),
+        chips("Level", "level", LEVELS),
+        chips("Profile", "profile", profiles) if len(profiles) > 1 else "",
+        *groups,
+        tail,
+        id="filters",
+        hidden=True,
+        role="search",
+        aria_label="Filters",
+    )
+
+
+def chips(title: str, name: str, values: Mapping[str, int] | Sequence[str]) -> Html:
+    """A group of boxes, of which any number can be chosen: rows have their values in data-NAME."""
+    numbers = values if isinstance(values, Mapping) else dict.fromkeys(values, -1)
+    return el(
+        "fieldset",
+        el("legend", title),
+        *(_chip(name, value, number) for value, number in numbers.items() if number),
+    )
 
 
 def badge(status: Status) -> Html:
@@ -92,7 +105,7 @@ def legend() -> Html:
     )
 
 
-def bar(counts: dict[Status, int]) -> Html:
+def bar(counts: Mapping[Status, int]) -> Html:
     """A bar of the statuses' shares, good ones first; its numbers stand beside it."""
     total = sum(counts.values()) or 1
     left, parts = 0.0, []
@@ -107,17 +120,15 @@ def bar(counts: dict[Status, int]) -> Html:
     )  # fmt: skip
 
 
-def tally(counts: dict[Status, int]) -> str:
+def tally(counts: Mapping[Status, int]) -> str:
     return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts.get(status))
 
 
-def _group(name: str, *chips: str) -> Html:
-    return el("fieldset", el("legend", name), *chips)
-
-
-def _chip(name: str, value: str, *content: str) -> Html:
+def _chip(name: str, value: str, number: int) -> Html:
+    glyph = [el("span", GLYPHS[value], aria_hidden="true"), " "] if name == "status" else []
+    count = [" ", el("span", str(number), class_="count")] if number >= 0 else []
     box = el("input", type="checkbox", name=name, value=value)
-    return el("label", box, el("span", *content), class_=f"chip c-{value}")
+    return el("label", box, el("span", *glyph, value, *count), class_=f"chip c-{value}" if glyph else "chip")
 
 
 def _spaced(parts: list[Html]) -> list[Html]:

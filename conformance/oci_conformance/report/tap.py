@@ -10,9 +10,12 @@ from oci_conformance.report.common import change, one_line
 from oci_conformance.results import BREAKING, Requirement, Result, Run, Test
 
 
-def render(run: Run, catalogue: Mapping[str, Requirement]) -> str:
+def render(
+    run: Run, catalogue: Mapping[str, Requirement], profiles: Mapping[str, Requirement] | None = None
+) -> str:
     """The text; a run that was cut short bails out at its end."""
     runtime = run.header["runtime"]
+    known = {**catalogue, **(profiles or {})}
     points = [(test, result) for test in run.tests for result in test["results"]]
     lines = [
         "TAP version 14",
@@ -21,7 +24,7 @@ def render(run: Run, catalogue: Mapping[str, Requirement]) -> str:
         f"# {one_line(runtime['path'])}: {one_line(runtime['version'])}",
     ]
     for number, (test, result) in enumerate(points, 1):
-        lines += _point(number, test, result, catalogue.get(result["id"]))
+        lines += _point(number, test, result, known.get(result["id"]))
     if not run.complete:
         lines.append("Bail out! The run was cut short.")
     return "\n".join(lines) + "\n"

@@ -40,9 +40,18 @@ def wants_colour(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def render(run: Run, catalogue: Mapping[str, Requirement], *, width: int = 80, colour: bool = False) -> str:
+def render(
+    run: Run,
+    catalogue: Mapping[str, Requirement],
+    profiles: Mapping[str, Requirement] | None = None,
+    *,
+    width: int = 80,
+    colour: bool = False,
+) -> str:
     """The whole report, the worst last, where a person looks first."""
-    rows = [row for one in sections(run, catalogue) + profile_sections(run, catalogue) for row in one.rows]
+    rows = [
+        row for one in sections(run, catalogue) + profile_sections(run, profiles or {}) for row in one.rows
+    ]
     broken = sorted(
         (row for row in rows if row.status in BREAKING), key=lambda row: -STATUSES.index(row.status)
     )

@@ -11,13 +11,15 @@ from oci_conformance.report.common import Row, Section, profile_sections, sectio
 from oci_conformance.results import LEVELS, Requirement, Run, score
 
 # What YAML wants escaped although JSON doesn't
-_ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 _PLAIN = re.compile("[A-Za-z][A-Za-z0-9_]*")
 _WORDS = frozenset("true false null yes no on off y n".split())  # that one or other reader takes for a value
 
 
-def render(run: Run, catalogue: Mapping[str, Requirement]) -> str:
+def render(
+    run: Run, catalogue: Mapping[str, Requirement], profiles: Mapping[str, Requirement] | None = None
+) -> str:
     """The file: header, scores, and a status for each requirement."""
     verdicts = run.by_requirement(catalogue)
     scores = {level: score(level, verdicts, catalogue) for level in LEVELS}
@@ -33,7 +35,7 @@ def render(run: Run, catalogue: Mapping[str, Requirement]) -> str:
             },
             "sections": [_section(one) for one in sections(run, catalogue)],
             "profile_sections": [
-                {"profile": one.profile, **_section(one)} for one in profile_sections(run, catalogue)
+                {"profile": one.profile, **_section(one)} for one in profile_sections(run, profiles or {})
             ],
         }
     )
