@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -24,6 +25,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,28 +120,19 @@ static const struct named statfs_flags[] = {
     {"noatime", 1024}, {"nodiratime", 2048}, {"relatime", 4096}, {"nosymfollow", 8192}, {0}};
 
 static const struct named mount_flags[] = {
-    {"ro", MS_RDONLY},           {"nosuid", MS_NOSUID},
-    {"nodev", MS_NODEV},         {"noexec", MS_NOEXEC},
-    {"sync", MS_SYNCHRONOUS},    {"remount", MS_REMOUNT},
-    {"mand", MS_MANDLOCK},       {"dirsync", MS_DIRSYNC},
-    {"nosymfollow", 256},        {"noatime", MS_NOATIME},
-    {"nodiratime", MS_NODIRATIME}, {"bind", MS_BIND},
-    {"move", MS_MOVE},           {"rec", MS_REC},
-    {"silent", MS_SILENT},       {"unbindable", MS_UNBINDABLE},
-    {"private", MS_PRIVATE},     {"slave", MS_SLAVE},
-    {"shared", MS_SHARED},       {"relatime", MS_RELATIME},
-    {"strictatime", MS_STRICTATIME}, {"lazytime", MS_LAZYTIME},
-    {"rbind", MS_BIND | MS_REC}, {"rprivate", MS_PRIVATE | MS_REC},
-    {"rslave", MS_SLAVE | MS_REC}, {"rshared", MS_SHARED | MS_REC},
-    {0}};
+    {"ro", MS_RDONLY}, {"nosuid", MS_NOSUID}, {"nodev", MS_NODEV}, {"noexec", MS_NOEXEC}, {"sync", MS_SYNCHRONOUS},
+    {"remount", MS_REMOUNT}, {"mand", MS_MANDLOCK}, {"dirsync", MS_DIRSYNC}, {"nosymfollow", 256},
+    {"noatime", MS_NOATIME}, {"nodiratime", MS_NODIRATIME}, {"relatime", MS_RELATIME}, {"strictatime", MS_STRICTATIME},
+    {"lazytime", MS_LAZYTIME}, {"silent", MS_SILENT}, {"move", MS_MOVE}, {"rec", MS_REC}, {"bind", MS_BIND},
+    {"unbindable", MS_UNBINDABLE}, {"private", MS_PRIVATE}, {"slave", MS_SLAVE}, {"shared", MS_SHARED},
+    {"rbind", MS_BIND | MS_REC}, {"runbindable", MS_UNBINDABLE | MS_REC}, {"rprivate", MS_PRIVATE | MS_REC},
+    {"rslave", MS_SLAVE | MS_REC}, {"rshared", MS_SHARED | MS_REC}, {0}};
 
 static const struct named umount_flags[] = {{"force", 1}, {"detach", 2}, {"expire", 4}, {"nofollow", 8}, {0}};
 
 static const struct named open_flags[] = {
     {"r", O_RDONLY}, {"w", O_WRONLY}, {"rw", O_RDWR}, {"dir", O_DIRECTORY}, {"path", O_PATH}, {"nofollow", O_NOFOLLOW},
     {0}};
-
-static const struct named access_modes[] = {{"f", 0}, {"r", 4}, {"w", 2}, {"x", 1}, {0}};
 
 static const struct named namespaces[] = {
     {"cgroup", CLONE_NEWCGROUP}, {"ipc", CLONE_NEWIPC}, {"mnt", CLONE_NEWNS},   {"mount", CLONE_NEWNS},
@@ -205,7 +198,6 @@ static const char *const unified_syscalls[] = {
     "futex_requeue", "statmount", "listmount", "lsm_get_self_attr", "lsm_set_self_attr", "lsm_list_modules",
     "mseal", "setxattrat", "getxattrat", "listxattrat", "removexattrat", "open_tree_attr", "file_getattr",
     "file_setattr"};
-
 /* what is printed */
 
 struct buffer {
@@ -231,7 +223,7 @@ static int output = 1;
 static const char *complaint; /* what is wrong with the command */
 static bool faulty;           /* a command was unknown or used wrongly */
 static char **arguments, **environment;
-static sigset_t first_mask; /* the blocked signals that the probe was started with */
+static sigset_t first_mask;                 /* the blocked signals that the probe was started with */
 static struct sigaction first_child_action; /* and what it did about SIGCHLD */
 
 static void grow(struct buffer *buffer, size_t more) {
@@ -249,60 +241,54 @@ static void add(const char *bytes, size_t length) {
     out.length += length;
 }
 
+/* Adds a piece of JSON, with a comma before it unless it is the first in its object or list, or the value of a name. */
 static void addf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void addf(const char *format, ...) {
-    char text[128];
+    char piece[256];
     va_list list;
-    va_start(list, format);
-    int length = vsnprintf(text, sizeof text, format, list);
-    va_end(list);
-    add(text, length < (int)sizeof text ? length : (int)sizeof text - 1);
-}
-
-/* A comma, unless this is the first thing in its object or list, or the value of a name. */
-static void comma(void) {
     if (out.length && !strchr("{[:", out.bytes[out.length - 1]))
         add(",", 1);
+    va_start(list, format);
+    vsnprintf(piece, sizeof piece, format, list);
+    va_end(list);
+    add(piece, strlen(piece));
 }
 
-static void begin(char bracket) {
-    comma();
-    add(&bracket, 1);
-}
+static void begin(const char *bracket) { addf("%s", bracket); }
 
-static void end(char bracket) { add(&bracket, 1); }
+static void end(const char *bracket) { add(bracket, 1); }
 
 /* How many bytes the valid UTF-8 sequence at `at` has, 0 if there is none. */
 static size_t sequence(const unsigned char *at, size_t left) {
-    static const struct { unsigned char low, high, second_low, second_high, length; } forms[] = {
-        {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
-    for (size_t i = 0; i < COUNT(forms); i++) {
-        if (*at < forms[i].low || *at > forms[i].high)
-            continue;
-        size_t length = forms[i].length;
-        if (length > left || (length > 1 && (at[1] < forms[i].second_low || at[1] > forms[i].second_high)))
+    static const struct {
+        unsigned char low, high, second_low, second_high, length;
+    } forms[] = {{0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+                 {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+                 {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+    size_t form = 0, length;
+    while (form < COUNT(forms) && (*at < forms[form].low || *at > forms[form].high))
+        form++;
+    if (form == COUNT(forms) || (length = forms[form].length) > left)
+        return 0;
+    if (length > 1 && (at[1] < forms[form].second_low || at[1] > forms[form].second_high))
+        return 0;
+    for (size_t i = 2; i < length; i++)
+        if ((at[i] & 0xc0) != 0x80)
             return 0;
-        for (size_t k = 2; k < length; k++)
-            if ((at[k] & 0xc0) != 0x80)
-                return 0;
-        return length;
-    }
-    return 0;
+    return length;
 }
 
 /* A JSON string: UTF-8 as it is, every byte that isn't part of any as \u00XX. */
 static void string_of(const char *bytes, size_t length) {
-    comma();
-    add("\"", 1);
+    begin("\"");
     for (size_t i = 0; i < length;) {
         unsigned char c = bytes[i];
+        char escaped[8];
         size_t valid = sequence((const unsigned char *)bytes + i, length - i);
         if (!valid || c < ' ' || c == 0x7f)
-            addf("\\u%04x", c);
+            add(escaped, snprintf(escaped, sizeof escaped, "\\u%04x", c));
         else if (c == '"' || c == '\\')
-            addf("\\%c", c);
+            add(escaped, snprintf(escaped, sizeof escaped, "\\%c", c));
         else
             add(bytes + i, valid);
         i += valid ? valid : 1;
@@ -310,78 +296,64 @@ static void string_of(const char *bytes, size_t length) {
     add("\"", 1);
 }
 
-static void string(const char *text) { string_of(text, strlen(text)); }
-
-static void null(void) {
-    comma();
-    add("null", 4);
+static void string(const char *text) { /* null for NULL */
+    text ? string_of(text, strlen(text)) : addf("null");
 }
 
-static void string_or_null(const char *text) { text ? string(text) : null(); }
+static void number(long long value) { addf("%lld", value); }
 
-static void number(long long value) {
-    comma();
-    addf("%lld", value);
-}
-
-static void boolean(bool value) {
-    comma();
-    addf(value ? "true" : "false");
-}
+static void boolean(bool value) { addf(value ? "true" : "false"); }
 
 static void name(const char *text) {
     string(text);
     add(":", 1);
 }
 
-static void named_number(const char *key, long long value) {
-    name(key);
-    number(value);
-}
+/* {"key": value, …} of FIELDs and other calls that add one or more. */
+#define OBJECT(...) (begin("{"), __VA_ARGS__, end("}"))
+#define FIELD(key, value) (name(key), PRINTER(value)(value))
+#define PRINTER(value) _Generic((value), char *: string, const char *: string, bool: boolean, default: number)
+#define NUMBER_OR_NULL(key, known, value) (name(key), (known) ? number(value) : addf("null"))
 
-static void named_string(const char *key, const char *text) {
+static void time_field(const char *key, clockid_t clock) {
+    struct timespec now = {0};
+    clock_gettime(clock, &now);
     name(key);
-    string_or_null(text);
-}
-
-static void named_time(const char *key, clockid_t clock) {
-    struct timespec now;
-    name(key);
-    if (clock_gettime(clock, &now))
-        return null();
-    comma();
     addf("%lld.%09ld", (long long)now.tv_sec, now.tv_nsec);
 }
 
-/* The name of one value: an entry of the table, or PREFIX and the number. */
-static void named_value(const char *key, const char *const *table, size_t count, unsigned value) {
-    char text[32];
+/* The name of a value in a table, or its number. */
+static const char *named(const char *const *table, size_t count, unsigned value) {
+    static char text[16];
+    if (value < count && table[value])
+        return table[value];
     snprintf(text, sizeof text, "%u", value);
-    named_string(key, value < count && table[value] ? table[value] : text);
+    return text;
 }
 
 /* A list of the names of the bits set; bits without a name in hexadecimal. */
-static void flag_names(const struct named *table, unsigned long long value) {
-    begin('[');
+static void flag_names(const char *key, const struct named *table, unsigned long long value) {
+    name(key);
+    begin("[");
     for (; table->name; table++)
         if (value & table->value) {
             string(table->name);
             value &= ~table->value;
         }
-    if (value) {
-        comma();
+    if (value)
         addf("\"%#llx\"", value);
-    }
-    end(']');
+    end("]");
 }
 
-static const char *error_name(int error) {
-    static char text[24];
-    if (error > 0 && (size_t)error < COUNT(errors) && errors[error])
-        return errors[error];
-    snprintf(text, sizeof text, "errno %d", error);
-    return text;
+static void bit_numbers(const unsigned long *bits, size_t count) {
+    begin("[");
+    for (size_t i = 0; i < count; i++)
+        if (bits[i / 64] >> i % 64 & 1)
+            number(i);
+    end("]");
 }
+
+static const char *error_name(int error) { return named(errors, COUNT(errors), error); }
 
 static const char *signal_name(int which) {
     static char text[24];
@@ -410,9 +382,16 @@ static int signal_number(const char *text) {
     return -1;
 }
 
+/* The beginning of the line, up to its result. */
+static void begin_line(const char *line) {
+    out.length = 0;
+    begin("{");
+    FIELD("command", line);
+}
+
 /* Prints the line at once; goes on after short writes. Nobody to read it is no reason to stop. */
-static void print(void) {
-    add("\n", 1);
+static void end_line(void) {
+    add("}\n", 2);
     for (size_t done = 0; done < out.length;) {
         ssize_t written = write(output, out.bytes + done, out.length - done);
         if (written > 0)
@@ -422,26 +401,12 @@ static void print(void) {
         else if (written == 0 || errno != EINTR)
             break;
     }
-    out.length = 0;
-}
-
-/* The beginning of the line, up to its result. */
-static void begin_line(const char *line) {
-    out.length = 0;
-    begin('{');
-    named_string("command", line);
-}
-
-static void end_line(void) {
-    end('}');
-    print();
 }
 
 /* A line of its own before the command's result. */
 static void print_ready(const struct call *call) {
     begin_line(call->line);
-    name("ready");
-    boolean(true);
+    FIELD("ready", (bool)true);
     end_line();
     begin_line(call->line);
     name("result");
@@ -449,8 +414,8 @@ static void print_ready(const struct call *call) {
 
 /* words, flags, files */
 
-static const char *word(const struct call *call, int index) {
-    return index < call->count ? call->words[index] : NULL;
+static const char *word(const struct call *call, int index) { /* NULL for none or "-" */
+    return index < call->count && strcmp(call->words[index], "-") ? call->words[index] : NULL;
 }
 
 /* The line from a word on, with all its spaces. */
@@ -462,21 +427,19 @@ static long long integer(const struct call *call, int index, long long without) 
     return index < call->count ? strtoll(call->words[index], NULL, 0) : without;
 }
 
-/* Adds up the flags of a list like "ro,nosuid" ("-" is none, numbers are as they are); false if one is unknown. */
-static bool parse_flags(const char *text, const struct named *table, unsigned long *flags) {
+/* Adds up the flags of a word like "ro,nosuid" (no word, "-": none; numbers: as they are). False if one is unknown. */
+static bool flags_of(const struct call *call, int index, const struct named *table, unsigned long *flags) {
+    const char *text = word(call, index);
     *flags = 0;
-    if (!strcmp(text, "-"))
-        return true;
-    while (*text) {
+    while (text && *text) {
         size_t length = strcspn(text, ",");
         const struct named *row = table;
         while (row->name && (strlen(row->name) != length || strncmp(row->name, text, length)))
             row++;
         char *after;
-        unsigned long value = row->name ? row->value : strtoul(text, &after, 0);
+        *flags |= row->name ? row->value : strtoul(text, &after, 0);
         if (!row->name && after != text + length)
             return false;
-        *flags |= value;
         text += length + (text[length] == ',');
     }
     return true;
@@ -484,67 +447,50 @@ static bool parse_flags(const char *text, const struct named *table, unsigned lo
 
 /* Reads a descriptor to its end, or to a limit. Returns an errno. */
 static int drain(int fd, struct buffer *into, size_t limit) {
+    into->length = 0;
     while (into->length < limit) {
         grow(into, 16384);
-        size_t room = into->room - into->length;
-        ssize_t got = read(fd, into->bytes + into->length, room < limit - into->length ? room : limit - into->length);
+        size_t room = into->room - into->length, left = limit - into->length;
+        ssize_t got = read(fd, into->bytes + into->length, room < left ? room : left);
         if (got == 0)
             break;
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
+        if (got < 0 && errno != EINTR)
             return errno;
-        into->length += got;
+        into->length += got > 0 ? got : 0;
     }
+    grow(into, 1);
+    into->bytes[into->length] = 0;
     return 0;
 }
 
-/* The text of a file, ended by a NUL; `into` is emptied first. Returns an errno. */
-static int slurp(const char *path, struct buffer *into, size_t limit) {
-    into->length = 0;
+static struct buffer text; /* of what a command reads, with a NUL after it */
+
+static int slurp(const char *path, size_t limit) {
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
         return errno;
-    int error = drain(fd, into, limit);
+    int error = drain(fd, &text, limit);
     close(fd);
-    grow(into, 1);
-    into->bytes[into->length] = 0;
     return error;
 }
 
-static struct buffer text; /* of the file that a command reads */
-
-/* The rest of the line in /proc/self/status that begins with the name, or NULL. */
-static const char *status_field(const char *key) {
-    if (slurp("/proc/self/status", &text, SIZE_MAX))
-        return NULL;
-    for (char *line = strtok(text.bytes, "\n"); line; line = strtok(NULL, "\n")) {
-        size_t length = strcspn(line, ":");
-        if (length == strlen(key) && !strncmp(line, key, length) && line[length])
-            return line + length + 1 + strspn(line + length + 1, " \t");
-    }
-    return NULL;
-}
-
 static const char *file_type(mode_t mode) {
-    return S_ISREG(mode)    ? "file"
-           : S_ISDIR(mode)  ? "dir"
-           : S_ISLNK(mode)  ? "link"
-           : S_ISCHR(mode)  ? "char"
-           : S_ISBLK(mode)  ? "block"
-           : S_ISFIFO(mode) ? "fifo"
-           : S_ISSOCK(mode) ? "socket"
-                            : "anon";
+    static const char *const types[] = {"anon", "fifo", "char", "anon", "dir", "anon", "block", "anon",
+                                        "file", "anon", "link", "anon", "socket"};
+    return named(types, COUNT(types), mode >> 12);
 }
 
 /* Where a symbolic link leads, or NULL. */
-static const char *link_target(const char *path) {
-    static char target[8192];
+static const char *link_target(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static const char *link_target(const char *format, ...) {
+    static char path[PATH_MAX], target[2 * PATH_MAX];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(path, sizeof path, format, list);
+    va_end(list);
     ssize_t length = readlink(path, target, sizeof target - 1);
-    if (length < 0)
-        return NULL;
-    target[length] = 0;
-    return target;
+    target[length < 0 ? 0 : length] = 0;
+    return length < 0 ? NULL : target;
 }
 
 static int answer(long result) { return result < 0 ? errno : 0; }
@@ -563,9 +509,8 @@ static pid_t begin_child(void) {
 
 /* The orphans that process 1 is given. */
 static void reap(void) {
-    if (getpid() == 1)
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            ;
+    while (getpid() == 1 && waitpid(-1, NULL, WNOHANG) > 0)
+        ;
 }
 
 static int end_child(pid_t child) {
@@ -577,17 +522,14 @@ static int end_child(pid_t child) {
     return status;
 }
 
-/* Memory that a child shares with us, to tell how far it came even when it is killed. */
+static const char *killer(int ended) { return WIFSIGNALED(ended) ? signal_name(WTERMSIG(ended)) : NULL; }
+
+/* Memory that a child shares with us, to tell how far it came even when it is killed. NULL if there is none. */
 static volatile long *shared_memory(void) {
-    static volatile long *memory;
-    if (!memory) {
-        void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (page == MAP_FAILED)
-            return NULL;
-        memory = page;
-    }
-    memset((void *)memory, 0, 4096);
-    return memory;
+    static void *page;
+    if (!page)
+        page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return page == MAP_FAILED ? page = NULL : memset(page, 0, 4096);
 }
 
 /* A pipe whose ends are above 2, since those may be closed and belong to the program. Returns an errno. */
@@ -611,32 +553,24 @@ static int ids(CALL) {
     gid_t gid, egid, sgid;
     getresuid(&uid, &euid, &suid);
     getresgid(&gid, &egid, &sgid);
+    uid_t fsuid = syscall(SYS_setfsuid, -1), fsgid = syscall(SYS_setfsgid, -1); /* -1 changes nothing */
     int count = getgroups(COUNT(groups), groups);
     if (count < 0)
         return errno;
     mode_t mask = umask(0);
     umask(mask);
-    begin('{');
-    named_number("uid", uid);
-    named_number("euid", euid);
-    named_number("suid", suid);
-    named_number("fsuid", (uid_t)syscall(SYS_setfsuid, -1));
-    named_number("gid", gid);
-    named_number("egid", egid);
-    named_number("sgid", sgid);
-    named_number("fsgid", (gid_t)syscall(SYS_setfsgid, -1));
-    name("groups");
-    begin('[');
+    begin("{");
+    FIELD("uid", uid), FIELD("euid", euid), FIELD("suid", suid), FIELD("fsuid", fsuid);
+    FIELD("gid", gid), FIELD("egid", egid), FIELD("sgid", sgid), FIELD("fsgid", fsgid);
+    FIELD("umask", mask), name("groups"), begin("[");
     for (int i = 0; i < count; i++)
         number(groups[i]);
-    end(']');
-    named_number("umask", mask);
-    end('}');
+    end("]"), end("}");
     return 0;
 }
 
 static int cwd(CALL) {
-    static char path[8192];
+    static char path[2 * PATH_MAX];
     if (syscall(SYS_getcwd, path, sizeof path) < 0)
         return errno;
     string(path); /* "(unreachable)…" as the kernel says it, where libc would hide it */
@@ -644,10 +578,10 @@ static int cwd(CALL) {
 }
 
 static int strings(char **list) {
-    begin('[');
+    begin("[");
     while (*list)
         string(*list++);
-    end(']');
+    end("]");
     return 0;
 }
 
@@ -655,91 +589,71 @@ static int argv(CALL) { return strings(arguments); }
 
 static int env(CALL) { return strings(environment); }
 
-static void one_descriptor(int fd) {
+static void descriptor(int fd) {
     struct stat status;
-    char path[64];
-    if (fd == output && output != 1)
+    if ((fd == output && output != 1) || fstat(fd, &status))
         return;
-    if (fstat(fd, &status))
-        return;
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    begin('{');
-    named_number("fd", fd);
-    named_string("type", S_ISFIFO(status.st_mode) ? "pipe" : file_type(status.st_mode));
-    named_string("link", link_target(path));
-    end('}');
+    OBJECT(FIELD("fd", fd), FIELD("type", S_ISFIFO(status.st_mode) ? "pipe" : file_type(status.st_mode)),
+           FIELD("link", link_target("/proc/self/fd/%d", fd)));
 }
 
 static int fds(CALL) {
     struct statfs kind;
     DIR *folder = statfs("/proc/self/fd", &kind) || kind.f_type != PROC_MAGIC ? NULL : opendir("/proc/self/fd");
-    begin('[');
-    if (folder) {
-        for (struct dirent *entry; (entry = readdir(folder));)
-            if (*entry->d_name != '.' && atoi(entry->d_name) != dirfd(folder))
-                one_descriptor(atoi(entry->d_name));
+    begin("[");
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        if (*entry->d_name != '.' && atoi(entry->d_name) != dirfd(folder))
+            descriptor(atoi(entry->d_name));
+    for (int fd = 0; !folder && fd < LAST_FD; fd++)
+        descriptor(fd);
+    end("]");
+    if (folder)
         closedir(folder);
-    } else
-        for (int fd = 0; fd < LAST_FD; fd++)
-            if (fcntl(fd, F_GETFD) >= 0)
-                one_descriptor(fd);
-    end(']');
     return 0;
 }
 
 static void capability_names(const char *key, unsigned long long set) {
     name(key);
-    begin('[');
+    begin("[");
     for (unsigned i = 0; i < 64; i++)
-        if (set >> i & 1) {
-            comma();
-            i < COUNT(capabilities) ? addf("\"CAP_%s\"", capabilities[i]) : addf("\"CAP_%u\"", i);
-        }
-    end(']');
+        if (set >> i & 1)
+            addf("\"CAP_%s\"", named(capabilities, COUNT(capabilities), i));
+    end("]");
 }
 
 static int caps(CALL) {
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct data[2];
+    struct __user_cap_data_struct low_high[2];
     unsigned long long bounding = 0, ambient = 0;
-    if (syscall(SYS_capget, &header, data))
+    if (syscall(SYS_capget, &header, low_high))
         return errno;
     for (int i = 0; i < 64; i++) {
         bounding |= (unsigned long long)(prctl(PR_CAPBSET_READ, i, 0, 0, 0) == 1) << i;
         ambient |= (unsigned long long)(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, i, 0, 0) == 1) << i;
     }
-    begin('{');
-    capability_names("bounding", bounding);
-    capability_names("effective", data[0].effective | (unsigned long long)data[1].effective << 32);
-    capability_names("permitted", data[0].permitted | (unsigned long long)data[1].permitted << 32);
-    capability_names("inheritable", data[0].inheritable | (unsigned long long)data[1].inheritable << 32);
-    capability_names("ambient", ambient);
-    end('}');
+#define WHOLE(set) (low_high[0].set | (unsigned long long)low_high[1].set << 32)
+    OBJECT(capability_names("bounding", bounding), capability_names("effective", WHOLE(effective)),
+           capability_names("permitted", WHOLE(permitted)), capability_names("inheritable", WHOLE(inheritable)),
+           capability_names("ambient", ambient));
     return 0;
 }
 
 static int nnp(CALL) {
     int value = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
-    if (value < 0)
-        return errno;
-    boolean(value);
-    return 0;
+    if (value >= 0)
+        boolean(value);
+    return answer(value);
 }
 
 static int rlimits(CALL) {
-    begin('{');
+    begin("{");
     for (unsigned i = 0; i < COUNT(limits); i++) {
         unsigned long long pair[2];
-        char key[32];
         if (syscall(SYS_prlimit64, 0, i, NULL, pair))
             return errno;
-        snprintf(key, sizeof key, "RLIMIT_%s", limits[i]);
-        name(key);
-        begin('{');
-        addf("\"soft\":\"%llu\",\"hard\":\"%llu\"", pair[0], pair[1]);
-        end('}');
+        addf("\"RLIMIT_%s\":{\"soft\":\"%llu\",\"hard\":\"%llu\"}", limits[i], pair[0], pair[1]);
     }
-    end('}');
+    end("}");
     return 0;
 }
 
@@ -751,49 +665,23 @@ static int sched(CALL) {
         uint32_t priority;
         uint64_t runtime, deadline, period;
         uint32_t util_min, util_max;
-    } attributes = {0};
-    if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0))
+    } seen = {0};
+    if (syscall(SYS_sched_getattr, 0, &seen, sizeof seen, 0))
         return errno;
-    begin('{');
-    named_value("policy", policies, COUNT(policies), attributes.policy);
-    name("flags");
-    flag_names(sched_flags, attributes.flags);
-    named_number("nice", attributes.nice);
-    named_number("priority", attributes.priority);
-    named_number("runtime", attributes.runtime);
-    named_number("deadline", attributes.deadline);
-    named_number("period", attributes.period);
-    named_number("util_min", attributes.util_min);
-    named_number("util_max", attributes.util_max);
-    end('}');
+    OBJECT(FIELD("policy", named(policies, COUNT(policies), seen.policy)), FIELD("nice", seen.nice),
+           flag_names("flags", sched_flags, seen.flags), FIELD("priority", seen.priority),
+           FIELD("runtime", seen.runtime), FIELD("deadline", seen.deadline), FIELD("period", seen.period),
+           FIELD("util_min", seen.util_min), FIELD("util_max", seen.util_max));
     return 0;
-}
-
-static void io_priority(int value) {
-    named_value("class", io_classes, COUNT(io_classes), value >> 13);
-    named_number("priority", value & 7);
 }
 
 static int ioprio(CALL) {
     int own = syscall(SYS_ioprio_get, 1, 0), group = syscall(SYS_ioprio_get, 2, 0);
     if (own < 0 || group < 0)
         return errno;
-    begin('{');
-    io_priority(own);
-    name("group");
-    begin('{');
-    io_priority(group);
-    end('}');
-    end('}');
+#define IO_PRIORITY(of) FIELD("class", named(io_classes, COUNT(io_classes), of >> 13)), FIELD("priority", of & 7)
+    OBJECT(IO_PRIORITY(own), name("group"), OBJECT(IO_PRIORITY(group)));
     return 0;
-}
-
-static void bit_numbers(const unsigned long *bits, size_t count) {
-    begin('[');
-    for (size_t i = 0; i < count; i++)
-        if (bits[i / 64] >> i % 64 & 1)
-            number(i);
-    end(']');
 }
 
 static int affinity(CALL) {
@@ -806,79 +694,55 @@ static int affinity(CALL) {
 
 static int mempolicy(CALL) {
     unsigned long nodes[64] = {0};
-    int mode = 0;
+    int mode = 0, modes = 0x1fff; /* the bits above are flags */
     if (syscall(SYS_get_mempolicy, &mode, nodes, sizeof nodes * 8, NULL, 0))
         return errno;
-    begin('{');
-    named_value("mode", memory_modes, COUNT(memory_modes), mode & 0x1fff);
-    name("flags");
-    flag_names(memory_flags, mode & ~0x1fff);
-    name("nodes");
-    bit_numbers(nodes, sizeof nodes * 8);
-    end('}');
+    OBJECT(FIELD("mode", named(memory_modes, COUNT(memory_modes), mode & modes)),
+           flag_names("flags", memory_flags, mode & ~modes), name("nodes"), bit_numbers(nodes, sizeof nodes * 8));
     return 0;
 }
 
 static int personality(CALL) {
-    long value = syscall(SYS_personality, 0xffffffff);
+    long value = syscall(SYS_personality, 0xffffffff), domain = value & 0xff;
     if (value < 0)
         return errno;
-    begin('{');
-    named_string("domain", (value & 0xff) == 0 ? "LINUX" : (value & 0xff) == 8 ? "LINUX32" : "other");
-    named_number("flags", value & ~0xffL);
-    named_number("value", value);
-    end('}');
+    OBJECT(FIELD("domain", domain == 0 ? "LINUX" : domain == 8 ? "LINUX32" : "other"),
+           FIELD("flags", value & ~0xffL), FIELD("value", value));
     return 0;
 }
 
 static int clocks(CALL) {
-    begin('{');
-    named_time("realtime", CLOCK_REALTIME);
-    named_time("monotonic", CLOCK_MONOTONIC);
-    named_time("boottime", CLOCK_BOOTTIME);
-    end('}');
+    OBJECT(time_field("realtime", CLOCK_REALTIME), time_field("monotonic", CLOCK_MONOTONIC),
+           time_field("boottime", CLOCK_BOOTTIME));
     return 0;
 }
 
 static int names_of_machine(CALL) {
-    struct utsname names;
-    if (uname(&names))
+    struct utsname seen;
+    if (uname(&seen))
         return errno;
-    begin('{');
-    named_string("sysname", names.sysname);
-    named_string("nodename", names.nodename);
-    named_string("release", names.release);
-    named_string("version", names.version);
-    named_string("machine", names.machine);
-    named_string("domainname", names.domainname);
-    end('}');
+    OBJECT(FIELD("sysname", seen.sysname), FIELD("nodename", seen.nodename), FIELD("release", seen.release),
+           FIELD("version", seen.version), FIELD("machine", seen.machine), FIELD("domainname", seen.domainname));
     return 0;
 }
 
-static int by_name(const void *left, const void *right) {
-    return strcmp(*(char *const *)left, *(char *const *)right);
-}
+static int by_name(const void *left, const void *right) { return strcmp(*(char *const *)left, *(char *const *)right); }
 
-/* The names in a folder, sorted, without . and ..; NULL at the end. Returns an errno. */
+/* The names in a folder, sorted, without . and .., with NULL at the end. Returns an errno. */
 static int folder_names(const char *path, char ***names) {
     static char **list;
-    static size_t room;
     size_t count = 0;
     DIR *folder = opendir(path);
     if (!folder)
         return errno;
-    errno = 0;
-    for (struct dirent *entry; (entry = readdir(folder));) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-            continue;
-        if (count + 2 > room && !(list = realloc(list, (room = room * 2 + 64) * sizeof *list)))
-            _exit(124);
-        if (!(list[count++] = strdup(entry->d_name)))
-            _exit(124);
-    }
+    for (struct dirent *entry; errno = 0, (entry = readdir(folder));)
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..")) {
+            if (!(list = realloc(list, (count + 2) * sizeof *list)) || !(list[count++] = strdup(entry->d_name)))
+                _exit(124);
+        }
     int error = errno;
     closedir(folder);
-    if (!room && !(list = malloc((room = 64) * sizeof *list)))
+    if (!list && !(list = malloc(sizeof *list)))
         _exit(124);
     qsort(list, count, sizeof *list, by_name);
     list[count] = NULL;
@@ -886,51 +750,48 @@ static int folder_names(const char *path, char ***names) {
     return error;
 }
 
-static void free_names(char **names) {
-    while (*names)
-        free(*names++);
-}
-
 static int ns(CALL) {
-    char **names, path[300];
+    char **names;
     int error = folder_names("/proc/self/ns", &names);
     if (error)
         return error;
-    begin('{');
-    for (char **entry = names; *entry; entry++) {
-        snprintf(path, sizeof path, "/proc/self/ns/%s", *entry);
-        named_string(*entry, link_target(path));
-    }
-    end('}');
-    free_names(names);
+    begin("{");
+    for (; *names; names++)
+        FIELD(*names, link_target("/proc/self/ns/%s", *names));
+    end("}");
     return 0;
 }
 
 static int mounts(CALL) {
-    int error = slurp("/proc/self/mountinfo", &text, SIZE_MAX);
+    int error = slurp("/proc/self/mountinfo", SIZE_MAX);
     if (error)
         return error;
-    begin('[');
+    begin("[");
     for (char *line = text.bytes, *stop; (stop = strchr(line, '\n')); line = stop + 1)
         string_of(line, stop - line);
-    end(']');
+    end("]");
     return 0;
 }
 
+/* Cuts the next line of /proc/self/status out of `text`; returns its value. */
+static char *status_line(char **from, char **key) {
+    char *line;
+    do
+        if (!(line = strsep(from, "\n")))
+            return NULL;
+    while (!strchr(line, ':'));
+    *key = strsep(&line, ":");
+    return line + strspn(line, " \t");
+}
+
 static int status(CALL) {
-    int error = slurp("/proc/self/status", &text, SIZE_MAX);
+    int error = slurp("/proc/self/status", SIZE_MAX);
     if (error)
         return error;
-    begin('{');
-    for (char *line = text.bytes, *stop; (stop = strchr(line, '\n')); line = stop + 1) {
-        *stop = 0;
-        char *colon = strchr(line, ':');
-        if (!colon)
-            continue;
-        *colon = 0;
-        named_string(line, colon + 1 + strspn(colon + 1, " \t"));
-    }
-    end('}');
+    begin("{");
+    for (char *from = text.bytes, *key, *value; (value = status_line(&from, &key));)
+        FIELD(key, value);
+    end("}");
     return 0;
 }
 
@@ -938,56 +799,32 @@ static int session(CALL) {
     pid_t foreground = -1;
     for (int fd = 0; fd < 3 && foreground < 0; fd++)
         foreground = tcgetpgrp(fd);
-    begin('{');
-    named_number("pid", getpid());
-    named_number("ppid", getppid());
-    named_number("sid", getsid(0));
-    named_number("pgid", getpgrp());
-    name("foreground");
-    foreground < 0 ? null() : number(foreground);
-    end('}');
+    OBJECT(FIELD("pid", getpid()), FIELD("ppid", getppid()), FIELD("sid", getsid(0)), FIELD("pgid", getpgrp()),
+           NUMBER_OR_NULL("foreground", foreground >= 0, foreground));
     return 0;
 }
 
 static int tty(CALL) {
-    int terminal = -1;
-    char path[64];
-    struct winsize size = {0};
-    struct stat ended;
-    begin('{');
-    name("isatty");
-    begin('[');
-    for (int fd = 0; fd < 3; fd++) {
-        bool yes = isatty(fd);
-        boolean(yes);
-        if (yes && terminal < 0)
-            terminal = fd;
-    }
-    end(']');
-    snprintf(path, sizeof path, "/proc/self/fd/%d", terminal);
-    named_string("name", terminal < 0 ? NULL : link_target(path));
-    bool sized = terminal >= 0 && !ioctl(terminal, TIOCGWINSZ, &size);
-    name("rows");
-    sized ? number(size.ws_row) : null();
-    name("columns");
-    sized ? number(size.ws_col) : null();
-    name("device");
-    if (terminal >= 0 && !fstat(terminal, &ended)) {
-        comma();
-        addf("\"%u:%u\"", major(ended.st_rdev), minor(ended.st_rdev));
-    } else
-        null();
-    end('}');
+    int fd = 0;
+    struct winsize size;
+    struct stat status;
+    while (fd < 3 && !isatty(fd))
+        fd++;
+    bool sized = !ioctl(fd < 3 ? fd : -1, TIOCGWINSZ, &size);
+    begin("{"), name("isatty"), begin("["), boolean(isatty(0)), boolean(isatty(1)), boolean(isatty(2)), end("]");
+    FIELD("name", fd < 3 ? link_target("/proc/self/fd/%d", fd) : NULL), name("device");
+    fd < 3 && !fstat(fd, &status) ? addf("\"%u:%u\"", major(status.st_rdev), minor(status.st_rdev)) : addf("null");
+    NUMBER_OR_NULL("rows", sized, size.ws_row), NUMBER_OR_NULL("columns", sized, size.ws_col), end("}");
     return 0;
 }
 
 static void signal_list(const char *key, unsigned long long set) {
     name(key);
-    begin('[');
+    begin("[");
     for (int i = 1; i <= LAST_SIGNAL; i++)
         if (set >> (i - 1) & 1)
             string(signal_name(i));
-    end(']');
+    end("]");
 }
 
 static int signal_sets(CALL) {
@@ -999,85 +836,60 @@ static int signal_sets(CALL) {
         if (!syscall(SYS_rt_sigaction, i, NULL, action, 8) && action[0] == (unsigned long)SIG_IGN)
             ignored |= 1ull << (i - 1);
     }
-    begin('{');
-    signal_list("blocked", blocked);
-    signal_list("ignored", ignored);
-    signal_list("pending", pending);
-    end('}');
+    OBJECT(signal_list("blocked", blocked), signal_list("ignored", ignored), signal_list("pending", pending));
     return 0;
 }
 
 static int seccomp_mode(CALL) {
     int mode = prctl(PR_GET_SECCOMP, 0, 0, 0, 0);
+    long filters = -1;
     if (mode < 0)
         return errno;
-    const char *filters = status_field("Seccomp_filters");
-    begin('{');
-    named_number("mode", mode);
-    name("filters");
-    filters ? number(atoll(filters)) : null();
-    end('}');
+    if (!slurp("/proc/self/status", SIZE_MAX))
+        for (char *from = text.bytes, *key, *value; (value = status_line(&from, &key));)
+            if (!strcmp(key, "Seccomp_filters"))
+                filters = atol(value);
+    OBJECT(FIELD("mode", mode), NUMBER_OR_NULL("filters", filters >= 0, filters));
     return 0;
 }
 
 static int keyring(CALL) {
-    char description[4096] = "";
+    char raw[4096] = ""; /* type;uid;gid;permissions;description */
     long serial = syscall(SYS_keyctl, KEYRING_ID, SESSION_KEYRING, 0);
-    if (serial < 0 || syscall(SYS_keyctl, KEYRING_DESCRIBE, serial, description, sizeof description - 1) < 0)
+    if (serial < 0 || syscall(SYS_keyctl, KEYRING_DESCRIBE, serial, raw, sizeof raw - 1) < 0)
         return errno;
-    const char *last = strrchr(description, ';'); /* type;uid;gid;permissions;description */
-    begin('{');
-    named_string("session", last ? last + 1 : description);
-    named_number("serial", serial);
-    named_string("raw", description);
-    end('}');
+    char *last = strrchr(raw, ';');
+    OBJECT(FIELD("session", last ? last + 1 : raw), FIELD("serial", serial), FIELD("raw", raw));
     return 0;
 }
 
 static void label(const char *key, const char *path) {
-    int error = slurp(path, &text, 4096);
-    while (text.length && (!text.bytes[text.length - 1] || text.bytes[text.length - 1] == '\n'))
+    int error = slurp(path, 4096);
+    while (!error && text.length && (!text.bytes[text.length - 1] || text.bytes[text.length - 1] == '\n'))
         text.bytes[--text.length] = 0;
-    named_string(key, error || !text.length ? NULL : text.bytes);
+    FIELD(key, error || !text.length ? NULL : text.bytes);
 }
 
 static int lsm(CALL) {
-    begin('{');
-    label("current", "/proc/self/attr/current");
-    label("exec", "/proc/self/attr/exec");
-    label("apparmor", "/proc/self/attr/apparmor/current");
-    end('}');
+    OBJECT(label("current", "/proc/self/attr/current"), label("exec", "/proc/self/attr/exec"),
+           label("apparmor", "/proc/self/attr/apparmor/current"));
     return 0;
 }
 
-static int prefix_length(const unsigned char *mask, size_t bytes) {
-    int length = 0;
-    for (size_t i = 0; i < bytes; i++)
-        length += __builtin_popcount(mask[i]);
-    return length;
-}
-
 static void addresses_of(const struct ifaddrs *entry, const char *interface) {
-    begin('[');
     for (; entry; entry = entry->ifa_next) {
-        if (!entry->ifa_addr || strcmp(entry->ifa_name, interface))
+        int family = entry->ifa_addr ? entry->ifa_addr->sa_family : 0, length = 0;
+        if ((family != AF_INET && family != AF_INET6) || strcmp(entry->ifa_name, interface))
             continue;
+        size_t at = family == AF_INET ? offsetof(struct sockaddr_in, sin_addr)
+                                      : offsetof(struct sockaddr_in6, sin6_addr);
+        const char *mask = (const char *)entry->ifa_netmask + at;
+        for (int i = 0; entry->ifa_netmask && i < (family == AF_INET ? 4 : 16); i++)
+            length += __builtin_popcount(mask[i] & 0xff);
         char address[INET6_ADDRSTRLEN] = "";
-        int family = entry->ifa_addr->sa_family, length = 0;
-        if (family == AF_INET) {
-            struct sockaddr_in *own = (void *)entry->ifa_addr, *mask = (void *)entry->ifa_netmask;
-            inet_ntop(family, &own->sin_addr, address, sizeof address);
-            length = mask ? prefix_length((void *)&mask->sin_addr, 4) : 32;
-        } else if (family == AF_INET6) {
-            struct sockaddr_in6 *own = (void *)entry->ifa_addr, *mask = (void *)entry->ifa_netmask;
-            inet_ntop(family, &own->sin6_addr, address, sizeof address);
-            length = mask ? prefix_length((void *)&mask->sin6_addr, 16) : 128;
-        } else
-            continue;
-        comma();
+        inet_ntop(family, (const char *)entry->ifa_addr + at, address, sizeof address);
         addf("\"%s/%d\"", address, length);
     }
-    end(']');
 }
 
 static int net(CALL) {
@@ -1085,32 +897,24 @@ static int net(CALL) {
     if (getifaddrs(&all))
         return errno;
     int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    begin('[');
+    begin("[");
     for (struct ifaddrs *entry = all; entry; entry = entry->ifa_next) {
         if (!entry->ifa_addr || entry->ifa_addr->sa_family != AF_PACKET)
             continue; /* each interface has one such entry */
         struct sockaddr_ll *link = (void *)entry->ifa_addr;
+        const unsigned char *mac = link->sll_addr;
         struct ifreq request = {0};
         snprintf(request.ifr_name, sizeof request.ifr_name, "%s", entry->ifa_name);
-        begin('{');
-        named_string("name", entry->ifa_name);
-        named_number("index", link->sll_ifindex);
-        name("up");
-        boolean(entry->ifa_flags & IFF_UP);
-        name("mtu");
-        control >= 0 && !ioctl(control, SIOCGIFMTU, &request) ? number(request.ifr_mtu) : null();
-        name("mac");
-        if (link->sll_halen == 6) {
-            const unsigned char *mac = link->sll_addr;
-            comma();
-            addf("\"%02x:%02x:%02x:%02x:%02x:%02x\"", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
-        } else
-            null();
-        name("addresses");
-        addresses_of(all, entry->ifa_name);
-        end('}');
+        bool sized = control >= 0 && !ioctl(control, SIOCGIFMTU, &request);
+        begin("{");
+        FIELD("name", entry->ifa_name), FIELD("index", link->sll_ifindex);
+        FIELD("up", (bool)(entry->ifa_flags & IFF_UP)), NUMBER_OR_NULL("mtu", sized, request.ifr_mtu), name("mac");
+        link->sll_halen != 6
+            ? addf("null")
+            : addf("\"%02x:%02x:%02x:%02x:%02x:%02x\"", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+        name("addresses"), begin("["), addresses_of(all, entry->ifa_name), end("]"), end("}");
     }
-    end(']');
+    end("]");
     if (control >= 0)
         close(control);
     freeifaddrs(all);
@@ -1124,21 +928,13 @@ static int stat_path(CALL) {
     const char *path = rest(call, 0);
     if (lstat(path, &seen))
         return errno;
-    begin('{');
-    named_string("type", file_type(seen.st_mode));
-    named_number("mode", seen.st_mode & 07777);
-    named_number("uid", seen.st_uid);
-    named_number("gid", seen.st_gid);
-    named_number("major", major(seen.st_rdev));
-    named_number("minor", minor(seen.st_rdev));
-    named_number("size", seen.st_size);
-    comma();
-    addf("\"dev\":\"%u:%u\",\"mtime\":%lld.%09ld", major(seen.st_dev), minor(seen.st_dev),
-         (long long)seen.st_mtim.tv_sec, seen.st_mtim.tv_nsec);
-    named_number("ino", seen.st_ino);
-    named_number("nlink", seen.st_nlink);
-    named_string("target", S_ISLNK(seen.st_mode) ? link_target(path) : NULL);
-    end('}');
+    begin("{");
+    FIELD("type", file_type(seen.st_mode)), FIELD("mode", seen.st_mode & 07777), FIELD("uid", seen.st_uid);
+    FIELD("gid", seen.st_gid), FIELD("major", major(seen.st_rdev)), FIELD("minor", minor(seen.st_rdev));
+    FIELD("size", seen.st_size), FIELD("ino", seen.st_ino), FIELD("nlink", seen.st_nlink);
+    addf("\"dev\":\"%u:%u\"", major(seen.st_dev), minor(seen.st_dev));
+    addf("\"mtime\":%lld.%09ld", (long long)seen.st_mtim.tv_sec, seen.st_mtim.tv_nsec);
+    FIELD("target", S_ISLNK(seen.st_mode) ? link_target("%s", path) : NULL), end("}");
     return 0;
 }
 
@@ -1146,23 +942,16 @@ static int statfs_path(CALL) {
     struct statfs seen;
     if (statfs(rest(call, 0), &seen))
         return errno;
-    begin('{');
-    comma();
+    begin("{");
     addf("\"type\":\"%#lx\"", (unsigned long)seen.f_type & 0xffffffff);
-    name("flags");
-    flag_names(statfs_flags, seen.f_flags & ~0x20UL); /* 0x20: the flags are valid */
-    named_number("bsize", seen.f_bsize);
-    named_number("blocks", seen.f_blocks);
-    named_number("bfree", seen.f_bfree);
-    named_number("files", seen.f_files);
-    named_number("ffree", seen.f_ffree);
-    named_number("namelen", seen.f_namelen);
-    end('}');
+    flag_names("flags", statfs_flags, seen.f_flags & ~0x20UL); /* 0x20: the flags are valid */
+    FIELD("bsize", seen.f_bsize), FIELD("blocks", seen.f_blocks), FIELD("bfree", seen.f_bfree);
+    FIELD("files", seen.f_files), FIELD("ffree", seen.f_ffree), FIELD("namelen", seen.f_namelen), end("}");
     return 0;
 }
 
 static int read_path(CALL) {
-    int error = slurp(call->words[0], &text, integer(call, 1, READ_LIMIT));
+    int error = slurp(call->words[0], integer(call, 1, READ_LIMIT));
     if (!error)
         string_of(text.bytes, text.length);
     return error;
@@ -1174,40 +963,33 @@ static int write_path(CALL) {
     if (fd < 0)
         return errno;
     ssize_t written = write(fd, content, strlen(content));
-    int error = written < 0 ? errno : 0;
+    int error = answer(written);
     if (close(fd) && !error)
         error = errno;
-    if (!error)
-        number(written);
+    number(written);
     return error;
 }
 
 static int list_path(CALL) {
     char **names;
     int error = folder_names(rest(call, 0), &names);
-    if (error)
-        return error;
-    strings(names);
-    free_names(names);
-    return 0;
+    return error ? error : strings(names);
 }
 
 static int access_path(CALL) {
+    static const char letters[] = "fxw*r"; /* at the number that access() has for them */
     int mode = 0;
     for (const char *letter = call->words[1]; *letter; letter++) {
-        const struct named *row = access_modes;
-        while (row->name && *row->name != *letter)
-            row++;
-        if (!row->name)
+        if (*letter == '*' || !strchr(letters, *letter))
             return USAGE;
-        mode |= row->value;
+        mode |= strchr(letters, *letter) - letters;
     }
     return answer(access(call->words[0], mode));
 }
 
 static int open_path(CALL) {
-    unsigned long flags = O_RDONLY;
-    if (call->count > 1 && !parse_flags(call->words[1], open_flags, &flags))
+    unsigned long flags;
+    if (!flags_of(call, 1, open_flags, &flags))
         return USAGE;
     int fd = open(call->words[0], flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
@@ -1225,45 +1007,32 @@ static int rename_path(CALL) { return answer(rename(call->words[0], rest(call, 1
 static int chmod_path(CALL) { return answer(chmod(call->words[0], strtol(call->words[1], NULL, 8))); }
 static int chown_path(CALL) { return answer(chown(call->words[0], integer(call, 1, -1), integer(call, 2, -1))); }
 static int change_folder(CALL) { return answer(chdir(rest(call, 0))); }
+static int change_root(CALL) { return answer(chroot(rest(call, 0)) ? -1 : chdir("/")); }
+static int set_host_name(CALL) { return answer(sethostname(rest(call, 0), strlen(rest(call, 0)))); }
 
 static int mknod_path(CALL) {
-    mode_t type = *call->words[1] == 'c'   ? S_IFCHR
-                  : *call->words[1] == 'b' ? S_IFBLK
-                  : *call->words[1] == 'p' ? S_IFIFO
-                                           : 0;
+    char letter = *call->words[1];
+    mode_t type = letter == 'c' ? S_IFCHR : letter == 'b' ? S_IFBLK : letter == 'p' ? S_IFIFO : 0;
     if (!type || (type != S_IFIFO && call->count < 4))
         return USAGE;
     return answer(mknod(call->words[0], type | 0666, makedev(integer(call, 2, 0), integer(call, 3, 0))));
 }
 
-static const char *unless_dash(const char *value) { return value && strcmp(value, "-") ? value : NULL; }
-
 static int mount_path(CALL) {
-    unsigned long flags = 0;
-    if (call->count > 3 && !parse_flags(call->words[3], mount_flags, &flags))
+    unsigned long flags;
+    if (!flags_of(call, 3, mount_flags, &flags))
         return USAGE;
-    return answer(mount(unless_dash(call->words[0]), call->words[1], unless_dash(word(call, 2)), flags,
-                        unless_dash(word(call, 4))));
+    return answer(mount(word(call, 0), call->words[1], word(call, 2), flags, word(call, 4)));
 }
 
 static int umount_path(CALL) {
-    unsigned long flags = 0;
-    if (call->count > 1 && !parse_flags(call->words[1], umount_flags, &flags))
-        return USAGE;
-    return answer(umount2(call->words[0], flags));
-}
-
-static int change_root(CALL) {
-    if (chroot(rest(call, 0)))
-        return errno;
-    return answer(chdir("/"));
+    unsigned long flags;
+    return flags_of(call, 1, umount_flags, &flags) ? answer(umount2(call->words[0], flags)) : USAGE;
 }
 
 static int leave_namespaces(CALL) {
     unsigned long flags;
-    if (!parse_flags(call->words[0], namespaces, &flags))
-        return USAGE;
-    return answer(unshare(flags));
+    return flags_of(call, 0, namespaces, &flags) ? answer(unshare(flags)) : USAGE;
 }
 
 static int enter_namespace(CALL) {
@@ -1275,15 +1044,7 @@ static int enter_namespace(CALL) {
     return error;
 }
 
-static int set_host_name(CALL) { return answer(sethostname(rest(call, 0), strlen(rest(call, 0)))); }
-
 /* what the process does */
-
-static void ending(int ended) {
-    name("exit");
-    WIFEXITED(ended) ? number(WEXITSTATUS(ended)) : null();
-    named_string("signal", WIFSIGNALED(ended) ? signal_name(WTERMSIG(ended)) : NULL);
-}
 
 static int exec_program(CALL) {
     int printed[2], failed[2], error = 0;
@@ -1299,21 +1060,16 @@ static int exec_program(CALL) {
     error = child < 0 ? errno : 0;
     close(printed[1]);
     close(failed[1]);
-    if (child > 0 && read(failed[0], &error, sizeof error) != sizeof error)
-        error = 0;
     text.length = 0;
-    if (!error)
+    if (child > 0 && read(failed[0], &error, sizeof error) == 0)
         drain(printed[0], &text, READ_LIMIT);
     close(printed[0]);
     close(failed[0]);
     int ended = end_child(child);
     if (error)
         return error;
-    begin('{');
-    ending(ended);
-    name("stdout");
-    string_of(text.bytes, text.length);
-    end('}');
+    OBJECT(NUMBER_OR_NULL("exit", WIFEXITED(ended), WEXITSTATUS(ended)), FIELD("signal", killer(ended)),
+           name("stdout"), string_of(text.bytes, text.length));
     return 0;
 }
 
@@ -1337,7 +1093,6 @@ static void make_call(long which, const long *values, volatile long *told) {
     bool forks = which == SYS_clone || which == SYS_clone3;
     long result;
     alarm(TRY_SECONDS);
-    errno = 0;
 #ifdef SYS_fork
     forks = forks || which == SYS_fork || which == SYS_vfork;
     if (which == SYS_vfork)
@@ -1348,7 +1103,7 @@ static void make_call(long which, const long *values, volatile long *told) {
     if (forks && result == 0)
         _exit(0);
     told[1] = result;
-    told[2] = result == -1 ? errno : 0;
+    told[2] = answer(result);
     told[0] = 1;
     _exit(0);
 }
@@ -1357,39 +1112,33 @@ static int try_call(CALL) {
     static char scratch[65536];
     long values[6] = {0}, which = syscall_number(call->words[0]);
     volatile long *told = shared_memory();
-    if (which < 0) {
-        complaint = "no such system call on this machine";
-        return FAULT;
-    }
-    if (!told)
-        return errno;
+    complaint = "no such system call on this machine";
+    if (which < 0 || !told)
+        return told ? FAULT : ENOMEM;
     for (int i = 0; i < 6 && i + 1 < call->count; i++) {
-        char *argument = call->words[i + 1], *after;
-        values[i] = *argument == '@'                ? (long)(argument + 1)
+        char *argument = call->words[i + 1];
+        values[i] = *argument == '@'              ? (long)(argument + 1)
                     : !strcmp(argument, "buffer") ? (long)scratch
-                                                  : (long)strtoull(argument, &after, 0);
+                                                  : (long)strtoull(argument, NULL, 0);
     }
     pid_t child = begin_child();
     if (child == 0)
         make_call(which, values, told);
     int error = child < 0 ? errno : 0, ended = end_child(child);
-    if (error)
-        return error;
-    if (told[0] && told[2])
-        return told[2];
-    if (told[0]) {
+    if (error || told[2])
+        return error ? error : told[2];
+    if (told[0])
         number(told[1]);
-        return 0;
+    else {
+        OBJECT(NUMBER_OR_NULL("exit", WIFEXITED(ended), WEXITSTATUS(ended)), FIELD("signal", killer(ended)));
+        if (WIFSIGNALED(ended))
+            FIELD("signal", killer(ended));
     }
-    begin('{');
-    ending(ended);
-    end('}');
-    named_string("signal", WIFSIGNALED(ended) ? signal_name(WTERMSIG(ended)) : NULL);
     return 0;
 }
 
-static long long now_in(clockid_t clock) { /* nanoseconds */
-    struct timespec now;
+static long long nanoseconds(clockid_t clock) {
+    struct timespec now = {0};
     clock_gettime(clock, &now);
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
@@ -1411,9 +1160,8 @@ static int fork_many(CALL) {
             for (;;)
                 pause();
         }
-        if (child < 0)
-            error = errno;
-        else
+        error = answer(child);
+        if (!error)
             children[made++] = child;
     }
     for (long i = 0; i < made; i++)
@@ -1421,10 +1169,7 @@ static int fork_many(CALL) {
     for (long i = 0; i < made; i++)
         end_child(children[i]);
     free(children);
-    begin('{');
-    named_number("made", made);
-    named_string("errno", error ? error_name(error) : NULL);
-    end('}');
+    OBJECT(FIELD("made", made), FIELD("errno", error ? error_name(error) : NULL));
     return 0;
 }
 
@@ -1433,17 +1178,16 @@ static int allocate(CALL) {
     const size_t mib = 1 << 20;
     volatile long *told = shared_memory();
     if (!told)
-        return errno;
+        return ENOMEM;
     pid_t child = begin_child();
     if (child == 0) {
-        for (long i = 0; i < integer(call, 0, 0); i++) {
+        for (; told[0] < integer(call, 0, 0); told[0]++) {
             char *memory = mmap(NULL, mib, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
             if (memory == MAP_FAILED) {
                 told[1] = errno;
                 _exit(0);
             }
             memset(memory, 0x5a, mib);
-            told[0] = i + 1;
         }
         sleep_ms(integer(call, 1, 0));
         _exit(0);
@@ -1451,22 +1195,17 @@ static int allocate(CALL) {
     int error = child < 0 ? errno : 0, ended = end_child(child);
     if (error)
         return error;
-    begin('{');
-    named_number("allocated", told[0]);
-    named_string("errno", told[1] ? error_name(told[1]) : NULL);
-    named_string("signal", WIFSIGNALED(ended) ? signal_name(WTERMSIG(ended)) : NULL);
-    end('}');
+    OBJECT(FIELD("allocated", told[0]), FIELD("errno", told[1] ? error_name(told[1]) : NULL),
+           FIELD("signal", killer(ended)));
     return 0;
 }
 
 static int spin(CALL) {
-    long long wall = now_in(CLOCK_MONOTONIC), cpu = now_in(CLOCK_PROCESS_CPUTIME_ID);
-    while (now_in(CLOCK_MONOTONIC) - wall < integer(call, 0, 0) * 1000000)
+    long long wall = nanoseconds(CLOCK_MONOTONIC), cpu = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
+    while (nanoseconds(CLOCK_MONOTONIC) - wall < integer(call, 0, 0) * 1000000)
         ;
-    begin('{');
-    named_number("cpu", (now_in(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1000000);
-    named_number("wall", (now_in(CLOCK_MONOTONIC) - wall) / 1000000);
-    end('}');
+    OBJECT(FIELD("cpu", (nanoseconds(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1000000),
+           FIELD("wall", (nanoseconds(CLOCK_MONOTONIC) - wall) / 1000000));
     return 0;
 }
 
@@ -1485,14 +1224,12 @@ static int end_now(CALL) {
 /* Signals that process 1 sends itself are lost, unless the kernel sends them for a fault. */
 static int die(CALL) {
     int which = signal_number(call->words[0]);
-    if (which < 0) {
-        complaint = "unknown signal";
+    complaint = "unknown signal";
+    if (which < 0)
         return FAULT;
-    }
-    sigset_t set;
     string(signal_name(which));
     end_line();
-    begin_line(call->line);
+    sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, which);
     signal(which, SIG_DFL);
@@ -1504,7 +1241,6 @@ static int die(CALL) {
         struct sock_filter kills = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &(struct sock_fprog){1, &kills}, 0, 0);
-        getpid();
     }
     complaint = "still alive";
     return FAULT;
@@ -1514,27 +1250,21 @@ static int die(CALL) {
  * that the probe was started with. */
 static int wait_signal(CALL) {
     unsigned long long all = ~0ull;
-    struct timespec limit;
     siginfo_t from;
-    long long until = now_in(CLOCK_MONOTONIC) + integer(call, 0, 86400) * 1000000000LL, left;
+    long long until = nanoseconds(CLOCK_MONOTONIC) + integer(call, 0, 86400) * 1000000000LL, left;
+    int got = 0;
     if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8))
         return errno;
     print_ready(call);
-    int got = 0;
-    while ((left = until - now_in(CLOCK_MONOTONIC)) > 0) {
-        limit = (struct timespec){left / 1000000000, left % 1000000000};
-        got = syscall(SYS_rt_sigtimedwait, &all, &from, &limit, 8);
-        if (got == SIGCHLD)
-            reap();
-        if (got > 0 && !((got == SIGCHLD || got == SIGWINCH) && from.si_code != SI_USER))
-            break; /* those two come from the kernel by themselves */
+    while (got <= 0 && (left = until - nanoseconds(CLOCK_MONOTONIC)) > 0) {
+        got = syscall(SYS_rt_sigtimedwait, &all, &from, &(struct timespec){left / 1000000000, left % 1000000000}, 8);
         if (got < 0 && errno != EINTR && errno != EAGAIN)
             return errno;
-        got = 0;
+        if ((got == SIGCHLD || got == SIGWINCH) && from.si_code != SI_USER)
+            got = 0; /* those two come from the kernel by themselves */
+        reap();
     }
-    begin('{');
-    named_string("signal", got > 0 ? signal_name(got) : NULL);
-    end('}');
+    OBJECT(FIELD("signal", got > 0 ? signal_name(got) : NULL));
     return 0;
 }
 
@@ -1556,13 +1286,13 @@ static int echo(CALL) {
 
 /* The descriptor is put high, out of the way of those that commands are about. */
 static int print_to(CALL) {
+    static const int places[] = {900, 200, 20, 3};
     int fd = open(rest(call, 0), O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC, 0666), high = -1;
     if (fd < 0)
         return errno;
-    static const int places[] = {900, 200, 20, 3};
     for (size_t i = 0; high < 0 && i < COUNT(places); i++)
         high = fcntl(fd, F_DUPFD_CLOEXEC, places[i]);
-    int error = high < 0 ? errno : 0;
+    int error = answer(high);
     close(fd);
     if (error)
         return error;
@@ -1573,7 +1303,6 @@ static int print_to(CALL) {
 }
 
 static int standard_input(CALL) {
-    text.length = 0;
     int error = drain(0, &text, SIZE_MAX);
     if (!error)
         string_of(text.bytes, text.length);
@@ -1590,12 +1319,10 @@ static int serve(CALL) {
     long served = 0;
     do {
         got = read(0, &c, 1);
-        if (got < 0 && errno == EINTR)
-            continue;
         grow(&line, 1);
-        if (got > 0 && c != '\n') {
+        if (got > 0 && c != '\n')
             line.bytes[line.length++] = c;
-        } else if (got > 0 || line.length) {
+        else if (got > 0 || (got == 0 && line.length)) {
             line.bytes[line.length] = 0;
             line.length = 0;
             run(line.bytes);
@@ -1617,33 +1344,15 @@ static const struct command {
     int least, most; /* words; most < 0: the rest of the line is one */
     const char *usage;
 } commands[] = {
-    /* what the process is */
-    {"ids", ids, 0, 0, ""},
-    {"cwd", cwd, 0, 0, ""},
-    {"argv", argv, 0, 0, ""},
-    {"env", env, 0, 0, ""},
-    {"fds", fds, 0, 0, ""},
-    {"caps", caps, 0, 0, ""},
-    {"nnp", nnp, 0, 0, ""},
-    {"rlimits", rlimits, 0, 0, ""},
-    {"sched", sched, 0, 0, ""},
-    {"ioprio", ioprio, 0, 0, ""},
-    {"affinity", affinity, 0, 0, ""},
-    {"mempolicy", mempolicy, 0, 0, ""},
-    {"personality", personality, 0, 0, ""},
-    {"clocks", clocks, 0, 0, ""},
-    {"time", clocks, 0, 0, ""},
-    {"uname", names_of_machine, 0, 0, ""},
-    {"ns", ns, 0, 0, ""},
-    {"mounts", mounts, 0, 0, ""},
-    {"status", status, 0, 0, ""},
-    {"session", session, 0, 0, ""},
-    {"tty", tty, 0, 0, ""},
-    {"signals", signal_sets, 0, 0, ""},
-    {"seccomp", seccomp_mode, 0, 0, ""},
-    {"keyring", keyring, 0, 0, ""},
-    {"lsm", lsm, 0, 0, ""},
-    {"net", net, 0, 0, ""},
+#define ALONE(name, function) {name, function, 0, 0, ""}
+    ALONE("ids", ids), ALONE("cwd", cwd), ALONE("argv", argv), ALONE("env", env), ALONE("fds", fds),
+    ALONE("caps", caps), ALONE("nnp", nnp), ALONE("rlimits", rlimits), ALONE("sched", sched),
+    ALONE("ioprio", ioprio), ALONE("affinity", affinity), ALONE("mempolicy", mempolicy),
+    ALONE("personality", personality), ALONE("clocks", clocks), ALONE("time", clocks),
+    ALONE("uname", names_of_machine), ALONE("ns", ns), ALONE("mounts", mounts), ALONE("status", status),
+    ALONE("session", session), ALONE("tty", tty), ALONE("signals", signal_sets), ALONE("seccomp", seccomp_mode),
+    ALONE("keyring", keyring), ALONE("lsm", lsm), ALONE("net", net), ALONE("pause", pause_for_ever),
+    ALONE("stdin", standard_input), ALONE("state", standard_input), ALONE("serve", serve),
     /* files */
     {"stat", stat_path, 1, -1, "PATH"},
     {"statfs", statfs_path, 1, -1, "PATH"},
@@ -1678,12 +1387,8 @@ static const struct command {
     {"exit", end_now, 1, 1, "CODE"},
     {"die", die, 1, 1, "SIGNAL"},
     {"wait-signal", wait_signal, 0, 1, "[SECONDS]"},
-    {"pause", pause_for_ever, 0, 0, ""},
     {"echo", echo, 0, -1, "TEXT"},
     {"to", print_to, 1, -1, "FILE"},
-    {"stdin", standard_input, 0, 0, ""},
-    {"state", standard_input, 0, 0, ""},
-    {"serve", serve, 0, 0, ""},
     {0}};
 
 /* Carries out a command; its result goes to `out`. */
@@ -1716,7 +1421,7 @@ static void run(const char *line) {
     int fault = carry_out(&call);
     if (fault) {
         begin_line(line);
-        named_string(fault > 0 ? "errno" : "error", fault > 0 ? error_name(fault) : complaint);
+        FIELD(fault > 0 ? "errno" : "error", fault > 0 ? error_name(fault) : complaint);
         faulty = faulty || fault < 0;
     } else if (out.bytes[out.length - 1] == ':')
         boolean(true);
