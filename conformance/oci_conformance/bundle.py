@@ -95,7 +95,7 @@ def apply(document: Any, changes: Changes) -> None:
     for path, value in changes.items():
         *parents, last = keys(path)
         node = document
-        for key, following in zip(parents, [*parents[1:], last], strict=True):
+        for key, following in zip(parents, [*parents, last][1:], strict=True):
             empty: Any = [] if isinstance(following, int) else {}
             if isinstance(key, int):
                 if key == -1 or key == len(node):
@@ -135,6 +135,45 @@ def differences(before: Any, after: Any, path: str = "") -> list[dict[str, Any]]
     if before == after and type(before) is type(after):
         return []
     return [{"op": "replace", "path": path, "from": before, "to": after}]
+
+
+MAPS = (
+    "annotations",
+    "linux.sysctl",
+    "linux.resources.unified",
+    "linux.resources.rdma",
+    "linux.timeOffsets",
+    "linux.netDevices",
+)
+
+
+def properties(value: Any, path: str = "") -> set[str]:
+    """Every property that a document has, as its tables name it: `mounts[].options`, `linux.sysctl{}`."""
+    if isinstance(value, list):
+        return {path}.union(*(properties(item, f"{path}[]") for item in value))
+    if not isinstance(value, dict):
+        return {path}
+    found = {path} if path else set()
+    for key, child in value.items():
+        found |= properties(child, f"{path}{{}}" if path in MAPS else f"{path}.{key}" if path else key)
+    return found
+
+
+def changed(before: dict[str, Any], after: Any) -> set[str]:
+    """The properties whose value in `after` isn't that of `before`."""
+    found: set[str] = set()
+    if not isinstance(after, dict):
+        return found
+
+    def walk(old: Any, new: Any, path: str) -> None:
+        if isinstance(old, dict) and isinstance(new, dict) and path not in MAPS:
+            for key, child in new.items():
+                walk(old.get(key), child, f"{path}.{key}" if path else key)
+        elif old != new:
+            found.update(properties(new, path))
+
+    walk(before, after, "")
+    return found
 
 
 def make_rootfs(rootfs: Path, probe: Path) -> None:
