@@ -113,7 +113,8 @@ class Test(TypedDict):
     results: list[Result]
     config_diff: NotRequired[list[Change]]
     calls: NotRequired[list[Call]]
-    repeat: NotRequired[list[str]]
+    repeat: NotRequired[list[str]]  # commands for a shell
+    traceback: NotRequired[str]  # of an error of the suite
 
 
 class Footer(TypedDict):

@@ -190,13 +190,13 @@ def command(run: Run) -> str:
 
 def change(one: Change) -> str:
     """A change of the configuration as a line: `+ hostname = "x"`, `- hostname`, `~ hostname: "y" → "x"`."""
-    to = json.dumps(one.get("to"), ensure_ascii=False)
+    path, to = one["path"] or "(everything)", json.dumps(one.get("to"), ensure_ascii=False)
     if one["op"] == "remove":
-        line = f"- {one['path']}"
+        line = f"- {path}"
     elif one["op"] == "add":
-        line = f"+ {one['path']} = {to}"
+        line = f"+ {path} = {to}"
     else:
-        line = f"~ {one['path']}: {json.dumps(one.get('from'), ensure_ascii=False)} → {to}"
+        line = f"~ {path}: {json.dumps(one.get('from'), ensure_ascii=False)} → {to}"
     return clip(one_line(line))
 
 

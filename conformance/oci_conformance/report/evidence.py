@@ -36,6 +36,8 @@ def one(test: Test, result: Result) -> Html:
     if result["status"] in BREAKING or "expected" in result:
         parts.append(_comparison(result))
     if result["status"] in BREAKING:
+        if "traceback" in test:
+            parts.append(_block("Where the suite stumbled", el("pre", clip(test["traceback"]))))
         if changes := test.get("config_diff"):
             lines = [_line(change(each)) for each in changes]
             parts.append(_block("Changes to the plain config.json", el("pre", *lines, class_="diff")))

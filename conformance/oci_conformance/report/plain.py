@@ -24,6 +24,7 @@ def evidence(test: Test, result: Result) -> str:
         ("reason", result.get("reason")),
         ("expected", result.get("expected")),
         ("seen", result.get("seen")),
+        ("where the suite stumbled", test.get("traceback")),
     ):
         if value:
             parts.append(f"{title}: {clip(value)}")

@@ -10,7 +10,7 @@ from typing import TextIO
 import click
 
 from oci_conformance.report import plain
-from oci_conformance.report.common import GLYPHS, change, clean, clip, profile_sections, sections
+from oci_conformance.report.common import GLYPHS, change, clean, clip, one_line, profile_sections, sections
 from oci_conformance.results import (
     BREAKING,
     LEVELS,
@@ -104,7 +104,7 @@ def summary(run: Run, catalogue: Mapping[str, Requirement], *, width: int = 80, 
     runtime = run.header["runtime"]
     lines = [
         _style(
-            clean(f"{runtime['version']}  ·  runtime-spec {run.header['spec']}")[:width], colour, bold=True
+            one_line(f"{runtime['version']} · runtime-spec {run.header['spec']}")[:width], colour, bold=True
         )
     ]
     for level in LEVELS:

@@ -10,8 +10,10 @@ from typing import Any
 from oci_conformance.report.common import Row, Section, profile_sections, sections
 from oci_conformance.results import LEVELS, Requirement, Run, score
 
-# What YAML wants escaped although JSON doesn't
-_ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+# What YAML wants escaped although JSON doesn't, and what changes the order of letters
+_ESCAPED = re.compile(
+    "[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
 
 _PLAIN = re.compile("[A-Za-z][A-Za-z0-9_]*")
 _WORDS = frozenset("true false null yes no on off y n".split())  # that one or other reader takes for a value
