@@ -64,13 +64,19 @@
     }
     search.value = query.get("q") || "";
     apply();
-    if (target && target.matches(".row")) {
-      for (let one = target.querySelector("details"); one; one = one.parentElement.closest("details")) one.open = true;
-      target.scrollIntoView();
-      target.querySelector("summary").focus({ preventScroll: true });
+    if (target) {
+      show(target);
     } else if (query.size) {
       form.scrollIntoView();
     }
+  }
+
+  function show(target) {
+    if (!target.matches(".row")) return;
+    for (let one = target.querySelector("details"); one; one = one.parentElement.closest("details")) one.open = true;
+    target.closest(".section").open = true;
+    target.scrollIntoView();
+    (target.querySelector("summary") || target).focus({ preventScroll: true });
   }
 
   function changed() {
@@ -159,4 +165,8 @@
   for (const one of all(".needs-script")) one.hidden = false;
   form.hidden = false;
   read();
+  window.addEventListener("load", () => {
+    const target = document.getElementById(location.hash.slice(1)); // going there, the browser took the focus away
+    if (target) show(target);
+  });
 })();

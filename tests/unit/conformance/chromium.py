@@ -56,15 +56,22 @@ class Page:
 
     def press(self, *keys: str) -> None:
         for key in keys:
-            known = {"Tab": 9, "Enter": 13, "Escape": 27, "Space": 32}
+            named = {"Tab": 9, "Enter": 13, "Escape": 27, "Space": 32}
+            code = named.get(key, ord(key.upper()) if key.isalnum() else 0)
             text = {"Enter": "\r", "Space": " "}.get(key, key if len(key) == 1 else "")
-            event = {"key": " " if key == "Space" else key, "windowsVirtualKeyCode": known.get(key, ord(key[0]))}
+            event = {"key": " " if key == "Space" else key, "windowsVirtualKeyCode": code}
             self.order("Input.dispatchKeyEvent", type="keyDown", text=text, **event)
             self.order("Input.dispatchKeyEvent", type="keyUp", **event)
 
-    def emulate(self, width: int = 1200, height: int = 900, scheme: str = "light", script: bool = True) -> None:
+    def emulate(
+        self, width: int = 1200, height: int = 900, scheme: str = "light", script: bool = True
+    ) -> None:
         self.order(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
         )
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.order("Emulation.setEmulatedMedia", features=features)
@@ -84,7 +91,10 @@ class Page:
     def _hear(self, event: dict[str, Any]) -> None:
         if event.get("method") == "Runtime.exceptionThrown":
             self.complaints.append(str(event["params"]["exceptionDetails"]))
-        if event.get("method") == "Log.entryAdded" and event["params"]["entry"]["level"] in ("error", "warning"):
+        if event.get("method") == "Log.entryAdded" and event["params"]["entry"]["level"] in (
+            "error",
+            "warning",
+        ):
             self.complaints.append(event["params"]["entry"]["text"])
 
 
