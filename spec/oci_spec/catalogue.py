@@ -72,9 +72,12 @@ def load(folder: Path = FOLDER) -> dict[str, Requirement]:
 
 
 @cache
-def asides(folder: Path = FOLDER) -> dict[str, str]:
-    """Sentences that have a keyword and ask nothing of their own of a runtime on Linux: fingerprint -> why."""
-    return {record["sentence"]: record["why"] for record in records(folder, "aside")}
+def asides(folder: Path = FOLDER) -> dict[tuple[str, str], str]:
+    """Sentences that have a keyword and ask nothing of their own of a runtime on Linux.
+
+    Section and fingerprint -> why no requirement stands for it.
+    """
+    return {(each["section"], each["sentence"]): each["why"] for each in records(folder, "aside")}
 
 
 def records(folder: Path, kind: str) -> list[dict[str, str]]:

@@ -29,7 +29,9 @@ TYPE = re.compile(r"\([^()]*\b(REQUIRED|OPTIONAL)\b[^()]*\)")
 # [words](target), [words][reference] or [words][]; the words may hold brackets of their own.
 LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\](?:\([^()]*\)|\[[^\[\]^]*\])")
 HEADING = re.compile(r"#{1,6}\s+(.*)")
-ITEM = re.compile(r"(\s*)([-*+]|\d+\.)\s+(.*)")
+ITEM = re.compile(r"\s*(?:[-*+]|\d+\.)\s+(.*)")
+ROW = re.compile(r"\s*(?:\||`[^`]*`\s*\|)")
+TARGET = re.compile(r"\[[^\]^]+\]:\s*\S")
 END_OF_SENTENCE = re.compile(r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.!?])\s+(?=[^a-z\s])")
 
 
@@ -58,37 +60,41 @@ class Change:
         return f"{self.what:<6} {self.section}{moved}: {', '.join(self.ids)}"
 
 
-def changes(checkout: Path) -> list[Change]:
-    """What in the checkout's documents no longer fits the newest requirements, by section.
+def changes(checkout: Path, folder: Path = catalogue.FOLDER) -> list[Change]:
+    """What in the checkout's documents no longer fits the newest requirements of a catalogue, by section.
 
     Raises OSError if a document can't be read, ValueError if none is there.
     """
     places: dict[str, list[str]] = {}  # fingerprint -> sections
-    normative: list[tuple[str, str]] = []
+    normative: dict[tuple[str, str], None] = {}  # in order, each once
     for path in sorted(checkout.glob("*.md")):
         if path.stem in ELSEWHERE:
             continue
         for section, sentence in sentences(path.name, path.read_text("utf-8")):
             places.setdefault(fingerprint(sentence), []).append(section)
             if KEYWORD.search(TYPE.sub("", sentence)):
-                normative.append((section, sentence))
+                normative[section, sentence] = None
     if not places:
         raise ValueError(f"{checkout} holds no document of the specification")
 
     rows: dict[tuple[str, str], list[str]] = {}
-    for each in catalogue.load().values():
+    for each in catalogue.load(folder).values():
         if not each.until:
             rows.setdefault((each.section, each.sentence), []).append(each.id)
-    known = {sentence for _, sentence in rows} | catalogue.asides().keys()
-    found = [
-        Change("new", section, sentence=text) for section, text in normative if fingerprint(text) not in known
-    ]
+    found = []
+    moved = set()
     for (section, sentence), ids in rows.items():
-        now = places.get(sentence)
-        if now is None:
+        now = places.get(sentence, [])
+        if not now:
             found.append(Change("gone", section, tuple(ids)))
         elif section not in now:
             found.append(Change("moved", section, tuple(ids), where=now[0]))
+            moved.add(sentence)
+    known = rows.keys() | catalogue.asides(folder).keys()
+    for section, words in normative:
+        sentence = fingerprint(words)
+        if (section, sentence) not in known and sentence not in moved:
+            found.append(Change("new", section, sentence=words))
     return sorted(found, key=lambda change: (change.section, change.what, change.ids))
 
 
@@ -131,20 +137,21 @@ def blocks(text: str) -> Iterator[str]:
     lines: list[str] = []
     fenced = False
     for line in [*text.splitlines(), ""]:
-        bare = line.strip().removeprefix("> ")
+        bare = line.strip().removeprefix(">").strip()
         fence = bare.startswith("```")
         item = ITEM.fullmatch(line)
-        row = not fenced and (bare.startswith("|") or re.match(r"\s*`[^`]*`\s*\|", line))
-        if fenced or fence or not bare or item or row or HEADING.match(line) or bare.startswith(("[^", ">")):
-            if lines:
-                yield " ".join(lines)
+        alone = HEADING.match(line) or ROW.match(line)
+        if lines and (fence or not bare or item or alone or bare.startswith("[^")):
+            yield " ".join(lines)
             lines = []
         if fence:
             fenced = not fenced
-        elif not fenced and bare and not re.match(r"\[[^\]^]+\]:\s*\S", bare):
-            lines.append(item[3] if item else bare)
-            if row or HEADING.match(line):
-                yield lines.pop()
+        elif fenced or not bare or TARGET.match(bare):
+            continue
+        elif alone:
+            yield bare
+        else:
+            lines.append(item[1] if item else bare)
 
 
 def slug(heading: str) -> str:
