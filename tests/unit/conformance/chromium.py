@@ -57,7 +57,7 @@ class Page:
     def press(self, *keys: str) -> None:
         for key in keys:
             named = {"Tab": 9, "Enter": 13, "Escape": 27, "Space": 32}
-            code = named.get(key, ord(key.upper()) if key.isalnum() else 0)
+            code = named.get(key) or (ord(key.upper()) if key.isalnum() else 0)
             text = {"Enter": "\r", "Space": " "}.get(key, key if len(key) == 1 else "")
             event = {"key": " " if key == "Space" else key, "windowsVirtualKeyCode": code}
             self.order("Input.dispatchKeyEvent", type="keyDown", text=text, **event)
