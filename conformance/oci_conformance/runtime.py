@@ -119,6 +119,7 @@ class Runtime:
     flags: tuple[str, ...] = ()
     limit: float = LIMIT
     calls: list[Call] = field(default_factory=list)
+    inherited: tuple[int, ...] = ()  # descriptors above 2 that calls find open
 
     def call(
         self,
@@ -163,6 +164,7 @@ class Runtime:
                 stdout=out,
                 stderr=err,
                 cwd=cwd,
+                pass_fds=self.inherited,
             )
         except OSError as error:
             return NOT_EXECUTED, f"{argv[0]}: {error.strerror}"

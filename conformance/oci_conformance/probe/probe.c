@@ -1149,6 +1149,17 @@ static void sleep_ms(long long ms) {
         ;
 }
 
+/* Until a file is there: how a test holds a hook while it looks at something. */
+static int await_file(CALL) {
+    long long until = nanoseconds(CLOCK_MONOTONIC) + integer(call, 1, 10) * 1000000000LL;
+    while (access(call->words[0], F_OK)) {
+        if (nanoseconds(CLOCK_MONOTONIC) > until)
+            return ETIMEDOUT;
+        sleep_ms(5);
+    }
+    return 0;
+}
+
 static int fork_many(CALL) {
     long wanted = integer(call, 0, 0), made = 0;
     pid_t *children = calloc(wanted > 0 ? wanted : 1, sizeof *children);
@@ -1384,6 +1395,7 @@ static const struct command {
     {"alloc", allocate, 1, 2, "MIB [MILLISECONDS-TO-HOLD]"},
     {"spin", spin, 1, 1, "MILLISECONDS"},
     {"sleep", sleep_a_while, 1, 1, "MILLISECONDS"},
+    {"await", await_file, 1, 2, "PATH [SECONDS]"},
     {"exit", end_now, 1, 1, "CODE"},
     {"die", die, 1, 1, "SIGNAL"},
     {"wait-signal", wait_signal, 0, 1, "[SECONDS]"},
