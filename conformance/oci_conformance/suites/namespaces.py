@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from oci_conformance import namespaces
-from oci_conformance.case import DELETE, Case, Refused
+from oci_conformance import kernel, namespaces
+from oci_conformance.case import Case, Refused
 from oci_conformance.namespaces import KINDS, held, link, path
 from oci_conformance.registry import test
 
@@ -112,7 +112,7 @@ def joined_bind_mount(t: Case) -> None:
     file = t.folder / "netns"
     file.touch()
     with namespaces.apart("network"):
-        namespaces.kernel.mount(str(path("network")), file, flags=namespaces.kernel.MS_BIND)
+        kernel.mount(str(path("network")), file, flags=kernel.MS_BIND)
         expected = link("network")
     seen = t.run({"linux.namespaces[+]": {"type": "network", "path": str(file)}}, "ns")["ns"]
     t.equal("ns.path-joined", seen.get("net"), expected)
@@ -189,7 +189,8 @@ def inherited(t: Case) -> None:
 @test("ns.inherit", needs=("root",), may_refuse=True)
 def inherited_mounts(t: Case) -> None:
     """Without a mount namespace in the list, the program is in the runtime's."""
-    changes = {"linux.namespaces": [{"type": "pid"}], "mounts": DELETE}
+    proc = {"destination": "/proc", "type": "proc", "source": "proc"}
+    changes = {"linux.namespaces": [{"type": "pid"}], "mounts": [proc]}
     container = t.serve(changes)
     t.equal("ns.inherit", link("mount", container.pid), link("mount"))
 
