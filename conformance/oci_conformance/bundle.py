@@ -12,7 +12,7 @@ from typing import Any, Final
 
 Key = str | int
 Path_ = str | tuple[Key, ...]
-Changes = Mapping[Path_, Any]
+Changes = Mapping[str, Any] | Mapping[Path_, Any]
 
 
 class _Delete:

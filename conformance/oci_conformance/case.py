@@ -213,7 +213,8 @@ class Case:
         except Refused as error:
             self._verdict(id, "unsupported", reason=f"without the fault, too: {error}")
             return False
-        container = self.prepare({**base, **fault})
+        both: dict[Any, Any] = {**base, **fault}
+        container = self.prepare(both)
         return self.is_refused(id, container, at=at, expected=expected)
 
     def is_refused(

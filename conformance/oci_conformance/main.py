@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from oci_conformance import (
     runner,
     runtime,
 )
+from oci_conformance.mutants import engine
 
 LEVELS = ("must", "should", "may")
 VERSION = click.Choice(runner.VERSIONS)
@@ -117,11 +121,6 @@ def run(
         return
     if not chosen:
         raise Sentence(f"no test matches {expression!r}; `oci-conformance list` names them all")
-    found = runtime.find(path)
-    if not (os.path.isfile(found) and os.access(found, os.X_OK)):
-        raise Sentence(
-            f"--runtime {path}: {'it is not executable' if os.path.exists(found) else 'there is no such program'}"
-        )
     systemd = given.pop("systemd_cgroup")
     try:
         adapter = runtime.Adapter.load(given.pop("adapter"))
@@ -129,7 +128,7 @@ def run(
     except (runtime.AdapterError, expectations.ExpectationsError) as error:
         raise Sentence(str(error)) from None
     options = runner.Options(
-        runtime=found,
+        runtime=_program(path),
         adapter=adapter,
         flags=(*given.pop("flags"), *(adapter.systemd if systemd else ())),
         host=host.look(systemd_cgroup=systemd),
@@ -140,10 +139,27 @@ def run(
         **given,
     )
     levels = {id: each.level for id, each in known.items()}
-    try:
+    with _clear():
         sys.exit(
             runner.run(chosen, levels, options, outputs.Outputs(form, options.out, known, len(chosen)).take)
         )
+
+
+def _program(path: str) -> str:
+    """The absolute path of the runtime."""
+    found = runtime.find(path)
+    if not os.path.exists(found):
+        raise Sentence(f"--runtime {path}: there is no such program")
+    if not (os.path.isfile(found) and os.access(found, os.X_OK)):
+        raise Sentence(f"--runtime {path}: it is not executable")
+    return found
+
+
+@contextlib.contextmanager
+def _clear() -> Iterator[None]:
+    """What keeps the suite from running is said in one sentence."""
+    try:
+        yield
     except runner.CannotRun as error:
         raise Sentence(str(error)) from None
 
@@ -229,6 +245,43 @@ def report(stream: Path, form: str, out: Path | None) -> None:
         out.mkdir(parents=True, exist_ok=True)
         outputs.write(out, loaded, known)
     click.echo(outputs.render(form, loaded, known), nl=False)
+
+
+@cli.command()
+@click.option(
+    "--runtime", "path", required=True, metavar="PATH", help="A runtime that passes: what is broken."
+)
+@click.option("-k", "expression", default="", metavar="TEXT", help="Only mutants whose names contain it.")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Every Nth mutant only.")
+@click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
+def mutants(path: str, expression: str, sample: int | None, jobs: int) -> None:
+    """Test the tests: break a good runtime in one way after the other, and see which they notice.
+
+    Exit code 0: all that this host can show were noticed; 1: some survived.
+    """
+    chosen = [each for each in engine.every() if expression in each.name][:: sample or 1]
+    known = requirements.of(("spec",), runner.VERSIONS[0])
+    options = runner.Options(runtime=_program(path), host=host.look(), jobs=jobs)
+    with _clear(), runner.session(options, frozenset(known)) as plan:
+        tests = registry.select(("spec",), frozenset(known))
+        baseline = list(runner.records(tests, plan, jobs))
+        click.echo(f"{len(chosen)} mutants of {path}, {len(tests)} tests")
+        outcomes = engine.run(chosen, baseline, plan, jobs, lambda outcome: None)
+    counted = Counter(outcome.status for outcome in outcomes)
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.mutant.name):
+        if outcome.status == "impossible":
+            click.echo(
+                f"impossible here  {outcome.mutant.name}: no test that could notice it passes on this host"
+            )
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.mutant.name):
+        if outcome.status == "survived":
+            click.echo(f"{click.style('survived', fg='red')}  {outcome.mutant.name}: {outcome.mutant.title}")
+            click.echo(f"          not noticed by {', '.join(outcome.tried)}")
+    possible = counted["killed"] + counted["survived"]
+    click.echo(
+        f"{counted['killed']} of {possible} killed, {counted['impossible']} more can't be shown on this host"
+    )
+    sys.exit(runner.EXIT_FAILED if counted["survived"] else runner.EXIT_PASSED)
 
 
 def main() -> None:

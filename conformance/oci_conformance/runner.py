@@ -42,20 +42,20 @@ class Options:
     """What a run is asked for."""
 
     runtime: str
-    adapter: runtimes.Adapter
-    flags: tuple[str, ...]
     host: Host
-    spec: str
-    level: str  # must, should or may: failures below it don't count in the exit code
-    profiles: tuple[str, ...]
     jobs: int
-    limit: float
-    test_limit: float
-    fail_fast: bool
-    keep: bool
-    out: Path | None
-    deviations: list[Deviation]
-    argv: list[str]
+    adapter: runtimes.Adapter = field(default_factory=lambda: runtimes.Adapter.load("default"))
+    flags: tuple[str, ...] = ()
+    spec: str = VERSIONS[0]
+    level: str = "must"  # or should, may: failures below it don't count in the exit code
+    profiles: tuple[str, ...] = ("spec",)
+    limit: float = runtimes.LIMIT  # seconds for one call
+    test_limit: float = 60.0  # seconds for one test
+    fail_fast: bool = False
+    keep: bool = False
+    out: Path | None = None
+    deviations: list[Deviation] = field(default_factory=list)
+    argv: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -103,45 +103,57 @@ class Crew:
             self.dismiss(connection)
 
 
-def run(chosen: list[Test], ids: dict[str, str], options: Options, say: Say) -> int:
-    """Run tests; `ids` are the requirements that count -> their level. Each record of the stream goes to `say`."""
+@contextlib.contextmanager
+def session(options: Options, ids: frozenset[str]) -> Iterator[Plan]:
+    """Everything that a run needs, and its end: the folder of its files, the probe in it, the runtime tried out.
+
+    Raises CannotRun.
+    """
     folder = Path(tempfile.mkdtemp(prefix="oci-conformance-"))
-    began = time.monotonic()
-    complete, failed = False, False
     try:
         folder.chmod(0o755)
-        plan = _plan(options, frozenset(ids), folder)
-        header = _header(options, plan)
-        say(header)
-        shown = Counter(id for test in chosen for id in test.ids)
-        alone = frozenset(id for id, count in shown.items() if count == 1)
-        for record in _records(chosen, plan, options.jobs):
-            expectations.apply(options.deviations, record, header, alone)
-            say(record)
-            failed = failed or _fails(record, ids, options.level)
-            if failed and options.fail_fast:
-                break
-        else:
-            complete = True
-    except KeyboardInterrupt:
-        print("interrupted; everything was cleaned up", file=sys.stderr)
+        yield _plan(options, ids, folder)
     finally:
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(chosen: list[Test], ids: dict[str, str], options: Options, say: Say) -> int:
+    """Run tests; `ids` are the requirements that count -> their level. Each record of the stream goes to `say`."""
+    began = time.monotonic()
+    complete, failed = False, False
+    try:
+        with session(options, frozenset(ids)) as plan:
+            header = _header(options, plan)
+            say(header)
+            shown = Counter(id for test in chosen for id in test.ids)
+            alone = frozenset(id for id, count in shown.items() if count == 1)
+            for record in records(chosen, plan, options.jobs):
+                expectations.apply(options.deviations, record, header, alone)
+                say(record)
+                failed = failed or _fails(record, ids, options.level)
+                if failed and options.fail_fast:
+                    break
+            else:
+                complete = True
+    except KeyboardInterrupt:
+        print("interrupted; everything was cleaned up", file=sys.stderr)
     code = EXIT_FAILED if failed else EXIT_PASSED
+    if not complete and not (failed and options.fail_fast):
+        code = EXIT_CUT_SHORT
     say(
         {
             "type": "footer",
             "finished": _now(),
             "seconds": round(time.monotonic() - began, 1),
             "complete": complete,
-            "exit_code": code if complete or (options.fail_fast and failed) else EXIT_CUT_SHORT,
+            "exit_code": code,
         }
     )
-    return code if complete or (options.fail_fast and failed) else EXIT_CUT_SHORT
+    return code
 
 
-def _records(chosen: list[Test], plan: Plan, jobs: int) -> Iterator[dict[str, Any]]:
+def records(chosen: list[Test], plan: Plan, jobs: int) -> Iterator[dict[str, Any]]:
     """The records of all tests as they are done."""
     crew = Crew(plan)
     waiting = iter(chosen)

@@ -54,6 +54,13 @@ class Plan:
 
 def main(connection: Connection, plan: Plan) -> None:
     """Take names of tests from the connection and answer each with its record, until None comes."""
+    set_up(plan)
+    while (name := connection.recv()) is not None:
+        connection.send(run(tests()[name], plan))
+
+
+def set_up(plan: Plan) -> None:
+    """Make this process fit to run tests: signals, orphans, mounts."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells us
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGALRM, _out_of_time)
@@ -62,8 +69,6 @@ def main(connection: Connection, plan: Plan) -> None:
         with contextlib.suppress(OSError):  # without CAP_SYS_ADMIN the tests will say what they lack
             kernel.unshare(kernel.CLONE_NEWNS)
             kernel.mount("", Path("/"), flags=kernel.MS_REC | kernel.MS_SLAVE)
-    while (name := connection.recv()) is not None:
-        connection.send(run(tests()[name], plan))
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -85,7 +90,7 @@ def run(test: Test, plan: Plan) -> dict[str, Any]:
         results = [{"id": id, "status": "skip", "reason": reason} for id in test.ids]
         evidence: dict[str, Any] = {}
     else:
-        results, evidence = _run(test, plan)
+        results, record["properties"], evidence = _run(test, plan)
     record["seconds"] = round(time.monotonic() - began, 3)
     record["results"] = [result for result in results if result["id"] in plan.ids]
     if any(result["status"] in BREAKING for result in record["results"]):
@@ -93,7 +98,8 @@ def run(test: Test, plan: Plan) -> dict[str, Any]:
     return record
 
 
-def _run(test: Test, plan: Plan) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _run(test: Test, plan: Plan) -> tuple[list[dict[str, Any]], list[str], dict[str, Any]]:
+    """Results, the properties that the test's configurations set, and the evidence for a failure."""
     folder = Path(tempfile.mkdtemp(prefix="t", dir=plan.folder))
     folder.chmod(0o755)  # users of the container's user namespace have to get through
     (folder / "root").mkdir()
@@ -117,8 +123,11 @@ def _run(test: Test, plan: Plan) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     evidence = _evidence(case, plan, results)
     if any(result["status"] == "error" for result in results) and error is not None:
         evidence["traceback"] = "".join(traceback.format_exception(error))[-4000:]
+    properties = {
+        name for each in case.containers for name in bundle.changed(case.base(each.id), each.config)
+    }
     case.clean(keep=plan.keep)
-    return results, evidence
+    return results, sorted(properties), evidence
 
 
 def _evidence(case: Case, plan: Plan, results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""Runs the suite against mutants, and counts which of them it noticed.
+
+First the good runtime is run, which says what each test sees of it and which properties its bundles set. A mutant is
+possible on this host if some test that could notice it passes with the good runtime; it is killed when one of these
+results turns to fail.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from oci_conformance import registry, runner, worker
+from oci_conformance.mutants import operations, properties, refusals, values
+from oci_conformance.mutants.mutant import Mutant
+from oci_conformance.worker import Plan
+
+WRAPPER = Path(__file__).with_name("wrapper.py")
+ANY = 12  # tests that are tried for a property that the base configuration has, and so every test
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a mutant."""
+
+    mutant: Mutant
+    status: str  # killed, survived, impossible
+    by: str = ""  # the test and requirement that noticed it
+    tried: tuple[str, ...] = ()
+
+
+def every() -> list[Mutant]:
+    """All mutants there are."""
+    found = [*properties.mutants(), *refusals.mutants(), *operations.mutants(), *values.mutants()]
+    names = [mutant.name for mutant in found]
+    assert len(names) == len(set(names)), "two mutants have one name"
+    return found
+
+
+def run(
+    chosen: list[Mutant],
+    baseline: list[dict[str, Any]],
+    plan: Plan,
+    jobs: int,
+    say: Callable[[Outcome], None],
+) -> list[Outcome]:
+    """Try mutants; `baseline` are the records of the good runtime, `plan` what it was run by."""
+    outcomes = []
+    tasks = [(mutant, candidates(mutant, baseline), plan) for mutant in chosen]
+    with runner.CONTEXT.Pool(jobs, worker.set_up, (plan,)) as pool:
+        for outcome in pool.imap_unordered(_try, tasks):
+            say(outcome)
+            outcomes.append(outcome)
+    return outcomes
+
+
+def candidates(mutant: Mutant, baseline: list[dict[str, Any]]) -> list[tuple[str, frozenset[str]]]:
+    """Tests that could notice a mutant, quick ones first, each with what passed in it."""
+    found = []
+    for record in sorted(baseline, key=lambda record: record["seconds"]):
+        passed = frozenset(result["id"] for result in record["results"] if result["status"] == "pass")
+        if mutant.kills:
+            passed &= frozenset(mutant.kills)
+        elif mutant.property not in record.get("properties", ()):
+            continue
+        if passed:
+            found.append((record["test"], passed))
+    if not found and not mutant.kills and mutant.property in _IN_BASE:
+        passing = [
+            record for record in baseline if record["results"] and record["results"][0]["status"] == "pass"
+        ]
+        found = [(record["test"], frozenset((record["results"][0]["id"],))) for record in passing[:ANY]]
+    return found
+
+
+# Properties that bundle.base() sets.
+_IN_BASE = frozenset(
+    "ociVersion process process.user process.user.uid process.user.gid process.args process.env process.cwd root "
+    "root.path mounts mounts[].destination mounts[].type mounts[].source mounts[].options linux linux.namespaces "
+    "linux.namespaces[].type process.capabilities process.noNewPrivileges linux.cgroupsPath".split()
+)
+
+
+def _try(task: tuple[Mutant, list[tuple[str, frozenset[str]]], Plan]) -> Outcome:
+    mutant, tests, plan = task
+    if not tests:
+        return Outcome(mutant, "impossible")
+    script = Path(tempfile.mkdtemp(prefix="m", dir=plan.folder)) / "runtime"
+    write(mutant, plan.path, script)
+    broken = replace(plan, path=str(script), keep=False, out=None)
+    for name, passed in tests:
+        record = worker.run(registry.tests()[name], broken)
+        for result in record["results"]:
+            if result["status"] == "fail" and result["id"] in passed:
+                return Outcome(mutant, "killed", f"{name} ({result['id']})")
+    return Outcome(mutant, "survived", tried=tuple(name for name, _ in tests))
+
+
+def write(mutant: Mutant, runtime: str, script: Path) -> None:
+    """Write a mutant as a program that can be called like the runtime."""
+    what = {
+        "runtime": runtime,
+        "edits": mutant.edits,
+        "behaviour": mutant.behaviour,
+        "argument": mutant.argument,
+    }
+    script.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -I -S {WRAPPER} {shlex.quote(json.dumps(what))} "$@"\n'
+    )
+    script.chmod(0o755)
