@@ -1,0 +1,45 @@
+"""linux.resources.pids (config-linux.md#pids)."""
+
+from __future__ import annotations
+
+from oci_conformance import limits
+from oci_conformance.case import Case
+from oci_conformance.limits import Knob
+from oci_conformance.registry import test
+
+LIMIT = "linux.resources.pids.limit"
+NEEDS = ("root", "cgroup:pids")
+
+
+def _knob(value: str) -> Knob:
+    return Knob("pids", {"pids.max": value}, {"pids.max": value})
+
+
+@test("pids.limit", needs=NEEDS)
+def limit(t: Case) -> None:
+    """The cgroup has the limit of the configuration, and the program can't fork beyond it."""
+    c = t.create({LIMIT: 12}, "fork 30")
+    limits.check(t, "pids.limit", c, _knob("12"))
+    c.start()
+    c.wait()
+    made = next((answer["result"].get("made") for answer in c.results() if "result" in answer), None)
+    # A runtime may have a process of its own in the cgroup, so there may be fewer.
+    t.check("pids.limit", made is not None and 0 < made < 12, "at most 11 processes beside the program", made)
+
+
+@test("pids.limit-minus1", needs=NEEDS)
+def unlimited(t: Case) -> None:
+    """-1 takes away a limit that the cgroup had."""
+    where = limits.premade(t, "pids", "limited", {"pids.max": "40"})
+    limits.check(t, "pids.limit-minus1", t.create({**where, LIMIT: -1}), _knob("max"))
+
+
+@test("pids.limit-zero", needs=NEEDS)
+def zero(t: Case) -> None:
+    """0 is a limit like any other: the program runs and can't fork."""
+    c = t.create({LIMIT: 0}, "fork 2")
+    limits.check(t, "pids.limit-zero", c, _knob("0"))
+    c.start()
+    c.wait()
+    made = next((answer["result"].get("made") for answer in c.results() if "result" in answer), None)
+    t.equal("pids.limit-zero", made, 0)
