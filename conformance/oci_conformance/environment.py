@@ -59,6 +59,7 @@ def _lives(pid: int) -> bool:
 
 
 def _cgroups(name: str) -> Iterator[str]:
+    """Directories below `name`; it is the parent of all, so a runtime may well leave it to the next container."""
     for _, point, _ in cgroup.mounted():
-        for path, _, _ in os.walk(point / name):
-            yield path
+        for path, names, _ in os.walk(point / name):
+            yield from (f"{path}/{each}" for each in names)

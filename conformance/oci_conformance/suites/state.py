@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft4Validator  # type: ignore[import-untyped]
+
+from oci_conformance import probe
+from oci_conformance.bundle import Changes
+from oci_conformance.case import Case, Container
+from oci_conformance.registry import test
 from oci_spec import schema
 from oci_spec.names import STATUSES
 from oci_spec.version import parse
-
-from oci_conformance import probe
-from oci_conformance.case import Case, Container
-from oci_conformance.registry import test
 
 ANNOTATIONS = {"com.example.one": "1", "com.example.empty": "", "com.example.text": 'ä "quoted"\nline'}
 KNOWN = ("ociVersion", "id", "status", "pid", "bundle", "annotations")
@@ -53,8 +54,8 @@ def status(t: Case) -> None:
     t.check("state.status-extra", not own, "no value of its own where a standard one fits", own)
 
 
-@test("state.ociVersion", "state.id", "state.bundle", "state.annotations", "state.extra-props", "state-op.returns-state",
-      "state.schema")  # fmt: skip
+@test("state.ociVersion", "state.id", "state.bundle", "state.annotations", "state.extra-props", "state.schema",
+      "state-op.returns-state")  # fmt: skip
 def properties(t: Case) -> None:
     """In each status the state has its version, ID, absolute bundle and annotations, in the form of the schema."""
     c, seen = states(t)
@@ -83,7 +84,8 @@ def properties(t: Case) -> None:
 @test("state.annotations")
 def no_annotations(t: Case) -> None:
     """Without annotations in the configuration the state has none, or an empty map."""
-    for changes in ({}, {"annotations": {}}):
+    empty: Changes = {"annotations": {}}
+    for changes in ({}, empty):
         state = t.create(changes).state()
         t.check(
             "state.annotations",
@@ -135,7 +137,7 @@ def relative_bundle(t: Case) -> None:
 def hooks_of_the_runtime(t: Case) -> None:
     """Hooks in the runtime's namespaces are told the pid as the runtime sees it, and a status that fits."""
     names = ("prestart", "createRuntime", "poststart")
-    c = t.create({("hooks", name): [t.hook(f"to {t.folder / name}", "state")] for name in names}, "serve")
+    c = t.create({f"hooks.{name}": [t.hook(f"to {t.folder / name}", "state")] for name in names}, "serve")
     c.start()
     c.ask("cwd")
     for name in names:
