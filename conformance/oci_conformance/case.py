@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from oci_conformance import bundle, cgroup, kernel
 from oci_conformance.bundle import DELETE, Changes
@@ -193,7 +193,7 @@ class Case:
         """A verdict: the runtime says, where the specification lets it, that it doesn't have this."""
         self._verdict(id, "unsupported", reason=reason)
 
-    def skip(self, reason: str) -> None:
+    def skip(self, reason: str) -> NoReturn:
         """End the test: what is left of it can't be done on this host. Name what is missing."""
         raise Skip(reason)
 
