@@ -28,12 +28,15 @@ def _controller(t: Case) -> str:
 
 def _disk(t: Case) -> tuple[int, int]:
     """The numbers of a whole disk of this host: limits can't be set for what isn't there. Skips if there is none."""
-    disks = sorted(Path("/sys/block").glob("*"))
     # Real disks first: limits of loop devices are of no use to anyone, but they can be set.
-    for disk in sorted(disks, key=lambda path: path.name.startswith(("loop", "ram", "zram"))):
-        major, _, minor = (disk / "dev").read_text().strip().partition(":")
-        return int(major), int(minor)
-    t.skip("this host lacks a block device")
+    disks = sorted(
+        Path("/sys/block").glob("*"),
+        key=lambda path: (path.name.startswith(("loop", "ram", "zram")), path.name),
+    )
+    if not disks:
+        t.skip("this host lacks a block device")
+    major, _, minor = (disks[0] / "dev").read_text().strip().partition(":")
+    return int(major), int(minor)
 
 
 def _line(text: str, disk: str) -> str:
