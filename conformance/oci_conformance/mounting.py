@@ -102,6 +102,11 @@ def add(t: Case, *entries: Entry) -> dict[Path_, Any]:
     return {"mounts": [*t.base("x")["mounts"], *entries]}
 
 
+def capabilities(*names: str) -> dict[Path_, Any]:
+    """Changes that give a process capabilities instead of those of the base configuration."""
+    return {f"process.capabilities.{kind}": [*names] for kind in ("bounding", "effective", "permitted")}
+
+
 def points(*entries: Entry) -> dict[str, str]:
     """Files that make the destinations of entries exist: whether a runtime makes them isn't said."""
     return {f"{entry['destination']}/.there": "" for entry in entries}

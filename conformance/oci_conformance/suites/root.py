@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from oci_conformance import bundle, mounting
 from oci_conformance.case import DELETE, Case, Seen
 from oci_conformance.registry import test
 
-POWER = ["CAP_DAC_OVERRIDE", "CAP_FOWNER"]  # so that nothing but the mount itself forbids to write
-ABLE: dict[bundle.Path_, Any] = {
-    f"process.capabilities.{name}": POWER for name in ("bounding", "effective", "permitted")
-}
+# so that nothing but the mount itself forbids to write
+ABLE = mounting.capabilities("CAP_DAC_OVERRIDE", "CAP_FOWNER")
 
 
 @test("root.required")
