@@ -46,13 +46,13 @@
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 #define MAX_WORDS 64
-#define READ_LIMIT (64 << 10)    /* bytes that `read` and `exec` show */
-#define LAST_FD 65536            /* descriptors looked at where /proc doesn't list them */
+#define READ_LIMIT (64 << 10) /* bytes that `read` and `exec` show */
+#define LAST_FD 65536         /* descriptors looked at where /proc doesn't list them */
 #define LAST_SIGNAL 64
-#define TRY_SECONDS 10           /* a tried system call that hangs is ended by SIGALRM */
+#define TRY_SECONDS 10        /* a tried system call that hangs is ended by SIGALRM */
 #define PROC_MAGIC 0x9fa0
-#define TIME_NAMESPACE 0x80      /* CLONE_NEWTIME */
-#define KEYRING_ID 0             /* KEYCTL_GET_KEYRING_ID, KEYCTL_DESCRIBE, KEY_SPEC_SESSION_KEYRING */
+#define TIME_NAMESPACE 0x80   /* CLONE_NEWTIME */
+#define KEYRING_ID 0          /* KEYCTL_GET_KEYRING_ID, KEYCTL_DESCRIBE, KEY_SPEC_SESSION_KEYRING */
 #define KEYRING_DESCRIBE 6
 #define SESSION_KEYRING (-3)
 
@@ -88,36 +88,35 @@ static const char *const capabilities[] = {
     "CHECKPOINT_RESTORE"};
 
 static const char *const signals[] = {
-    "0",   "HUP",  "INT",  "QUIT",   "ILL",  "TRAP", "ABRT", "BUS",  "FPE",  "KILL", "USR1", "SEGV",   "USR2",
-    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",  "XCPU",   "XFSZ",
-    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS"};
+    "0", "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
+    "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
+    "WINCH", "IO", "PWR", "SYS"};
 
-static const char *const limits[] = {"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS",
-                                     "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"};
+static const char *const limits[] = {
+    "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING",
+    "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"};
 
-static const char *const policies[] = {"SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH",
-                                       "SCHED_ISO", "SCHED_IDLE", "SCHED_DEADLINE", "SCHED_EXT"};
+static const char *const policies[] = {
+    "SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_ISO", "SCHED_IDLE", "SCHED_DEADLINE", "SCHED_EXT"};
 
 static const struct named sched_flags[] = {
-    {"SCHED_FLAG_RESET_ON_FORK", 1},   {"SCHED_FLAG_RECLAIM", 2},         {"SCHED_FLAG_DL_OVERRUN", 4},
-    {"SCHED_FLAG_KEEP_POLICY", 8},     {"SCHED_FLAG_KEEP_PARAMS", 16},    {"SCHED_FLAG_UTIL_CLAMP_MIN", 32},
+    {"SCHED_FLAG_RESET_ON_FORK", 1}, {"SCHED_FLAG_RECLAIM", 2}, {"SCHED_FLAG_DL_OVERRUN", 4},
+    {"SCHED_FLAG_KEEP_POLICY", 8}, {"SCHED_FLAG_KEEP_PARAMS", 16}, {"SCHED_FLAG_UTIL_CLAMP_MIN", 32},
     {"SCHED_FLAG_UTIL_CLAMP_MAX", 64}, {0}};
 
-static const char *const io_classes[] = {"IOPRIO_CLASS_NONE", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE",
-                                         "IOPRIO_CLASS_IDLE"};
+static const char *const io_classes[] = {
+    "IOPRIO_CLASS_NONE", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"};
 
-static const char *const memory_modes[] = {"MPOL_DEFAULT",    "MPOL_PREFERRED", "MPOL_BIND",
-                                           "MPOL_INTERLEAVE", "MPOL_LOCAL",     "MPOL_PREFERRED_MANY",
-                                           "MPOL_WEIGHTED_INTERLEAVE"};
+static const char *const memory_modes[] = {
+    "MPOL_DEFAULT", "MPOL_PREFERRED", "MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_LOCAL", "MPOL_PREFERRED_MANY",
+    "MPOL_WEIGHTED_INTERLEAVE"};
 
-static const struct named memory_flags[] = {{"MPOL_F_NUMA_BALANCING", 1 << 13},
-                                            {"MPOL_F_RELATIVE_NODES", 1 << 14},
-                                            {"MPOL_F_STATIC_NODES", 1 << 15},
-                                            {0}};
+static const struct named memory_flags[] = {
+    {"MPOL_F_NUMA_BALANCING", 1 << 13}, {"MPOL_F_RELATIVE_NODES", 1 << 14}, {"MPOL_F_STATIC_NODES", 1 << 15}, {0}};
 
 static const struct named statfs_flags[] = {
-    {"ro", 1},         {"nosuid", 2},        {"nodev", 4},         {"noexec", 8},         {"sync", 16}, {"mand", 64},
-    {"noatime", 1024}, {"nodiratime", 2048}, {"relatime", 4096}, {"nosymfollow", 8192}, {0}};
+    {"ro", 1}, {"nosuid", 2}, {"nodev", 4}, {"noexec", 8}, {"sync", 16}, {"mand", 64}, {"noatime", 1024},
+    {"nodiratime", 2048}, {"relatime", 4096}, {"nosymfollow", 8192}, {0}};
 
 static const struct named mount_flags[] = {
     {"ro", MS_RDONLY}, {"nosuid", MS_NOSUID}, {"nodev", MS_NODEV}, {"noexec", MS_NOEXEC}, {"sync", MS_SYNCHRONOUS},
@@ -131,13 +130,13 @@ static const struct named mount_flags[] = {
 static const struct named umount_flags[] = {{"force", 1}, {"detach", 2}, {"expire", 4}, {"nofollow", 8}, {0}};
 
 static const struct named open_flags[] = {
-    {"r", O_RDONLY}, {"w", O_WRONLY}, {"rw", O_RDWR}, {"dir", O_DIRECTORY}, {"path", O_PATH}, {"nofollow", O_NOFOLLOW},
-    {0}};
+    {"r", O_RDONLY}, {"w", O_WRONLY}, {"rw", O_RDWR}, {"dir", O_DIRECTORY}, {"path", O_PATH},
+    {"nofollow", O_NOFOLLOW}, {0}};
 
 static const struct named namespaces[] = {
-    {"cgroup", CLONE_NEWCGROUP}, {"ipc", CLONE_NEWIPC}, {"mnt", CLONE_NEWNS},   {"mount", CLONE_NEWNS},
-    {"net", CLONE_NEWNET},       {"network", CLONE_NEWNET}, {"pid", CLONE_NEWPID}, {"time", TIME_NAMESPACE},
-    {"user", CLONE_NEWUSER},     {"uts", CLONE_NEWUTS}, {0}};
+    {"cgroup", CLONE_NEWCGROUP}, {"ipc", CLONE_NEWIPC}, {"mnt", CLONE_NEWNS}, {"mount", CLONE_NEWNS},
+    {"net", CLONE_NEWNET}, {"network", CLONE_NEWNET}, {"pid", CLONE_NEWPID}, {"time", TIME_NAMESPACE},
+    {"user", CLONE_NEWUSER}, {"uts", CLONE_NEWUTS}, {0}};
 
 /* System calls that every 64-bit architecture has, then those of x86_64 alone. */
 #define S(name) {#name, SYS_##name},
@@ -198,6 +197,7 @@ static const char *const unified_syscalls[] = {
     "futex_requeue", "statmount", "listmount", "lsm_get_self_attr", "lsm_set_self_attr", "lsm_list_modules",
     "mseal", "setxattrat", "getxattrat", "listxattrat", "removexattrat", "open_tree_attr", "file_getattr",
     "file_setattr"};
+
 /* what is printed */
 
 struct buffer {
@@ -1267,14 +1267,16 @@ static int wait_signal(CALL) {
     if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8))
         return errno;
     print_ready(call);
-    while (got <= 0 && (left = until - nanoseconds(CLOCK_MONOTONIC)) > 0) {
+    do {
+        left = until - nanoseconds(CLOCK_MONOTONIC);
+        left = left > 0 ? left : 0;
         got = syscall(SYS_rt_sigtimedwait, &all, &from, &(struct timespec){left / 1000000000, left % 1000000000}, 8);
         if (got < 0 && errno != EINTR && errno != EAGAIN)
             return errno;
         if ((got == SIGCHLD || got == SIGWINCH) && from.si_code != SI_USER)
             got = 0; /* those two come from the kernel by themselves */
         reap();
-    }
+    } while (got <= 0 && left);
     OBJECT(FIELD("signal", got > 0 ? signal_name(got) : NULL));
     return 0;
 }
@@ -1428,6 +1430,7 @@ static void run(const char *line) {
     while (at && call.count < MAX_WORDS)
         words[++call.count] = strsep(&at, " ");
     words[call.count + 1] = NULL;
+    call.count += at != NULL; /* there are more: too many for every command that counts them */
     begin_line(line);
     name("result");
     int fault = carry_out(&call);

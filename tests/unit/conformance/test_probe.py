@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -12,6 +14,7 @@ import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -457,6 +460,11 @@ def test_processes_memory_and_time() -> None:
     assert time.monotonic() - before >= 0.03
 
 
+def test_waiting_for_a_file(tmp_path: Path) -> None:
+    assert ask(f"await {tmp_path}") is True
+    assert error(f"await {tmp_path}/none 0") == "ETIMEDOUT"
+
+
 def test_ends() -> None:
     assert call("exit 7", "cwd", code=7) == [{"command": "exit 7", "result": 7}]
     assert call("die TERM", code=-15) == [{"command": "die TERM", "result": "SIGTERM"}]
@@ -470,6 +478,9 @@ def test_unknown_and_misused_commands() -> None:
     assert "result" in answers[1]
     assert answers[2]["error"] == "usage: stat PATH"
     assert ["error" in answer for answer in answers] == [True, False, True, True, True, True]
+    many = " ".join(map(str, range(100)))
+    assert ask(f"echo {many}") == many
+    assert call(f"exec /bin/echo {many}", code=125)[0]["error"].startswith("usage: exec")
 
 
 @pytest.fixture
@@ -491,19 +502,19 @@ def started(program: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 def test_waiting_for_signals(started: Callable[..., subprocess.Popen[bytes]]) -> None:
-    process = started(
-        "wait-signal", "wait-signal 20", "wait-signal 0", "exec /bin/grep SigBlk /proc/self/status"
-    )
+    process = started("wait-signal", *["wait-signal 0"] * 3, "exec /bin/grep SigBlk /proc/self/status")
     assert process.stdout
     assert json.loads(process.stdout.readline()) == {"command": "wait-signal", "ready": True}
-    process.send_signal(signal.SIGUSR2)
-    process.send_signal(signal.SIGRTMAX)
+    for sent in (
+        signal.SIGSTOP,
+        signal.SIGUSR2,
+        signal.SIGRTMAX,
+        signal.SIGCONT,
+    ):  # the probe goes on with the last
+        process.send_signal(sent)
     lines = probe.parse(process.stdout.read())
-    assert [line["result"] for line in lines if "result" in line][:3] == [
-        {"signal": "SIGUSR2"},
-        {"signal": "SIGRTMAX"},
-        {"signal": None},
-    ]
+    waited = [line["result"]["signal"] for line in lines[:-1] if "result" in line]
+    assert waited == ["SIGUSR2", "SIGCONT", "SIGRTMAX", None]
     assert lines[-1]["result"]["stdout"] == "SigBlk:\t0000000000000000\n"
 
 
@@ -565,6 +576,42 @@ def test_ignored_child_signal() -> None:
     first, _, last = call("exec /bin/false", "try getpid", "signals", preexec_fn=change)
     assert first["result"]["exit"] == 1
     assert "SIGCHLD" in last["result"]["ignored"]
+
+
+@pytest.mark.skipif(
+    os.uname().machine != "x86_64", reason="needs x86_64, for the numbers of its system calls"
+)
+def test_seccomp() -> None:
+    """Calls that fail or kill, tried by name and by number, leave the probe as it was."""
+    kill, refuse, allow = 0x80000000, 0x00050000 | errno.ENOANO, 0x7FFF0000
+    program = [(0x20, 0, 0, 0)]  # the number of the call
+    for number, action in ((135, kill), (170, refuse), (124, refuse), (57, refuse)):
+        program += [(0x15, 0, 1, number), (0x06, 0, 0, action)]
+    program += [(0x06, 0, 0, allow)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in program))
+    filters = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code)))
+    libc = ctypes.CDLL(None)
+
+    def confine() -> None:
+        libc.prctl(38, 1, 0, 0, 0)
+        libc.prctl(22, 2, filters)
+
+    commands = (
+        "nnp",
+        "seccomp",
+        "try personality 0xffffffff",
+        "try 135 0",
+        "sethostname x",
+        "try getsid 0",
+        "try fork",
+    )
+    seen = call(*commands, preexec_fn=confine)
+    assert seen[0]["result"] is True
+    assert seen[1]["result"]["mode"] == 2
+    for answer in seen[2:4]:
+        assert answer["signal"] == "SIGSYS"
+        assert answer["result"] == {"exit": None, "signal": "SIGSYS"}
+    assert [answer["errno"] for answer in seen[4:]] == ["ENOANO"] * 3
 
 
 def test_an_empty_root(tmp_path: Path, program: Path) -> None:
