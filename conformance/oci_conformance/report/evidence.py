@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 from oci_conformance.report.common import Row, change, clip
 from oci_conformance.report.element import Html, el, prose
 from oci_conformance.report.page import badge
 from oci_conformance.results import BREAKING, Call, Result, Test
+
+FEW = 4  # calls that are shown at once
 
 
 def details(row: Row) -> Html:
@@ -42,7 +45,7 @@ def one(test: Test, result: Result) -> Html:
             lines = [_line(change(each)) for each in changes]
             parts.append(_block("Changes to the plain config.json", el("pre", *lines, class_="diff")))
         if calls := test.get("calls"):
-            parts.append(_block("Calls", el("ol", *(_call(call) for call in calls), class_="calls")))
+            parts.append(_calls(calls))
         if commands := test.get("repeat"):
             copy = el("button", "Copy", type="button", class_="copy needs-script", hidden=True)
             code = el("pre", "\n".join(commands), tabindex="0")
@@ -60,6 +63,14 @@ def _comparison(result: Result) -> Html:
         if value
     ]
     return el("dl", *sides, class_="comparison") if sides else Html()
+
+
+def _calls(calls: Sequence[Call]) -> Html:
+    failed = sum(call["code"] != 0 for call in calls)
+    number = f"{len(calls)} call{'s' * (len(calls) > 1)}"
+    title = f"{number}, {failed} with an exit code other than 0" if failed else number
+    rows = el("ol", *(_call(call) for call in calls), class_="calls")
+    return el("details", el("summary", title), rows, class_="block", open=len(calls) <= FEW)
 
 
 def _call(call: Call) -> Html:

@@ -60,6 +60,9 @@ def _top(run: Run, catalogue: Mapping[str, Requirement]) -> Html:
             f"This run was cut short: {len(run.tests)} tests had ended. What is missing counts as untested."
         )
         warnings.append(el("p", el("strong", text), role="alert", class_="banner"))
+    if (version := run.header.get("bundle_version", run.header["spec"])) != run.header["spec"]:
+        text = f"The runtime doesn't run bundles of {run.header['spec']}: it was given the same tests as {version}."
+        warnings.append(el("p", text, class_="banner mild"))
     if strangers := run.strangers(catalogue):
         text = f"Not shown, since the catalogue doesn't have them: {', '.join(strangers)}"
         warnings.append(el("p", text, class_="banner"))
@@ -71,7 +74,13 @@ def _top(run: Run, catalogue: Mapping[str, Requirement]) -> Html:
         cards.append(_card(level, str(result.passed), result.seen, result.total, table[level]))
     return el(
         "header",
-        el("p", f"{run.header['suite']} · OCI runtime-spec {run.header['spec']}", class_="kicker"),
+        el(
+            "p",
+            " · ".join(
+                [run.header["suite"], f"OCI runtime-spec {run.header['spec']}", _time(run.header["started"])]
+            ),
+            class_="kicker",
+        ),
         el("h1", runtime["name"], " ", el("span", runtime["version"], class_="version")),
         *warnings,
         el("div", *cards, class_="cards"),
@@ -113,6 +122,7 @@ def _facts(run: Run) -> Html:
         "Security modules": [", ".join(host.get("lsms", [])) or "none"],
         "User": [f"uid {host.get('uid', '?')}, {'with' if host.get('systemd') else 'without'} systemd"],
         "Started": [f"{_time(header['started'])}{took}"],
+        "Bundles": [f"ociVersion {header.get('bundle_version', '?')}"],
         "Command": [el("code", command(run))],
     }  # fmt: skip
     pairs = [el("div", el("dt", name), el("dd", *value)) for name, value in rows.items()]

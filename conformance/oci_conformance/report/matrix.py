@@ -159,6 +159,8 @@ def _scores(name: str, run: Run, catalogue: Mapping[str, Requirement]) -> Html:
         number = el("p", el("span", str(result.passed), class_="passed"), f" of {result.seen} seen")
         cells.append(el("td", number, bar(table[level])))
     where = f"{host.get('distribution', '?')}, Linux {host.get('kernel', '?')}, cgroups {host.get('cgroups', '?')}"
+    if (version := run.header.get("bundle_version", run.header["spec"])) != run.header["spec"]:
+        where += f", bundles of {version}"
     heading = el("th", name, el("span", runtime["version"], class_="version"), scope="row")
     return el("tr", heading, *cells, el("td", where, class_="quiet"))
 

@@ -67,7 +67,7 @@
     if (target) {
       show(target);
     } else if (query.size) {
-      form.scrollIntoView();
+      scrollTo(0, document.getElementById("results").offsetTop);
     }
   }
 

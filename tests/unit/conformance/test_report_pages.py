@@ -175,6 +175,22 @@ def test_a_run_that_was_cut_short_says_so_and_a_whole_one_doesn_t() -> None:
     assert banner.startswith(words)
 
 
+def test_a_runtime_that_runs_older_bundles_only_is_said_to() -> None:
+    run = samples.run()
+    run.header["bundle_version"] = "1.0.2"
+    words = "doesn&#x27;t run bundles of 1.3.0: it was given the same tests as 1.0.2"
+    assert words in html.render(run, CATALOGUE) and words not in one_page()
+    assert "bundles of 1.0.2" in matrix.render([run], CATALOGUE)
+
+
+def test_many_calls_are_folded_and_failed_ones_counted() -> None:
+    run = samples.run()
+    test = next(test for test in run.tests if test["test"] == "area.fail")
+    assert '<details class="block" open><summary>3 calls, 2 with an exit code other than 0' in one_page()
+    test["calls"] = test["calls"][:1] * 5
+    assert '<details class="block"><summary>5 calls</summary>' in html.render(run, CATALOGUE)
+
+
 def test_ids_that_the_catalogue_lacks_are_named() -> None:
     smaller = {key: one for key, one in CATALOGUE.items() if key != "fail.id"}
     assert "the catalogue doesn&#x27;t have them: fail.id" in html.render(samples.run(), smaller)

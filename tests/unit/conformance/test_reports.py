@@ -109,7 +109,7 @@ def test_junit() -> None:
         for kind, child in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             assert suite.get(kind) == str(len([case for case in cases if case.find(child) is not None]))
         assert suite.get("tests") == str(len(cases))
-    for kind in ("tests", "failures", "errors", "skipped"):
+    for kind in ("tests", "failures", "errors"):
         assert int(root.get(kind, "")) == sum(int(suite.get(kind, "")) for suite in root)
     seconds = [float(case.get("time", "")) for case in root.iter("testcase")]
     assert sum(seconds) == pytest.approx(float(root.get("time", "")), abs=0.01)
