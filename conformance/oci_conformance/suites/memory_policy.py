@@ -9,12 +9,10 @@ from oci_conformance.registry import test
 
 KEY = "linux.memoryPolicy"
 NEEDS = ("numa:1",)
-# Modes with the nodes of a host that has node 0 alone, and the nodes that get_mempolicy(2) then tells. Without nodes
-# MPOL_PREFERRED is MPOL_LOCAL, which Linux has as a mode of its own since 3.8 and tells apart since 5.14.
+# Modes with nodes of a host that has node 0 alone, and the nodes that get_mempolicy(2) then tells.
 ONE_NODE: tuple[tuple[str, str | None, list[int]], ...] = (
     ("MPOL_DEFAULT", None, []),
     ("MPOL_DEFAULT", "", []),
-    ("MPOL_LOCAL", None, []),
     ("MPOL_BIND", "0", [0]),
     ("MPOL_INTERLEAVE", "0", [0]),
     ("MPOL_PREFERRED", "0", [0]),
@@ -50,6 +48,12 @@ def _each(t: Case, policies: tuple[tuple[str, str | None, list[int]], ...]) -> N
 def one_node(t: Case) -> None:
     """The program has the memory policy's mode, and the only node where it has any."""
     _each(t, ONE_NODE)
+
+
+@test("mempolicy.mode", "mempolicy.nodes", needs=(*NEEDS, "kernel:5.14"), may_refuse=True)
+def local(t: Case) -> None:
+    """MPOL_LOCAL, which older kernels tell as MPOL_PREFERRED, is the program's mode."""
+    _each(t, (("MPOL_LOCAL", None, []),))
 
 
 @test("mempolicy.mode", "mempolicy.nodes", needs=(*NEEDS, "kernel:5.15"), may_refuse=True)

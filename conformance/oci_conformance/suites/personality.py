@@ -9,7 +9,14 @@ from oci_conformance.registry import test
 
 KEY = "linux.personality"
 # What uname(2) calls the machine for a program of the LINUX32 domain (Linux, arch/*/include: COMPAT_UTS_MACHINE).
-NAMES_32 = {"x86_64": "i686", "aarch64": "armv8l", "ppc64le": "ppcle", "ppc64": "ppc", "s390x": "s390", "mips64": "mips"}
+NAMES_32 = {
+    "x86_64": "i686",
+    "aarch64": "armv8l",
+    "ppc64le": "ppcle",
+    "ppc64": "ppc",
+    "s390x": "s390",
+    "mips64": "mips",
+}
 
 
 @test("personality.domain", may_refuse=True)
@@ -25,7 +32,9 @@ def linux32(t: Case) -> None:
     """With the domain LINUX32 the program, and what it starts, sees a 32-bit machine."""
     seen = t.run({KEY: {"domain": "LINUX32", "flags": []}}, "personality", "uname", "exec /probe personality")
     t.equal("personality.domain", seen["personality"]["value"], 8)
-    t.check("personality.domain", '"LINUX32"' in seen["exec"]["stdout"], "LINUX32 for its children", seen["exec"])
+    t.check(
+        "personality.domain", '"LINUX32"' in seen["exec"]["stdout"], "LINUX32 for its children", seen["exec"]
+    )
     if name := NAMES_32.get(os.uname().machine):
         t.equal("personality.domain", seen["uname"]["machine"], name)
 
