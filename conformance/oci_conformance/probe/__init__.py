@@ -21,6 +21,7 @@ from typing import Any
 HERE = Path(__file__).parent
 SOURCE = HERE / "probe.c"
 FLAGS = ("-O2", "-static", "-std=gnu11", "-Wall", "-Wextra")
+LINKING = ("-Wl,-z,norelro",)  # so that a program under a seccomp profile without mprotect starts, too
 SECONDS = 120  # for compiling
 WANTED = "the probe needs a C compiler with a static libc (Debian: gcc libc6-dev)"
 
@@ -47,7 +48,7 @@ def build(output: Path) -> None:
         made = Path(folder) / "probe"
         try:
             subprocess.run(
-                [*command, *FLAGS, "-o", str(made), str(SOURCE)],
+                [*command, *FLAGS, *LINKING, "-o", str(made), str(SOURCE)],
                 check=True,
                 capture_output=True,
                 text=True,
@@ -66,12 +67,12 @@ def build(output: Path) -> None:
 def cache() -> Path:
     """The folder for compiled probes, made if it isn't there; only its owner, us, may write into it."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    folder = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
-    folder /= "oci-conformance"
     try:
+        folder = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+        folder /= "oci-conformance"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.lstat()
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise ProbeError(f"the cache folder of the probe: {error}") from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise ProbeError(f"{folder} must be a folder that only its owner, user {os.geteuid()}, can write to")
@@ -83,7 +84,7 @@ def binary() -> Path:
     built_in = HERE / f"probe-{platform.machine()}"
     if os.access(built_in, os.X_OK):
         return built_in
-    recipe = "\0".join([SOURCE.read_text(), *FLAGS, platform.machine()])
+    recipe = "\0".join([SOURCE.read_text(), *FLAGS, *LINKING, platform.machine()])
     path = cache() / f"probe-{hashlib.sha256(recipe.encode()).hexdigest()}"
     if not path.exists():
         build(path)

@@ -1112,9 +1112,9 @@ static int try_call(CALL) {
     static char scratch[65536];
     long values[6] = {0}, which = syscall_number(call->words[0]);
     volatile long *told = shared_memory();
-    complaint = "no such system call on this machine";
+    complaint = which < 0 ? "no such system call on this machine" : "no memory to share with a child";
     if (which < 0 || !told)
-        return told ? FAULT : ENOMEM;
+        return FAULT;
     for (int i = 0; i < 6 && i + 1 < call->count; i++) {
         char *argument = call->words[i + 1];
         values[i] = *argument == '@'              ? (long)(argument + 1)
@@ -1124,9 +1124,10 @@ static int try_call(CALL) {
     pid_t child = begin_child();
     if (child == 0)
         make_call(which, values, told);
-    int error = child < 0 ? errno : 0, ended = end_child(child);
-    if (error || told[2])
-        return error ? error : told[2];
+    complaint = "no child to try it in"; /* no errno: that would be taken for the call's */
+    int ended = end_child(child);
+    if (child < 0 || told[2])
+        return child < 0 ? FAULT : told[2];
     if (told[0])
         number(told[1]);
     else {

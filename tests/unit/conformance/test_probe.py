@@ -578,24 +578,34 @@ def test_ignored_child_signal() -> None:
     assert "SIGCHLD" in last["result"]["ignored"]
 
 
-@pytest.mark.skipif(
-    os.uname().machine != "x86_64", reason="needs x86_64, for the numbers of its system calls"
+KILL, REFUSE, ALLOW = 0x80000000, 0x00050000 | errno.ENOANO, 0x7FFF0000
+needs_x86_64 = pytest.mark.skipif(
+    os.uname().machine != "x86_64", reason="needs x86_64, for system call numbers"
 )
-def test_seccomp() -> None:
-    """Calls that fail or kill, tried by name and by number, leave the probe as it was."""
-    kill, refuse, allow = 0x80000000, 0x00050000 | errno.ENOANO, 0x7FFF0000
+
+
+def confined(actions: dict[int, int], otherwise: int) -> Callable[[], None]:
+    """What has a process filtered by seccomp: an action for each number of a system call."""
     program = [(0x20, 0, 0, 0)]  # the number of the call
-    for number, action in ((135, kill), (170, refuse), (124, refuse), (57, refuse)):
+    for number, action in actions.items():
         program += [(0x15, 0, 1, number), (0x06, 0, 0, action)]
-    program += [(0x06, 0, 0, allow)]
+    program += [(0x06, 0, 0, otherwise)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in program))
     filters = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code)))
     libc = ctypes.CDLL(None)
 
     def confine() -> None:
+        assert code
         libc.prctl(38, 1, 0, 0, 0)
         libc.prctl(22, 2, filters)
 
+    return confine
+
+
+@needs_x86_64
+def test_seccomp() -> None:
+    """Calls that fail or kill, tried by name and by number, leave the probe as it was."""
+    confine = confined({135: KILL, 170: REFUSE, 124: REFUSE, 57: REFUSE}, ALLOW)
     commands = (
         "nnp",
         "seccomp",
@@ -612,6 +622,17 @@ def test_seccomp() -> None:
         assert answer["signal"] == "SIGSYS"
         assert answer["result"] == {"exit": None, "signal": "SIGSYS"}
     assert [answer["errno"] for answer in seen[4:]] == ["ENOANO"] * 3
+
+
+@needs_x86_64
+def test_a_strict_seccomp_profile() -> None:
+    """execve, write, brk, arch_prctl and exit_group are all that it can't do without."""
+    confine = confined(dict.fromkeys((59, 1, 12, 158, 231), ALLOW), REFUSE)
+    seen = call("echo x", "ids", "read /etc", "fork 2", "sched", preexec_fn=confine)
+    assert seen[0]["result"] == "x"
+    assert [answer.get("errno") for answer in seen[1:3]] == ["ENOANO"] * 2
+    assert seen[3]["result"] == {"made": 0, "errno": "ENOANO"}
+    assert call("try getpid", code=125, preexec_fn=confine)[0]["error"]
 
 
 def test_an_empty_root(tmp_path: Path, program: Path) -> None:
