@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from oci_conformance.bundle import Changes
@@ -64,7 +65,8 @@ def args(t: Case) -> None:
 @test("process.args-nonempty")
 def args_empty(t: Case) -> None:
     """A process without arguments, or with an empty list of them, is refused."""
-    for nothing in ([], DELETE):
+    nothings: tuple[Any, ...] = ([], DELETE)
+    for nothing in nothings:
         t.refused("process.args-nonempty", {}, {"process.args": nothing}, at="start")
 
 
@@ -77,25 +79,29 @@ def lookup(t: Case) -> None:
     t.equal("process.args-execvp", _program(_searching(t, "/three:/two", "tool")), "/three/tool")
     # With a slash PATH has no say, and the working directory has.
     t.equal("process.args-execvp", _program(_searching(t, "/three", "two/tool")), "/two/tool")
-    nested = _searching(t, "/three", "./tool", {"process.cwd": "/two"})
+    nested = _searching(t, "/three", "./tool", cwd="/two")
     t.equal("process.args-execvp", _program(nested), "/two/tool")
 
 
 @test("process.args-execvp")
 def lookup_fails(t: Case) -> None:
     """A program that isn't in PATH is an error, though it is in the working directory or in the runtime's PATH."""
-    control = _searching(t, "/two", "tool", {"process.cwd": "/three"})
+    control = _searching(t, "/two", "tool", cwd="/three")
     t.equal("process.args-execvp", _program(control), "/two/tool")
-    elsewhere = _searching(t, "/bin", "tool", {"process.cwd": "/three"})
+    elsewhere = _searching(t, "/bin", "tool", cwd="/three")
     outside = {"PATH": f"{elsewhere.rootfs / 'two'}:/two:{os.environ.get('PATH', '')}"}
     with mock.patch.dict(os.environ, outside):
         t.is_refused("process.args-execvp", elsewhere, at="start", expected="an error: it isn't in PATH")
 
 
-def _searching(t: Case, path: str, program: str, changes: Changes | None = None) -> Container:
-    """A container that runs `program` with a PATH; /one has a `tool` that can't be executed, /two and /three have one."""
-    wanted = {"process.env": [f"PATH={path}"], "process.args": [program, "stat /proc/self/exe"]}
-    container = t.prepare({**wanted, **(changes or {})}, files={"/one/tool": ""})
+def _searching(t: Case, path: str, program: str, cwd: str = "/") -> Container:
+    """A container that runs `program` with a PATH; it has /one/tool, which nobody may execute, /two/tool, /three/tool."""
+    wanted: Changes = {
+        "process.env": [f"PATH={path}"],
+        "process.args": [program, "stat /proc/self/exe"],
+        "process.cwd": cwd,
+    }
+    container = t.prepare(wanted, files={"/one/tool": ""})
     (container.rootfs / "one/tool").chmod(0o644)
     for name in ("two", "three"):
         _link(t.program, container.rootfs / name / "tool")
