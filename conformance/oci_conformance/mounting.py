@@ -113,14 +113,17 @@ def points(*entries: Entry) -> dict[str, str]:
 
 
 def attempt(t: Case, entries: Sequence[Entry], *commands: str) -> list[tuple[list[Mount], Seen] | Refused]:
-    """For each entry what a container with it saw: one container for all, or where that is refused one for each."""
-    every = add(t, *entries)
+    """For each entry what a container with it saw, in one container for all.
+
+    Where that is refused the entries are halved, until each that is refused was alone.
+    """
     try:
-        seen = t.run(every, "mounts", *commands, files=points(*entries))
+        seen = t.run(add(t, *entries), "mounts", *commands, files=points(*entries))
     except Refused as error:
         if len(entries) == 1:
             return [error]
-        return [answer for entry in entries for answer in attempt(t, [entry], *commands)]
+        half = len(entries) // 2
+        return [*attempt(t, entries[:half], *commands), *attempt(t, entries[half:], *commands)]
     return [(of(seen), seen)] * len(entries)
 
 

@@ -154,8 +154,9 @@ def one_sided(t: Case) -> None:
         t.refused(id, mounting.add(t, _entry(source, "idmap", **EXPLICIT)), mounting.add(t, fault))
 
 
-@test("mounts.mappings-option", needs=NEEDS, may_refuse=True)
-def mappings_without_option(t: Case) -> None:
-    """Mappings without the option that goes with them are used or refused, and not passed over in silence."""
-    seen = _run(t, _entry(_source(t), "", **EXPLICIT))
-    t.equal("mounts.mappings-option", _owner(seen), [30000 + USER, 40000 + GROUP])
+@test("mounts.uidMappings-impl", "mounts.gidMappings-impl", needs=NEEDS, may_refuse=True)
+def without_option(t: Case) -> None:
+    """Mappings of a mount are used, or refused, also without an option that says so: they aren't passed over."""
+    owner = _owner(_run(t, _entry(_source(t), "", **EXPLICIT)))
+    t.equal("mounts.uidMappings-impl", owner[0], 30000 + USER)
+    t.equal("mounts.gidMappings-impl", owner[1], 40000 + GROUP)
