@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import chromium
 import pytest
+import report_samples as samples
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-if str(REPOSITORY / "conformance") not in sys.path:
-    sys.path.insert(0, str(REPOSITORY / "conformance"))
-
-import chromium  # noqa: E402
-import report_samples as samples  # noqa: E402
-
-from oci_conformance.report import html, matrix  # noqa: E402
+from oci_conformance.report import html, matrix
 
 pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="chromium isn't installed")
 

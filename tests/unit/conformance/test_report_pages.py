@@ -5,20 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
+import report_samples as samples
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-if str(REPOSITORY / "conformance") not in sys.path:
-    sys.path.insert(0, str(REPOSITORY / "conformance"))
-
-import report_samples as samples  # noqa: E402
-
-from oci_conformance.report import html, matrix  # noqa: E402
-from oci_conformance.report.notes import Note  # noqa: E402
+from oci_conformance.report import html, matrix
+from oci_conformance.report.notes import Note
 
 CATALOGUE = samples.catalogue()
 VOID = {"input", "meta", "br"}

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+import report_samples as samples
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-if str(REPOSITORY / "conformance") not in sys.path:
-    sys.path.insert(0, str(REPOSITORY / "conformance"))
-
-import report_samples as samples  # noqa: E402
-
-from oci_conformance.report import badge, formats, junit, notes, tap, terminal, yaml_  # noqa: E402
-from oci_conformance.report.common import clean, clip, heading  # noqa: E402
-from oci_conformance.results import RESULT_STATUSES, Run  # noqa: E402
+from oci_conformance.report import badge, formats, junit, notes, tap, terminal, yaml_
+from oci_conformance.report.common import clean, clip, heading
+from oci_conformance.results import RESULT_STATUSES, Run
 
 CATALOGUE = samples.catalogue()
 

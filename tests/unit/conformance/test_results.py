@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-if str(REPOSITORY / "conformance") not in sys.path:
-    sys.path.insert(0, str(REPOSITORY / "conformance"))
-
-from oci_conformance.results import (  # noqa: E402
+from oci_conformance.results import (
     RESULT_STATUSES,
     STATUSES,
     Run,
