@@ -1108,19 +1108,25 @@ static void make_call(long which, const long *values, volatile long *told) {
     _exit(0);
 }
 
-static int try_call(CALL) {
+/* The system call that a command line names, and its arguments; false after setting the complaint. */
+static bool wanted_call(CALL, long *which, long *values) {
     static char scratch[65536];
-    long values[6] = {0}, which = syscall_number(call->words[0]);
-    volatile long *told = shared_memory();
-    complaint = which < 0 ? "no such system call on this machine" : "no memory to share with a child";
-    if (which < 0 || !told)
-        return FAULT;
+    *which = syscall_number(call->words[0]);
     for (int i = 0; i < 6 && i + 1 < call->count; i++) {
         char *argument = call->words[i + 1];
         values[i] = *argument == '@'              ? (long)(argument + 1)
                     : !strcmp(argument, "buffer") ? (long)scratch
                                                   : (long)strtoull(argument, NULL, 0);
     }
+    complaint = *which < 0 ? "no such system call on this machine" : "no memory to share with a child";
+    return *which >= 0;
+}
+
+static int try_call(CALL) {
+    long values[6] = {0}, which;
+    volatile long *told = shared_memory();
+    if (!wanted_call(call, &which, values) || !told)
+        return FAULT;
     pid_t child = begin_child();
     if (child == 0)
         make_call(which, values, told);
@@ -1135,6 +1141,54 @@ static int try_call(CALL) {
         if (WIFSIGNALED(ended))
             FIELD("signal", killer(ended));
     }
+    return 0;
+}
+
+static struct { long which, values[6]; volatile long *told; } in_thread;
+
+static int call_in_thread(void *unused __attribute__((unused))) {
+    const long *values = in_thread.values;
+    long result = syscall(in_thread.which, values[0], values[1], values[2], values[3], values[4], values[5]);
+    in_thread.told[1] = result;
+    in_thread.told[2] = answer(result);
+    in_thread.told[0] = 1;
+    return 0;
+}
+
+static void trapped(int which __attribute__((unused))) {
+    in_thread.told[3] = 1;
+    _exit(0);
+}
+
+/* Tells apart what seccomp can do besides giving an errno: kill the thread, kill the process, or send SIGSYS. */
+static int try_in_thread(CALL) {
+    static char stack[65536] __attribute__((aligned(16)));
+    static volatile pid_t thread = -1; /* the kernel clears it when the thread ends */
+    volatile long *told = in_thread.told = shared_memory();
+    memset(in_thread.values, 0, sizeof in_thread.values);
+    if (!wanted_call(call, &in_thread.which, in_thread.values) || !told)
+        return FAULT;
+    pid_t child = begin_child();
+    if (child == 0) {
+        int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+                    CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+        alarm(TRY_SECONDS);
+        sigaction(SIGSYS, &(struct sigaction){.sa_handler = trapped}, NULL);
+        if (clone(call_in_thread, stack + sizeof stack, flags, NULL, &thread, NULL, &thread) < 0)
+            _exit(1);
+        while (thread)
+            sched_yield();
+        _exit(0);
+    }
+    complaint = "no child with a thread to try it in";
+    int ended = end_child(child);
+    if (child < 0 || told[2] || (WIFEXITED(ended) && WEXITSTATUS(ended)))
+        return told[2] ? told[2] : FAULT;
+    OBJECT(FIELD("outcome", WIFSIGNALED(ended) ? "process killed"
+                            : told[3]          ? "trapped"
+                            : told[0]          ? "returned"
+                                               : "thread killed"),
+           NUMBER_OR_NULL("value", told[0], told[1]), FIELD("signal", WIFSIGNALED(ended) ? killer(ended) : NULL));
     return 0;
 }
 
@@ -1394,6 +1448,7 @@ static const struct command {
     /* what the process does */
     {"exec", exec_program, 1, MAX_WORDS, "PATH [ARGUMENT...]"},
     {"try", try_call, 1, 7, "SYSTEM-CALL [NUMBER|@TEXT|buffer...]"},
+    {"try-thread", try_in_thread, 1, 7, "SYSTEM-CALL [NUMBER|@TEXT|buffer...]"},
     {"fork", fork_many, 1, 1, "COUNT"},
     {"alloc", allocate, 1, 2, "MIB [MILLISECONDS-TO-HOLD]"},
     {"spin", spin, 1, 1, "MILLISECONDS"},

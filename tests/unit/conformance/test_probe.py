@@ -437,6 +437,9 @@ def test_tried_calls() -> None:
     assert error("try 1000") == "ENOSYS"
     assert ask("try getcwd buffer 4096") > 0
     assert ask("try fork" if os.uname().machine == "x86_64" else "try clone 17") > 1
+    assert ask("try-thread getuid") == {"outcome": "returned", "value": os.getuid(), "signal": None}
+    assert error("try-thread fchdir 12345") == "EBADF"
+    assert ask("try-thread exit 3")["outcome"] == "thread killed"
     (killed,) = call("try tgkill 0 0 0", "try exit_group 7")[1:]
     assert killed["result"] == {"exit": 7, "signal": None}
 
