@@ -1,0 +1,135 @@
+"""Containers whose hooks and program write into one file: what ran when, where and as what can be read off it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from oci_conformance import probe
+from oci_conformance.bundle import Changes
+from oci_conformance.case import Case
+from oci_conformance.container import POLL, Container
+from oci_conformance.runtime import Call
+
+KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+PROGRAM = "program"  # the name of what the container's program writes
+HELD = 8.0  # seconds that a hook waits at most to be let go: less than a call of the runtime may take
+
+
+@dataclass
+class Entry:
+    """What one hook, or the program, wrote."""
+
+    name: str
+    answers: dict[str, Any] = field(default_factory=dict)  # by command; None where it failed
+
+
+class Hooked:
+    """A container with hooks. Each is the probe, which writes its name and then does its commands."""
+
+    def __init__(self, t: Case) -> None:
+        self.t = t
+        self.folder = t.folder / f"hooked{len(t.containers)}"
+        self.rootfs = self.folder / "rootfs"
+        self.log = self.rootfs / "log"  # for hooks in the container it is /log
+        self.hooks: dict[str, list[dict[str, Any]]] = {}
+        self._container: Container | None = None
+
+    @property
+    def container(self) -> Container:
+        """What `prepare` made."""
+        assert self._container is not None
+        return self._container
+
+    def add(
+        self,
+        kind: str,
+        name: str,
+        *commands: str,
+        before: tuple[str, ...] = (),
+        held: bool = False,
+        env: list[str] | None = None,
+        timeout: int | None = None,
+    ) -> dict[str, Any]:
+        """One more hook. `before` is done before the name is written. A held one waits at its end; see `during`."""
+        inside = kind == "startContainer"
+        waiting = (f"echo {name} waits", f"await {'' if inside else self.rootfs}/go {HELD:g}") if held else ()
+        end = (f"echo {name} ended",)
+        hook = self.t.hook(
+            *before,
+            f"to {'/log' if inside else self.log}",
+            f"echo {name}",
+            *commands,
+            *waiting,
+            *(end if held else ()),
+            path="/probe" if inside else None,
+            env=env,
+            timeout=timeout,
+        )
+        self.hooks.setdefault(kind, []).append(hook)
+        return hook
+
+    def prepare(self, changes: Changes | None = None, *commands: str) -> Container:
+        """The container, of which nothing exists yet. `commands` are its program's."""
+        wanted = dict(changes or {})
+        wanted["hooks"] = self.hooks
+        self._container = self.t.prepare(
+            wanted, "to /log", f"echo {PROGRAM}", *commands, files={"/log": ""}, folder=self.folder
+        )
+        return self._container
+
+    def run(self, changes: Changes | None = None, *commands: str) -> Container:
+        """Prepare it, and take it from its creation to its deletion. Raises Refused."""
+        container = self.prepare(changes, *commands)
+        container.create()
+        container.start()
+        container.wait()
+        container.delete()
+        return container
+
+    def entries(self) -> list[Entry]:
+        """What was written, in the order of the names."""
+        found: list[Entry] = []
+        for answer in probe.parse(self.log.read_bytes()):
+            command = str(answer["command"])
+            if command.startswith("echo "):
+                found.append(Entry(command.removeprefix("echo ")))
+            elif found:
+                found[-1].answers[command] = answer.get("result")
+        return found
+
+    def names(self) -> list[str]:
+        """The names that were written, in order."""
+        return [entry.name for entry in self.entries()]
+
+    def answers(self, name: str) -> dict[str, Any]:
+        """What the first of a name wrote, by command; nothing if it never ran."""
+        return next((entry.answers for entry in self.entries() if entry.name == name), {})
+
+    def wrote(self, name: str, seconds: float = 0.0) -> bool:
+        """Is this name written, within some time?"""
+        until = time.monotonic() + seconds
+        while name not in self.names():
+            if time.monotonic() > until:
+                return False
+            time.sleep(POLL)
+        return True
+
+    def during(self, operation: str, name: str, look: Callable[[], None] | None = None) -> Call:
+        """An operation; while the held hook `name` waits in it, `look` is called, if it comes to that."""
+        calls: list[Call] = []
+        thread = threading.Thread(target=lambda: calls.append(self.container.call(operation)))
+        thread.start()
+        try:
+            while thread.is_alive() and not self.wrote(f"{name} waits"):
+                time.sleep(POLL)
+            if look is not None and thread.is_alive():
+                look()
+        finally:
+            if self.wrote(f"{name} waits"):
+                (self.rootfs / "go").touch()
+            thread.join()
+        return calls[0]

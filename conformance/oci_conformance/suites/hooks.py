@@ -1,0 +1,222 @@
+"""Hooks: their properties, their order and what they are told (config.md#posix-platform-hooks)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from oci_conformance.case import Case
+from oci_conformance.hooked import KINDS, PROGRAM, Hooked
+from oci_conformance.registry import test
+from oci_conformance.runtime import Call
+
+LONG = 6  # seconds that a hook sleeps which is aborted after one
+SOON = 4.0  # seconds after which that must have been noticed
+BEFORE_PROGRAM = ("creating", "created")
+# What `status` may be for a hook of each kind (runtime.md#state); runtime.md doesn't say whether the container is
+# already created when create's own hooks are called.
+STATUS = {
+    "prestart": BEFORE_PROGRAM,
+    "createRuntime": BEFORE_PROGRAM,
+    "createContainer": BEFORE_PROGRAM,
+    "startContainer": ("created",),
+    "poststart": ("running",),
+    "poststop": ("stopped",),
+}
+
+
+@test("hooks.order", "hooks.prestart.before-createRuntime", "hooks.createContainer.after-createRuntime")
+def order(t: Case) -> None:
+    """Hooks are called one after the other as they are listed, and kinds in their order, however slow they are."""
+    hooked = Hooked(t)
+    for kind in KINDS:
+        for number, delay in enumerate((60, 30, 0)):
+            hooked.add(kind, f"{kind} {number}", before=(f"sleep {delay}",))
+    hooked.run()
+    names = hooked.names()
+    for kind in KINDS:
+        seen = [name for name in names if name.startswith(f"{kind} ")]
+        t.equal("hooks.order", seen, [f"{kind} {number}" for number in range(3)])
+    for id, first, second in (
+        ("hooks.prestart.before-createRuntime", "prestart", "createRuntime"),
+        ("hooks.createContainer.after-createRuntime", "createRuntime", "createContainer"),
+    ):
+        both = [name.split(" ")[0] for name in names if name.split(" ")[0] in (first, second)]
+        t.equal(id, both, [first] * 3 + [second] * 3)
+
+
+@test("hooks.args")
+def args(t: Case) -> None:
+    """A hook's argv is its args: the first one too, with spaces, empty words and other scripts."""
+    hooked = Hooked(t)
+    wanted = {}
+    for kind in KINDS:
+        hook = hooked.add(kind, kind, "argv", "echo  two  spaces, ü ", "echo ")
+        hook["args"][0] = f"not the path, {kind}"
+        wanted[kind] = hook["args"]
+    hooked.run()
+    t.equal("hooks.args", {kind: hooked.answers(kind).get("argv") for kind in KINDS}, wanted)
+
+
+@test("hooks.env")
+def env(t: Case) -> None:
+    """A hook's environment is its env, and nothing of the runtime's own."""
+    hooked = Hooked(t)
+    wanted = {}
+    for kind in KINDS:
+        wanted[kind] = sorted([f"KIND={kind}", "EMPTY=", "EQUALS=a=b c", "UMLAUT=ü"])
+        hooked.add(kind, kind, "env", env=wanted[kind])
+    with mock.patch.dict(os.environ, {"OCI_CONFORMANCE_OUTSIDE": "1"}):
+        hooked.run()
+    seen = {kind: hooked.answers(kind).get("env") for kind in KINDS}
+    t.equal("hooks.env", {kind: value and sorted(value) for kind, value in seen.items()}, wanted)
+
+
+@test("hooks.env")
+def env_empty(t: Case) -> None:
+    """A hook with an empty env has no environment at all."""
+    hooked = Hooked(t)
+    for kind in KINDS:
+        hooked.add(kind, kind, "env", env=[])
+    hooked.run()
+    t.equal(
+        "hooks.env", {kind: hooked.answers(kind).get("env") for kind in KINDS}, {kind: [] for kind in KINDS}
+    )
+
+
+@test("hooks.state-stdin")
+def state(t: Case) -> None:
+    """Every hook reads the container's state from standard input, with the status of its time."""
+    hooked = Hooked(t)
+    for kind in KINDS:
+        hooked.add(kind, kind, "state")
+    container = hooked.prepare({}, "pause")
+    container.create()
+    container.start()
+    container.kill("KILL")
+    container.wait()
+    container.delete()
+    for kind in KINDS:
+        seen = _object(hooked.answers(kind).get("state"))
+        wanted = {"id": container.id, "bundle": str(container.bundle), "status": " or ".join(STATUS[kind])}
+        told = {"id": seen.get("id"), "bundle": seen.get("bundle"), "status": seen.get("status")}
+        right = {**told, "status": wanted["status"]} == wanted and told["status"] in STATUS[kind]
+        version = isinstance(seen.get("ociVersion"), str)
+        t.check(
+            "hooks.state-stdin", right and version, f"{kind}: {wanted} and ociVersion", seen or "no state"
+        )
+
+
+def _object(text: Any) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@test("hooks.path-absolute")
+def path_relative(t: Case) -> None:
+    """A hook whose path isn't absolute is an error, though it would be found from any folder."""
+    for kind in ("prestart", "createRuntime", "createContainer", "startContainer", "poststart"):
+        control = Hooked(t)
+        control.add(kind, kind)
+        control.run()
+        if not control.wrote(kind):
+            t.check("hooks.path-absolute", False, f"with an absolute path {kind} hooks run", "it didn't")
+            continue
+        hooked = Hooked(t)
+        hooked.add(kind, kind)["path"] = "probe"
+        container = hooked.prepare()
+        os.link(t.program, container.bundle / "probe")
+        with contextlib.chdir(t.program.parent):
+            t.is_refused(
+                "hooks.path-absolute", container, at="start", expected=f"an error for the {kind} hook"
+            )
+        t.check("hooks.path-absolute", not hooked.wrote(kind), f"the {kind} hook doesn't run", "it did")
+
+
+@test("hooks.timeout-positive")
+def timeout_zero(t: Case) -> None:
+    """A timeout that isn't above zero is an error."""
+    for kind in ("createRuntime", "startContainer"):
+        for number in (0, -1):
+            base = {f"hooks.{kind}": [t.hook(path="/probe" if kind == "startContainer" else None, timeout=1)]}
+            t.refused("hooks.timeout-positive", base, {f"hooks.{kind}[0].timeout": number}, at="start")
+
+
+@test("hooks.timeout", slow=True)
+def timeout_create(t: Case) -> None:
+    """A createRuntime hook that takes longer than its timeout is aborted, and create fails."""
+    hooked = _sleeper(t, "createRuntime")
+    call = _aborted(t, hooked, "create")
+    t.check("hooks.timeout", not call.ok, "an error, since the hook didn't succeed", "create succeeded")
+
+
+@test("hooks.timeout", slow=True)
+def timeout_start(t: Case) -> None:
+    """A startContainer hook that takes longer than its timeout is aborted, and the program isn't run."""
+    hooked = _sleeper(t, "startContainer")
+    hooked.container.create()
+    _aborted(t, hooked, "start")
+    t.check("hooks.timeout", not hooked.wrote(PROGRAM), "the program isn't run", "it ran")
+
+
+@test("hooks.timeout", slow=True)
+def timeout_delete(t: Case) -> None:
+    """A poststop hook that takes longer than its timeout is aborted."""
+    hooked = _sleeper(t, "poststop")
+    hooked.container.create()
+    hooked.container.start()
+    hooked.container.wait()
+    _aborted(t, hooked, "delete")
+
+
+@test("hooks.timeout", slow=True)
+def timeout_kept(t: Case) -> None:
+    """A hook that takes less than its timeout, in seconds, isn't aborted."""
+    hooked = Hooked(t)
+    hooked.add("createRuntime", "createRuntime", "sleep 1200", "echo ended", timeout=3)
+    hooked.prepare()
+    call = hooked.container.call("create")
+    t.check("hooks.timeout", call.ok and hooked.wrote("ended"), "1.2 s are within 3 s", call.sentence)
+
+
+def _sleeper(t: Case, kind: str) -> Hooked:
+    """A prepared container with a hook that sleeps for long and has one second."""
+    hooked = Hooked(t)
+    hooked.add(kind, kind, f"sleep {LONG * 1000}", _late(hooked), timeout=1)
+    hooked.prepare()
+    return hooked
+
+
+def _aborted(t: Case, hooked: Hooked, operation: str) -> Call:
+    """After an operation, the hook that it called is soon gone."""
+    began = time.monotonic()
+    call = hooked.container.call(operation)
+    while (left := _hooks_of(hooked) or not hooked.names()) and time.monotonic() - began < SOON:
+        time.sleep(0.01)
+    if t.check("hooks.timeout", hooked.names() != [], "the hook runs", f"it didn't; {call.sentence}"):
+        took = f"it is still there {time.monotonic() - began:.1f} s after {operation} was called"
+        t.check("hooks.timeout", not left and call.seconds < SOON, "the hook is aborted after 1 s", took)
+    return call
+
+
+def _hooks_of(hooked: Hooked) -> list[int]:
+    """Processes that are hooks of this container."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if _late(hooked).encode() in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+    return found
+
+
+def _late(hooked: Hooked) -> str:
+    """What an aborted hook never comes to do; it also tells its command line from all others."""
+    return f"echo late {hooked.folder}"
