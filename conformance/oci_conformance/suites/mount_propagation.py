@@ -1,19 +1,25 @@
 """How mounts of a container propagate (config.md#linux-mount-options; mount_namespaces(7), mount(8)).
 
-Sources are mounts of the test's own, made shared or private before. What a container without rootfsPropagation gets
-from the host isn't said, so it is set where a mount has to receive something.
+Sources are mounts of the test's own, made shared or private before.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from oci_conformance import mounting
+from oci_conformance.bundle import Path_
 from oci_conformance.case import Case
 from oci_conformance.kernel import MS_PRIVATE, MS_REC, MS_SHARED
 from oci_conformance.mounting import Mount, bind
 from oci_conformance.registry import test
 
 OPTIONS = ("shared", "slave", "private", "unbindable")
+SLAVES = ("slave", "rslave")
+ONE_WAY = (*SLAVES, "private", "rprivate")
 ADMIN = mounting.capabilities("CAP_SYS_ADMIN")
+# With it the copy of a shared source is shared too, so that an option has something to change.
+SHARED: dict[Path_, Any] = {"linux.rootfsPropagation": "shared"}
 
 
 def _kinds(mount: Mount | None) -> str:
@@ -34,67 +40,53 @@ def _is(option: str, mount: Mount | None) -> bool:
 @test(*(f"mounts.opt.{prefix}{option}" for option in OPTIONS for prefix in ("", "r")), needs=("root",))
 def fields(t: Case) -> None:
     """shared, slave, private and unbindable change the mount, with r in front also the mounts below it."""
-    shared, private = (mounting.make_tree(t.folder / name) for name in ("shared", "private"))
-    mounting.propagate(shared, MS_SHARED | MS_REC)
-    mounting.propagate(private, MS_PRIVATE | MS_REC)
-    entries = [
-        bind(
-            shared if option in ("slave", "private") else private,
-            f"/mnt/{prefix}{option}",
-            f"{prefix}{option}",
-            how="rbind",
-        )
-        for option in OPTIONS
-        for prefix in ("", "r")
-    ]
-    seen = t.run(
-        {**mounting.add(t, *entries), "linux.rootfsPropagation": "slave"},
-        "mounts",
-        files=mounting.points(*entries),
-    )
-    mounts = mounting.of(seen)
-    for option in OPTIONS:
-        for prefix in ("", "r"):
-            points = [f"/mnt/{prefix}{option}", f"/mnt/{prefix}{option}/below"]
-            found = [mounting.top(mounts, point) for point in points]
-            ok = _is(option, found[0])
-            if prefix:
-                ok = ok and _is(option, found[1])
-                wanted = f"the mount and the one below it: {option}"
+    tree = mounting.make_tree(t.folder / "source")
+    for flags, propagation, options in (
+        (MS_SHARED, "shared", ("slave", "private")),
+        (MS_PRIVATE, "private", ("shared", "unbindable")),
+    ):
+        mounting.propagate(tree, flags | MS_REC)
+        names = [prefix + option for option in options for prefix in ("", "r")]
+        entries = [bind(tree, "/mnt/plain", how="rbind")]
+        entries += [bind(tree, f"/mnt/{name}", name, how="rbind") for name in names]
+        changes: dict[Path_, Any] = {"linux.rootfsPropagation": propagation, **mounting.add(t, *entries)}
+        mounts = mounting.of(t.run(changes, "mounts", files=mounting.points(*entries)))
+        before = _kinds(mounting.top(mounts, "/mnt/plain/below"))
+        for name in names:
+            option = name if name in options else name[1:]
+            mount, below = (mounting.top(mounts, f"/mnt/{name}{place}") for place in ("", "/below"))
+            if name == option:
+                ok = _kinds(below) == before
+                wanted = f"the mount {option}, the one below it {before}, as without options"
             else:
-                if option in ("shared", "unbindable"):  # the one below had nothing of it before
-                    ok = ok and not _is(option, found[1])
-                wanted = f"the mount: {option}; the one below it as before"
-            t.check(f"mounts.opt.{prefix}{option}", ok, wanted, [_kinds(mount) for mount in found])
+                ok, wanted = _is(option, below), f"the mount and the one below it {option}"
+            t.check(f"mounts.opt.{name}", ok and _is(option, mount), wanted, [_kinds(mount), _kinds(below)])
 
 
 @test("mounts.opt.slave", "mounts.opt.rslave", "mounts.opt.private", "mounts.opt.rprivate", needs=("root",))
 def events_of_the_host(t: Case) -> None:
-    """What is mounted on the host after create appears in a slave, not in a private mount, and r means also below."""
+    """What is mounted on the host appears in a slave and not in a private mount; what either mounts stays with it."""
     source = mounting.make_tree(t.folder / "source")
     for folder in (source, source / "below"):
-        (folder / "late").mkdir()
+        for name in ("late", *ONE_WAY):
+            (folder / name).mkdir()
     mounting.propagate(source, MS_SHARED | MS_REC)
-    names = ("slave", "rslave", "private", "rprivate")
-    entries = [bind(source, f"/mnt/{name}", name, how="rbind") for name in names]
-    container = t.create(
-        {**mounting.add(t, *entries), "linux.rootfsPropagation": "slave"},
-        "serve",
-        files=mounting.points(*entries),
-    )
-    container.start()
+    entries = [bind(source, f"/mnt/{name}", name, how="rbind") for name in ONE_WAY]
+    container = t.serve({**mounting.add(t, *entries), **SHARED, **ADMIN}, files=mounting.points(*entries))
     for folder in (source, source / "below"):
         mounting.make_tmpfs(folder / "late")
     points = {mount.point for mount in mounting.asked(container)}
-    for name in names:
-        seen = [f"/mnt/{name}{below}/late" in points for below in ("", "/below")]
-        if name.endswith("slave"):
-            wanted = "mounts made on the host appear"
-            ok = seen[0] if name == "slave" else all(seen)
-        else:
-            wanted = "mounts made on the host don't appear"
-            ok = not seen[0] if name == "private" else not any(seen)
-        t.check(f"mounts.opt.{name}", ok, wanted, f"at the top: {seen[0]}, below: {seen[1]}")
+    for name in ONE_WAY:
+        places = [source] if not name.startswith("r") else [source, source / "below"]
+        for place in places:
+            below = str(place)[len(str(source)) :]
+            late = f"/mnt/{name}{below}/late"
+            wanted = f"a mount on the host {'appears' if name in SLAVES else 'does not appear'} at {late}"
+            t.check(f"mounts.opt.{name}", (late in points) == (name in SLAVES), wanted, sorted(points))
+            made = container.ask(f"mount tmpfs /mnt/{name}{below}/{name} tmpfs")
+            leaked = mounting.top(mounting.here(), place / name)
+            ok = "errno" not in made and leaked is None
+            t.check(f"mounts.opt.{name}", ok, "what the container mounts there is its own", leaked or made)
 
 
 @test("mounts.opt.shared", "mounts.opt.rshared", needs=("root",))
