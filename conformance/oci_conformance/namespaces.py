@@ -97,11 +97,11 @@ def _hold(flags: int, writing: int) -> None:
     """In the forked process: make the namespaces, then a child, which is in the PID and time namespaces as well."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        kernel.die_with_parent()
+        kernel.die_with_parent(signal.SIGKILL)
         kernel.unshare(flags)
         inner = os.fork()
         if inner == 0:
-            kernel.die_with_parent()
+            kernel.die_with_parent(signal.SIGKILL)
             os.close(writing)
         else:
             os.write(writing, str(inner).encode())
