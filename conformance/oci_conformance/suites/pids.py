@@ -43,3 +43,17 @@ def zero(t: Case) -> None:
     c.wait()
     made = next((answer["result"].get("made") for answer in c.results() if "result" in answer), None)
     t.equal("pids.limit-zero", made, 0)
+
+
+@test("pids.limit-zero-open", needs=NEEDS, may_refuse=True)
+def zero_before(t: Case) -> None:
+    """Before 1.3.0 a limit of 0 may be a limit, or none: the container is there, and one of the two stands."""
+    c = t.create({LIMIT: 0})
+    said = c.limit("pids", v1="pids.max", v2="pids.max")
+    t.check("pids.limit-zero-open", said in ("0", "max"), "0 or max", said)
+
+
+@test("pids.limit-required", needs=NEEDS)
+def without_limit(t: Case) -> None:
+    """Before 1.3.0 pids without a limit is refused."""
+    t.refused("pids.limit-required", {LIMIT: 20}, {"linux.resources.pids": {}})
