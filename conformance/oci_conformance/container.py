@@ -196,13 +196,17 @@ class Container:
         """The probe's answers so far."""
         return probe.parse(self.stdout)
 
-    def ask(self, command: str, seconds: float = 10.0) -> dict[str, Any]:
-        """Have a serving probe do one command."""
+    def tell(self, command: str) -> None:
+        """Have a serving probe do one command, whose answer is awaited later."""
         assert self._to_probe >= 0, "the last command of this container isn't `serve`"
         try:
             os.write(self._to_probe, command.encode() + b"\n")
         except BrokenPipeError:
             raise Broken(f"the probe is gone, so it can't be asked {command!r}") from None
+
+    def ask(self, command: str, seconds: float = 10.0) -> dict[str, Any]:
+        """Have a serving probe do one command."""
+        self.tell(command)
         return self.answer(command, seconds)
 
     def answer(self, command: str, seconds: float = 10.0) -> dict[str, Any]:
