@@ -97,6 +97,15 @@ def unknown(t: Case) -> None:
     t.check("caps.unmappable-warn", True, "a warning", "")
 
 
+@test("caps.unmappable-error")
+def unknown_refused(t: Case) -> None:
+    """A capability that the kernel doesn't know is an error."""
+    for name in SETS:
+        sets = {each: [LOW] for each in SETS}
+        fault = {f"process.capabilities.{name}[+]": "CAP_UNICORN"}
+        t.refused("caps.unmappable-error", {"process.capabilities": sets}, fault, at="start")
+
+
 @test("nnp.set")
 def no_new_privileges(t: Case) -> None:
     """noNewPrivileges sets the process's no_new_privs."""

@@ -28,6 +28,19 @@ def create_runtime(t: Case) -> None:
     _before_pivot(t, "createRuntime")
 
 
+@test("hooks.prestart.timing-start")
+def prestart_start(t: Case) -> None:
+    """prestart hooks are called when start was called, and have ended when the program is executed."""
+    hooked = Hooked(t)
+    hooked.add("prestart", "prestart", "sleep 150", "echo ended")
+    container = hooked.prepare()
+    container.create()
+    t.equal("hooks.prestart.timing-start", hooked.names(), [])
+    container.start()
+    container.wait()
+    t.equal("hooks.prestart.timing-start", hooked.names(), ["prestart", "ended", PROGRAM])
+
+
 def _before_pivot(t: Case, kind: str) -> None:
     """Look at the container's process while a hook in the runtime's namespaces waits."""
     hooked = Hooked(t)
@@ -133,7 +146,7 @@ def poststop(t: Case) -> None:
     hooked.add("poststop", "poststop", held=True)
     container = hooked.prepare()
     container.create()
-    pid, groups = container.pid, _own_cgroups(container.pid, container.id)
+    groups = _own_cgroups(container.pid, container.id)
     container.start()
     container.wait()
     after, returned = "hooks.poststop.timing-after-delete", "hooks.poststop.before-delete-returns"
@@ -143,8 +156,6 @@ def poststop(t: Case) -> None:
     def look() -> None:
         if container.call("state").ok:
             left.append("state still knows the container")
-        if Path(f"/proc/{pid}").exists():
-            left.append(f"its process {pid}")
         left.extend(f"its cgroup {group}" for group in groups if group.exists())
 
     call = hooked.during("delete", "poststop", look)
