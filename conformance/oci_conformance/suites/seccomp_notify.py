@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from oci_conformance.case import DELETE, Broken, Case, Container
+from oci_conformance.case import DELETE, Broken, Case, Container, Refused
+from oci_conformance.claims import may_lack
 from oci_conformance.registry import test
-from oci_conformance.suites.seccomp import ERRNO, KEY, VICTIM, outcome, profile, rule
+from oci_conformance.suites.seccomp import ACTIONS, ERRNO, KEY, VICTIM, outcome, profile, rule
 
 NOTIFY = "SCMP_ACT_NOTIFY"
 METADATA = 'opaque ünïcode "text"\n{}'
@@ -124,7 +125,11 @@ def notifying(path: Path, **more: Any) -> dict[Any, Any]:
 
 def _running(t: Case, listener: Listener, **more: Any) -> tuple[Container, Connection]:
     """A running container, and the connection that the runtime made at create or at start."""
-    container = t.serve(notifying(listener.path, **more))
+    try:
+        container = t.serve(notifying(listener.path, **more))
+    except Refused as error:
+        may_lack(t, error, NOTIFY, *ACTIONS)
+        raise
     connection = listener.accept()
     if connection is None:
         raise Broken("the runtime made no connection to listenerPath by the end of start")
