@@ -8,6 +8,7 @@ from oci_conformance import mounting
 from oci_conformance.case import Case, Container, Seen
 from oci_conformance.mounting import add, bind, tmpfs
 from oci_conformance.registry import test
+from oci_spec.version import parse
 
 
 def _folder(t: Case, name: str) -> Path:
@@ -83,6 +84,22 @@ def destination_relative(t: Case) -> None:
     )  # fmt: skip
     t.equal("mounts.dest-relative", _said(seen, "read /mnt/place/name"), "source")
     t.equal("mounts.dest-relative", _said(seen, "read /run/mnt/place/name"), "ENOENT")
+
+
+@test("mounts.dest-absolute-only")
+def destination_absolute_only(t: Case) -> None:
+    """Before 1.2.0 a destination that doesn't begin with / is refused.
+
+    Version 1.2.0 allows it for old configurations too, so nothing is said of a runtime that follows that version.
+    """
+    newest = parse(str((t.features or {}).get("ociVersionMax")))
+    if newest and newest[:2] >= (1, 2):
+        t.unsupported(
+            "mounts.dest-absolute-only", "it follows 1.2.0, which allows it in old configurations too"
+        )
+        return
+    good, bad = tmpfs("/mnt/place"), tmpfs("mnt/place")
+    t.refused("mounts.dest-absolute-only", add(t, good), add(t, bad))
 
 
 @test("mounts.source-relative")
