@@ -251,9 +251,13 @@ class Case:
 
     def settle(self, error: BaseException | None) -> list[dict[str, Any]]:
         """Verdicts for all ids of the test, after it returned or raised `error`."""
-        for id in self.test.ids:
-            if id in self.verdicts:
-                continue
+        left = [id for id in self.test.ids if id not in self.verdicts]
+        if error is not None and not isinstance(
+            error, Skip
+        ):  # what passed so far may not have been looked at in full
+            passed = [id for id, verdict in self.verdicts.items() if verdict["status"] == "pass"]
+            left += [] if left and isinstance(error, Refused | Broken) else passed
+        for id in left:
             if isinstance(error, Skip):
                 self._verdict(id, "skip", reason=str(error))
             elif isinstance(error, Refused) and self.test.may_refuse:

@@ -185,7 +185,8 @@ class Attack:
         """Mounts at the canary in the container's mount namespace, before its root became /."""
         if not log.exists():
             return []
-        lines = [line for answer in probe.parse(log.read_bytes()) for line in answer.get("result", [])]
+        answers = [each for each in probe.parse(log.read_bytes()) if each["command"] == "mounts"]
+        lines = [line for answer in answers for line in answer.get("result", [])]
         return [
             f"{mount.kind} is mounted at {mount.point}"
             for mount in mounting.parse(lines)
