@@ -8,8 +8,11 @@ PY := $(VENV)/bin/python
 LAUNCHER := runtime/launcher
 HOST := PYTHON=$(PYTHON) sh $(LAUNCHER)/setup_host.sh
 BUILD := $(PY) -X no_debug_ranges $(LAUNCHER)/build.py
+# Which runtime the conformance suite is run against.
+RUNTIME ?= build/bin/pyrun
+SUITE := build/bin/oci-conformance
 SOURCES := $(shell find runtime spec -name "*.py" -o -name "*.[ch]" -o -name requirements.txt) pyproject.toml $(wildcard .git/logs/HEAD)
-TESTPATH := PYTHONPATH=runtime:spec:build/dev
+TESTPATH := PYTHONPATH=runtime:spec:conformance:build/dev
 GENERATE := PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=build/lib/pyrun $(PY)
 SHARE := $(DESTDIR)$(PREFIX)/share
 BASH := bash-completion/completions/pyrun
@@ -18,15 +21,15 @@ FISH := fish/vendor_completions.d/pyrun.fish
 ORDER := tests/unit tests/bench tests/integration tests/security tests/crash tests/stress tests/engines
 TESTS ?= $(wildcard $(ORDER)) $(filter-out $(ORDER),$(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))) $(wildcard tests/test_*.py)
 
-.PHONY: all demo test lint bench stress install clean trace FORCE
+.PHONY: all demo test lint bench stress conformance mutants install clean trace FORCE
 .DELETE_ON_ERROR:
 
-all: build/bin/pyrun
+all: build/bin/pyrun $(SUITE)
 
 demo: build/bin/pyrun
 	@$(PY) $(LAUNCHER)/demo.py build/bin/pyrun
 
-test: build/bin/pyrun build/test/pyrun-traced build/.host-test build/.venv-dev
+test: build/bin/pyrun $(SUITE) build/test/pyrun-traced build/.host-test build/.venv-dev
 	$(TESTPATH) $(PY) -m pytest -ra --durations=10 $(PYTEST_FLAGS) $(TESTS)
 
 lint: build/.host-test build/.venv-dev build/bin/pyrun
@@ -43,7 +46,7 @@ stress: build/bin/pyrun build/.host-test build/.venv-dev
 	$(PY) -m tests.stress --output docs $(STRESS_FLAGS)
 	PYRUN_CRASH_POINTS=all $(TESTPATH) $(PY) -m pytest -ra --timeout=3600 $(PYTEST_FLAGS) tests/crash
 
-install: build/bin/pyrun
+install: build/bin/pyrun $(SUITE)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
 	install -m 755 build/bin/pyrun $(DESTDIR)$(PREFIX)/bin/pyrun
 	rm -rf $(DESTDIR)$(PREFIX)/lib/pyrun
@@ -61,6 +64,13 @@ build/bin/pyrun: $(SOURCES) build/.venv-run
 	@echo "building build/bin/pyrun with $(PYTHON)"
 	@$(BUILD) --output $@ --library build/lib/pyrun --dev build/dev
 	@touch $@
+
+# The suite's sources in place, on the interpreter of build/venv.
+$(SUITE): build/.venv-run
+	@mkdir -p $(@D)
+	@printf '%s\n' '#!$(CURDIR)/$(PY)' 'import sys' 'sys.path[:0] = ["$(CURDIR)/conformance", "$(CURDIR)/spec"]' \
+	  'from oci_conformance.main import main' 'main()' > $@
+	@chmod 755 $@
 
 build/test/pyrun-traced: build/bin/pyrun
 	@$(BUILD) --output $@ --trace-imports

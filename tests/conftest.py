@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-for _folder in ("spec", "runtime"):
+for _folder in ("conformance", "spec", "runtime"):
     if str(REPOSITORY / _folder) not in sys.path:
         sys.path.insert(0, str(REPOSITORY / _folder))
 

@@ -34,11 +34,6 @@ def setns(descriptor: int, kind: int = 0) -> None:
     _check(_libc.setns(descriptor, kind), "setns")
 
 
-def die_with_parent() -> None:
-    """The kernel kills this process when its parent ends (prctl(2))."""
-    _check(_libc.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0), "prctl")
-
-
 def mount(source: str, target: Path, kind: str = "", flags: int = 0, data: str = "") -> None:
     """mount(2)."""
     _check(
@@ -57,13 +52,25 @@ def become_subreaper() -> None:
     _check(_libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
 
 
-def descendants(pid: int) -> Iterator[int]:
-    """All processes below a process, deepest first."""
+def die_with_parent(signal: int) -> None:
+    """Have a signal sent to this process when its parent ends, however that may be (prctl(2))."""
+    _check(_libc.prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl")
+
+
+def children(pid: int) -> list[int]:
+    """The processes whose parent is a process."""
+    found = []
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
-            for child in path.read_text().split():
-                yield from descendants(int(child))
-                yield int(child)
+            found += [int(child) for child in path.read_text().split()]
+    return found
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """All processes below a process, deepest first."""
+    for child in children(pid):
+        yield from descendants(child)
+        yield child
 
 
 def kill(pid: int, signal: int) -> None:

@@ -26,6 +26,7 @@ from oci_conformance import (
     runtime,
 )
 from oci_conformance.mutants import engine
+from oci_conformance.report import formats, matrix, notes
 
 LEVELS = ("must", "should", "may")
 VERSION = click.Choice(runner.VERSIONS)
@@ -115,7 +116,7 @@ def run(
 ) -> None:
     """Run the tests. Exit code 0: nothing failed; 1: something did; 2: cut short, or it could not begin."""
     known = requirements.of(given["profiles"], given["spec"])
-    chosen = registry.select(given["profiles"], frozenset(known), expression)
+    chosen = registry.select(given["profiles"], frozenset(known.every()), expression)
     if list_only:
         _list(chosen)
         return
@@ -138,7 +139,7 @@ def run(
         argv=sys.argv[1:],
         **given,
     )
-    levels = {id: each.level for id, each in known.items()}
+    levels = {id: each.level for id, each in known.every().items()}
     with _clear():
         sys.exit(
             runner.run(chosen, levels, options, outputs.Outputs(form, options.out, known, len(chosen)).take)
@@ -168,7 +169,7 @@ def _clear() -> Iterator[None]:
 @selecting
 def list_(spec: str, profiles: tuple[str, ...], expression: str) -> None:
     """List tests, and the requirements that each shows."""
-    _list(registry.select(profiles, frozenset(requirements.of(profiles, spec)), expression))
+    _list(registry.select(profiles, frozenset(requirements.of(profiles, spec).every()), expression))
 
 
 def _list(chosen: list[registry.Test]) -> None:
@@ -236,15 +237,44 @@ def doctor() -> None:
 )
 def report(stream: Path, form: str, out: Path | None) -> None:
     """Show a finished run, by its results.jsonl, in another form."""
-    try:
-        loaded = results.Run.load(stream)
-    except results.StreamError as error:
-        raise Sentence(str(error)) from None
+    loaded = _load(stream)
     known = requirements.of(tuple(loaded.header["profiles"]), loaded.header["spec"])
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        outputs.write(out, loaded, known)
+        formats.write(out, loaded, known.spec, known.profiles)
     click.echo(outputs.render(form, loaded, known), nl=False)
+
+
+@cli.command()
+@click.argument("streams", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--notes", "notes_", type=click.Path(path_type=Path), help="Explanations of deviations, as TOML."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The page; standard output if not given."
+)
+def compare(streams: tuple[Path, ...], notes_: Path | None, out: Path | None) -> None:
+    """Show several runs, by their results.jsonl, side by side as a page."""
+    runs = [_load(stream) for stream in streams]
+    newest = min((run.header["spec"] for run in runs), key=runner.VERSIONS.index)
+    profiles = tuple(dict.fromkeys(profile for run in runs for profile in run.header["profiles"]))
+    known = requirements.of(profiles, newest)
+    try:
+        explained = notes.load(notes_) if notes_ else []
+    except notes.NotesError as error:
+        raise Sentence(str(error)) from None
+    page = matrix.render(runs, known.spec, known.profiles, explained)
+    if out is None:
+        click.echo(page, nl=False)
+    else:
+        out.write_text(page, encoding="utf-8")
+
+
+def _load(stream: Path) -> results.Run:
+    try:
+        return results.Run.load(stream)
+    except results.StreamError as error:
+        raise Sentence(str(error)) from None
 
 
 @cli.command()
@@ -260,10 +290,10 @@ def mutants(path: str, expression: str, sample: int | None, jobs: int) -> None:
     Exit code 0: all that this host can show were noticed; 1: some survived.
     """
     chosen = [each for each in engine.every() if expression in each.name][:: sample or 1]
-    known = requirements.of(("spec",), runner.VERSIONS[0])
+    known = frozenset(requirements.of(("spec",), runner.VERSIONS[0]).spec)
     options = runner.Options(runtime=_program(path), host=host.look(), jobs=jobs)
-    with _clear(), runner.session(options, frozenset(known)) as plan:
-        tests = registry.select(("spec",), frozenset(known))
+    with _clear(), runner.session(options, known) as plan:
+        tests = registry.select(("spec",), known)
         baseline = list(runner.records(tests, plan, jobs))
         click.echo(f"{len(chosen)} mutants of {path}, {len(tests)} tests")
         outcomes = engine.run(chosen, baseline, plan, jobs, lambda outcome: None)

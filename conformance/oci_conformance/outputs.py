@@ -5,49 +5,34 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from oci_conformance.report import badge, html, junit, tap, terminal, yaml_
-from oci_conformance.results import BREAKING, Requirement, Run, Writer
+from oci_conformance.report import formats, terminal
+from oci_conformance.requirements import Known
+from oci_conformance.results import BREAKING, Run, Writer
 
-Render = Callable[[Run, Mapping[str, Requirement]], str]
-
-# Every form that is made of a whole run -> what makes it, and its file's name in --out.
-FORMS: dict[str, tuple[Render, str]] = {
-    "tap": (tap.render, "results.tap"),
-    "junit": (junit.render, "junit.xml"),
-    "yaml": (yaml_.render, "results.yaml"),
-    "html": (html.render, "report.html"),
-    "badge": (badge.render, "badge.svg"),
-}
 STREAM = "results.jsonl"
-CHOICES = ("terminal", "json", *FORMS)
+CHOICES = ("terminal", "json", *formats.FORMATS)
 
 
-def render(form: str, run: Run, known: Mapping[str, Requirement]) -> str:
+def render(form: str, run: Run, known: Known) -> str:
     """A whole run in one form. `json` is the stream itself; `terminal` fits this terminal."""
     if form == "json":
         records = [run.header, *run.tests, *([run.footer] if run.footer else [])]
         return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     if form == "terminal":
-        return terminal.render(run, known, width=_width(), colour=terminal.wants_colour(sys.stdout))
-    return FORMS[form][0](run, known)
-
-
-def write(folder: Path, run: Run, known: Mapping[str, Requirement]) -> None:
-    """Every form but the stream, as files in a folder."""
-    for make, name in FORMS.values():
-        (folder / name).write_text(make(run, known), encoding="utf-8", errors="replace")
+        colour = terminal.wants_colour(sys.stdout)
+        return terminal.render(run, known.spec, known.profiles, width=_width(), colour=colour)
+    return formats.FORMATS[form][1](run, known.spec, known.profiles)
 
 
 class Outputs:
     """Takes each record as it comes."""
 
-    def __init__(self, form: str, out: Path | None, known: Mapping[str, Requirement], total: int) -> None:
+    def __init__(self, form: str, out: Path | None, known: Known, total: int) -> None:
         self.form = form
         self.known = known
         self.total = total  # tests that will run
@@ -63,46 +48,45 @@ class Outputs:
         """One record of the stream."""
         if self._writer is not None:
             self._writer.write(record)
+        if self.form == "json":
+            click.echo(json.dumps(record, ensure_ascii=False))
         if record["type"] == "header":
             self.run = Run(record)
         assert self.run is not None
         if record["type"] == "test":
             self.run.tests.append(record)
             if self.form == "terminal":
-                self._progress(record)
-        if self.form == "json":
-            click.echo(json.dumps(record, ensure_ascii=False))
-        if record["type"] == "footer":
+                self._progress(record, self.run)
+        elif record["type"] == "footer":
             self.run.footer = record
             self._finish(self.run)
 
-    def _progress(self, record: Any) -> None:
+    def _progress(self, record: Any, run: Run) -> None:
         """Failures at once; and, on a terminal, one line that says how far the run is."""
-        assert self.run is not None
         live = sys.stdout.isatty()
         if live:
             click.echo("\r\033[K", nl=False)
         for result in record["results"]:
             if result["status"] in BREAKING:
                 self._failed += 1
+                requirement = self.known.every().get(result["id"])
                 colour = terminal.wants_colour(sys.stdout)
-                requirement = self.known.get(result["id"])
                 click.echo(terminal.failure(record, result, requirement, width=_width(), colour=colour))
         if live:
-            line = f"{len(self.run.tests)}/{self.total} tests  {self._failed} failed  {record['test']}"
+            line = f"{len(run.tests)}/{self.total} tests  {self._failed} failed  {record['test']}"
             click.echo(line[: _width() - 1], nl=False)
 
     def _finish(self, run: Run) -> None:
         if self._writer is not None and self._out is not None:
             self._writer.close()
-            write(self._out, run, self.known)
+            formats.write(self._out, run, self.known.spec, self.known.profiles)
         if self.form == "terminal":
             if sys.stdout.isatty():
                 click.echo("\r\033[K", nl=False)
             colour = terminal.wants_colour(sys.stdout)
-            click.echo(terminal.summary(run, self.known, width=_width(), colour=colour), nl=False)
+            click.echo(terminal.summary(run, self.known.spec, width=_width(), colour=colour), nl=False)
             if self._out is not None:
-                click.echo(f"report: {self._out / FORMS['html'][1]}")
+                click.echo(f"report: {self._out / formats.FORMATS['html'][0]}")
         elif self.form != "json":
             click.echo(render(self.form, run, self.known), nl=False)
 

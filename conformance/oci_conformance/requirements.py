@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from oci_spec import catalogue
@@ -11,17 +12,27 @@ PROFILES = ("spec", "hardening", "robustness")
 _HERE = Path(__file__).parent
 
 
-def of(profiles: tuple[str, ...], spec: str) -> dict[str, Requirement]:
+@dataclass(frozen=True)
+class Known:
+    """Requirements by id; the profiles' are apart, since they don't count in the specification's score."""
+
+    spec: dict[str, Requirement]
+    profiles: dict[str, Requirement]
+
+    def every(self) -> dict[str, Requirement]:
+        """Both."""
+        return {**self.spec, **self.profiles}
+
+
+def of(profiles: tuple[str, ...], spec: str) -> Known:
     """The requirements of profiles; those of `spec` as they stood in that version."""
     found: dict[str, Requirement] = {}
     for profile in profiles:
-        found |= catalogue.at(spec) if profile == "spec" else catalogue.load(_HERE / profile)
-    return found
+        if profile != "spec":
+            found |= catalogue.load(_HERE / profile)
+    return Known(catalogue.at(spec) if "spec" in profiles else {}, found)
 
 
 def every() -> dict[str, Requirement]:
     """All requirements of every version and profile."""
-    found = dict(catalogue.load())
-    for profile in PROFILES[1:]:
-        found |= catalogue.load(_HERE / profile)
-    return found
+    return {**catalogue.load(), **of(PROFILES[1:], catalogue.NEWEST).profiles}

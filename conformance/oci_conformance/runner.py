@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -91,7 +91,7 @@ class Crew:
                 kernel.kill(pid, signal.SIGKILL)
             process.join()
         connection.close()
-        cgroup.remove(f"oci-conformance-{process.pid}")
+        bury(process, {each.pid for each in self.processes.values()})
 
     def disband(self) -> None:
         """Stop all workers; idle ones are asked."""
@@ -103,12 +103,25 @@ class Crew:
             self.dismiss(connection)
 
 
+def bury(process: multiprocessing.process.BaseProcess, others: Container[int | None]) -> None:
+    """Stop and remove what an ended worker that could not clean up has left: it is ours now. Other workers live on."""
+    for pid in kernel.children(os.getpid()):
+        if pid not in others:
+            for each in [*kernel.descendants(pid), pid]:
+                kernel.kill(each, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+    cgroup.remove(f"oci-conformance-{process.pid}")
+
+
 @contextlib.contextmanager
 def session(options: Options, ids: frozenset[str]) -> Iterator[Plan]:
     """Everything that a run needs, and its end: the folder of its files, the probe in it, the runtime tried out.
 
     Raises CannotRun.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a KeyboardInterrupt, as by Ctrl-C
+    kernel.become_subreaper()
     folder = Path(tempfile.mkdtemp(prefix="oci-conformance-"))
     try:
         folder.chmod(0o755)
@@ -245,11 +258,22 @@ def _bundle_version(plan: Plan) -> str:
     A runtime that refuses bundles of the tested version still has everything else to show. That it refuses them is
     shown by the tests of `ociVersion`.
     """
-    with CONTEXT.Pool(1, kernel.become_subreaper) as pool:
-        return pool.apply(_try_versions, (plan,))
+    mine, theirs = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=_try_versions, args=(theirs, plan))
+    process.start()
+    theirs.close()
+    try:
+        return str(mine.recv())
+    except EOFError:  # it didn't survive its runtime
+        return plan.spec
+    finally:
+        process.join()
+        mine.close()
+        bury(process, ())
 
 
-def _try_versions(plan: Plan) -> str:
+def _try_versions(connection: Connection, plan: Plan) -> None:
+    worker.set_up(plan)
     from oci_conformance.case import Case
 
     candidates = VERSIONS[VERSIONS.index(plan.spec) :]
@@ -265,11 +289,12 @@ def _try_versions(plan: Plan) -> str:
         except Exception as error:
             said = said or str(error)
         else:
-            return version
+            connection.send(version)
+            return
         finally:
             case.clean()
     print(f"{plan.path} runs not even the simplest bundle: {said}", file=sys.stderr)
-    return plan.spec
+    connection.send(plan.spec)
 
 
 _NOTHING = Test("nothing", "", (), lambda case: None, (), False, "spec", False)

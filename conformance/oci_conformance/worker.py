@@ -64,6 +64,7 @@ def set_up(plan: Plan) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells us
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGALRM, _out_of_time)
+    kernel.die_with_parent(signal.SIGTERM)
     kernel.become_subreaper()
     if plan.host.uid == 0:
         with contextlib.suppress(OSError):  # without CAP_SYS_ADMIN the tests will say what they lack

@@ -7,6 +7,8 @@ python=${PYTHON:-python3}
 build_packages="gcc libc6-dev make git ca-certificates libffi-dev libseccomp2 busybox-static"
 optional_packages="runc podman conmon catatonit docker.io containerd buildah iptables crun redis-server nginx-light curl wget
   strace shellcheck zsh fish e2fsprogs"
+# A browser for the conformance suite's reports
+optional_packages="$optional_packages chromium"
 # Kubernetes' side of containerd, and Slurm
 optional_packages="$optional_packages iproute2 containernetworking-plugins
   slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge"

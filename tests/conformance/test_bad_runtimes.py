@@ -1,0 +1,141 @@
+"""Runtimes that hang, babble or leave things: the suite goes on, says so, and leaves nothing itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import SUITE, Ran, environment
+
+ONE = ("-k", "=user.umask", "--jobs", "1")
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Callable[[str], Path]:
+    """A runtime that is a shell script."""
+
+    def make(script: str) -> Path:
+        path = tmp_path / "bad"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return path
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(tmp_path: Path) -> Iterator[None]:
+    """Neither files nor processes nor cgroups of the suite are there after a test."""
+    before = cgroups()
+    yield
+    assert not list(tmp_path.glob("oci-conformance-*"))
+    assert not processes(str(tmp_path))
+    assert not cgroups() - before
+
+
+def cgroups() -> set[str]:
+    """Cgroups of workers that aren't alive; other runs of the suite may be under way."""
+    return {
+        f"{folder}/{name}"
+        for folder, names, _ in os.walk("/sys/fs/cgroup")
+        for name in names
+        if name.startswith("oci-conformance-") and not Path(f"/proc/{name.split('-')[2]}").exists()
+    }
+
+
+def processes(text: str) -> list[int]:
+    """Processes with a text in their command line, but for this one's ancestors."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().decode("utf-8", "replace")
+        except OSError:
+            continue
+        if text in line and "pytest" not in line:
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_missing(suite: Callable[..., Ran], tmp_path: Path) -> None:
+    ran = suite(tmp_path / "none")
+    assert (ran.code, ran.records) == (2, [])
+    assert "there is no such program" in ran.stderr
+
+
+def test_not_executable(suite: Callable[..., Ran], tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello")
+    ran = suite(tmp_path / "text")
+    assert (ran.code, ran.records) == (2, [])
+    assert "it is not executable" in ran.stderr
+
+
+def test_not_a_program(suite: Callable[..., Ran], tmp_path: Path) -> None:
+    path = tmp_path / "rubbish"
+    path.write_bytes(b"\x00\x01rubbish")
+    path.chmod(0o755)
+    ran = suite(path, *ONE)
+    assert ran.code == 1
+    assert ran.footer["complete"]
+    assert "Exec format error" in ran.results("fail")["user.umask:user.umask"]
+
+
+def test_fails(suite: Callable[..., Ran], bad: Callable[[str], Path]) -> None:
+    ran = suite(bad("echo 'cannot: <b>boom</b>' >&2; exit 3"), *ONE)
+    assert ran.code == 1
+    assert "cannot: <b>boom</b> (exit code 3)" in ran.results("fail")["user.umask:user.umask"]
+
+
+def test_prints_rubbish(suite: Callable[..., Ran], bad: Callable[[str], Path]) -> None:
+    ran = suite(bad(r"printf '\377\376{\033[31m'; exit 0"), *ONE)
+    assert ran.code == 1
+    assert "state printed no JSON" in ran.results("fail")["user.umask:user.umask"]
+
+
+def test_prints_without_end(suite: Callable[..., Ran], bad: Callable[[str], Path]) -> None:
+    ran = suite(bad("head -c 30000000 /dev/zero | tr '\\0' x; exit 0"), *ONE)
+    assert ran.code == 1
+    assert "state printed no JSON" in ran.results("fail")["user.umask:user.umask"]
+
+
+def test_hangs_and_ignores_signals(
+    suite: Callable[..., Ran], bad: Callable[[str], Path], tmp_path: Path
+) -> None:
+    script = f"trap '' TERM INT HUP; sleep 1000 {tmp_path} & while :; do wait; sleep 1; done"
+    ran = suite(bad(script), *ONE, "--timeout", "0.3")
+    assert ran.code == 1
+    assert "did not return within" in ran.results("fail")["user.umask:user.umask"]
+
+
+def test_leaves_processes(suite: Callable[..., Ran], bad: Callable[[str], Path], tmp_path: Path) -> None:
+    ran = suite(
+        bad(f"setsid sh -c 'trap \"\" TERM HUP; sleep 1000; : {tmp_path}' >/dev/null 2>&1 & exit 0"), *ONE
+    )
+    assert ran.code == 1
+    assert ran.footer["complete"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(runtime: Path, tmp_path: Path, number: signal.Signals) -> None:
+    command = [str(SUITE), "run", "--runtime", str(runtime), "--format", "json", "--jobs", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(tmp_path)) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        assert '"type": "header"' in lines[0]
+        process.send_signal(number)
+        rest = process.stdout.read()
+        assert process.wait(60) == 2
+    assert '"complete": false' in rest.splitlines()[-1]
+
+
+def test_worker_dies(suite: Callable[..., Ran], bad: Callable[[str], Path], runtime: Path) -> None:
+    """A runtime that kills its caller: the test is the suite's error, and the run goes on."""
+    script = f'[ -z "$(echo "$*" | grep start)" ] || kill -9 $PPID\nexec {runtime} "$@"'
+    ran = suite(bad(script), "-k", "user.umask or user.ids", "--jobs", "1")
+    assert ran.code == 1
+    assert set(ran.results("error").values()) == {"its worker died"}
+    assert len(ran.records) > 3
