@@ -13,7 +13,7 @@ from oci_conformance.registry import test
 LONGEST = "a-name-of-sixty-four-bytes-the-most-that-linux-takes-for-it.abcd"  # __NEW_UTS_LEN
 
 
-@test("hostname", needs=("root",))
+@test("hostname")
 def hostname(t: Case) -> None:
     """The program sees the host name of the configuration, also the longest; the host keeps its own."""
     before = socket.gethostname()
@@ -39,7 +39,7 @@ def joined(t: Case) -> None:
         t.equal("domainname", (seen["domainname"], outside[1]), ("joined.test", "joined.test"))
 
 
-@test("domainname", needs=("root",))
+@test("domainname")
 def domainname(t: Case) -> None:
     """The program sees the NIS domain name of the configuration; the host keeps its own."""
     before = _domain()
