@@ -31,6 +31,7 @@ FILES = (
     "proc/self/oom_score_adj",
 )
 CONTENT = "of the host"
+ANSWERS = "/answers"  # of the probe, for a runtime may be led to spoil its standard output
 UP = "../" * 40  # from any depth to /
 
 
@@ -152,7 +153,7 @@ class Attack:
         """
         log = self.t.folder / f"mounts-{len(self.t.containers)}"
         hooks = {"createContainer": [self.t.hook(f"to {log}", "mounts")]}
-        container = self.t.prepare({"hooks": hooks, **changes}, *commands)
+        container = self.t.prepare({"hooks": hooks, **changes}, f"to {ANSWERS}", *commands)
         plant(container.rootfs)
         seen = self._through(what, container)
         outside = [*self.canary.changes(), *self._mounted(log)]
@@ -179,7 +180,12 @@ class Attack:
             ran = True
         container.call("delete-force")
         container.created = False  # it is deleted: no need to do so again at the end of the test
-        return Seen(container) if ran else None
+        if not ran:
+            return None
+        seen = Seen(container)
+        answers = container.rootfs / ANSWERS[1:]
+        seen.answers = probe.parse(answers.read_bytes()) if answers.is_file() else []
+        return seen
 
     def _mounted(self, log: Path) -> list[str]:
         """Mounts at the canary in the container's mount namespace, before its root became /."""

@@ -117,3 +117,22 @@ def console(t: Case) -> None:
             link(rootfs / "dev/console", target)
 
         attacks.run(f"/dev/console is a link, {form}", changes, plant)
+
+
+@test("hardening.console-source", needs=("root",))
+def terminal(t: Case) -> None:
+    """A link has the name of the terminal in /dev/pts: what it leads to isn't mounted on /dev/console, past a mask."""
+    id = "hardening.console-source"
+    elsewhere = {**MOUNTS[0], "destination": "/dev/other"}
+    changes = {"process.terminal": True, "linux.maskedPaths": ["/proc/version"]}
+    if control(t, (id,), {**changes, **without_dev(t, MOUNTS[0])}) is None:
+        return
+    attacks = attack(t, id)
+    plant = links({"dev/pts/ptmx": "../other/ptmx", "dev/pts/0": "/proc/version", "dev/ptmx": "other/ptmx"})
+    what = "/dev/pts/0 is a link"
+    seen = attacks.run(what, {**changes, **without_dev(t, elsewhere)}, plant, "stat /dev/console")
+    if seen is not None:
+        kind = (seen.answer("stat /dev/console").get("result") or {}).get("type")
+        t.check(
+            id, kind != "file", f"{what}: /dev/console is a terminal, or nothing", f"/dev/console is a {kind}"
+        )
