@@ -132,18 +132,19 @@ def default_action(t: Case) -> None:
         raise refused[0]
 
 
-@test("seccomp.default-action", needs=("root",))
+@test("seccomp.actions", needs=("root",))
 def privileges(t: Case) -> None:
     """The profile holds with and without noNewPrivileges, for root and for another user, and for what they start."""
     for user in (0, 1000):
         for flag in (True, False):
             changes: dict[Any, Any] = {"process.noNewPrivileges": flag, "process.user.uid": user}
-            changes |= profile(needed(), default=ERRNO, defaultErrnoRet=88)
             seen = t.run(
-                changes, "seccomp", CALLS[VICTIM], f"exec /probe try\u00a0{OTHER}", f"try {OTHER} buffer"
+                {**changes, **profile(rule(ERRNO, VICTIM))}, "seccomp", CALLS[VICTIM], "exec /probe seccomp"
             )
-            t.equal("seccomp.default-action", seen["seccomp"]["mode"], 2)
-            t.equal("seccomp.default-action", _came_of(seen, VICTIM, OTHER), ["ENOTSOCK", "ENOTSOCK"])
+            t.equal("seccomp.actions", seen["seccomp"]["mode"], 2)
+            t.equal("seccomp.actions", _came_of(seen, VICTIM), ["EPERM"])
+            children = seen["exec"]["stdout"]
+            t.check("seccomp.actions", '"mode":2' in children, "the filter in what it starts", children)
 
 
 @test("seccomp.errnoret-default")
