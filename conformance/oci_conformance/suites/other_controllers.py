@@ -94,15 +94,24 @@ def priorities(t: Case) -> None:
     limits.applied(t, "netprio.priorities", changes, knob)
 
 
-def _rdma_device() -> str:
-    """An RDMA device of this host, or a name that could be one."""
-    return next((path.name for path in sorted(Path("/sys/class/infiniband").glob("*"))), "oci_conf0")
+def _rdma_devices() -> list[str]:
+    return sorted(path.name for path in Path("/sys/class/infiniband").glob("*"))
 
 
 @test("rdma.limits", needs=NEEDS)
 def rdma(t: Case) -> None:
     """An RDMA device's handles and objects are limited, or there is an error where the host has no such device."""
-    device = _rdma_device()
+    if not _rdma_devices():
+        c = t.prepare({"linux.resources.rdma": {"oci_conf0": {"hcaHandles": 3}}})
+        call = c.call("create")
+        if call.ok:
+            t.check("rdma.limits", False, "an error: this host has no RDMA device", "create succeeded")
+        else:
+            t.unsupported(
+                "rdma.limits", f"this host has no RDMA device, and create was refused: {call.sentence}"
+            )
+        return
+    device = _rdma_devices()[0]
     for entry, said in (
         ({"hcaHandles": 3, "hcaObjects": 1000}, f"{device} hca_handle=3 hca_object=1000"),
         ({"hcaHandles": 5}, f"{device} hca_handle=5 hca_object=max"),
@@ -115,4 +124,5 @@ def rdma(t: Case) -> None:
 @test("rdma.one", needs=NEEDS)
 def rdma_empty(t: Case) -> None:
     """An RDMA device with neither hcaHandles nor hcaObjects is refused."""
-    t.refused("rdma.one", {"linux.resources.rdma": {}}, {"linux.resources.rdma": {_rdma_device(): {}}})
+    device = next(iter(_rdma_devices()), "oci_conf0")
+    t.refused("rdma.one", {"linux.resources.rdma": {}}, {"linux.resources.rdma": {device: {}}})
