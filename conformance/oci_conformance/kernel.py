@@ -60,9 +60,10 @@ def die_with_parent(signal: int) -> None:
 def children(pid: int) -> list[int]:
     """The processes whose parent is a process."""
     found = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(child) for child in path.read_text().split()]
+    with contextlib.suppress(OSError):  # it may end meanwhile, and Python 3.11's glob doesn't hide that
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += [int(child) for child in path.read_text().split()]
     return found
 
 
