@@ -31,15 +31,15 @@ OUTCOMES = {
 NEEDED = tuple(
     """
     accept4 bind brk capget capset chdir clock_getres clock_gettime clock_nanosleep clone clone3 close close_range
-    connect dup dup3 epoll_create1 epoll_ctl epoll_pwait eventfd2 execve execveat exit exit_group faccessat faccessat2
-    fchdir fcntl fstat fstatfs futex getcwd getdents64 getegid geteuid getgid getgroups getpgid getpid getppid getrandom
-    getresgid getresuid getrlimit getsid getsockname getsockopt gettid getuid ioctl kill listen lseek madvise
-    membarrier memfd_create mkdirat mmap mprotect mremap munmap nanosleep newfstatat openat openat2 pidfd_open
-    pidfd_send_signal pipe2 ppoll prctl pread64 prlimit64 pselect6 pwrite64 read readlinkat readv recvfrom recvmsg
-    restart_syscall rseq rt_sigaction rt_sigprocmask rt_sigreturn rt_sigsuspend rt_sigtimedwait sched_getaffinity
-    sched_yield seccomp sendmsg sendto set_robust_list set_tid_address setgid setgroups setitimer setresgid setresuid
-    setsid setsockopt setuid shutdown sigaltstack socket socketpair statfs statx tgkill tkill umask uname unlinkat wait4
-    waitid write writev
+    connect dup dup3 epoll_create1 epoll_ctl epoll_pwait eventfd2 execve execveat exit exit_group faccessat
+    faccessat2 fchdir fchmod fchown fchownat fcntl fstat fstatfs futex getcwd getdents64 getegid geteuid getgid
+    getgroups getpgid getpid getppid getrandom getresgid getresuid getrlimit getsid getsockname getsockopt gettid
+    getuid ioctl kill listen lseek madvise membarrier memfd_create mkdirat mmap mprotect mremap munmap nanosleep
+    newfstatat openat openat2 pidfd_open pidfd_send_signal pipe2 ppoll prctl pread64 prlimit64 pselect6 pwrite64
+    read readlinkat readv recvfrom recvmsg restart_syscall rseq rt_sigaction rt_sigprocmask rt_sigreturn
+    rt_sigsuspend rt_sigtimedwait sched_getaffinity sched_yield seccomp sendmsg sendto set_robust_list
+    set_tid_address setgid setgroups setitimer setresgid setresuid setsid setsockopt setuid shutdown sigaltstack
+    socket socketpair statfs statx tgkill tkill umask uname unlinkat wait4 waitid write writev
     """.split()
 )
 NEEDED_X86_64 = tuple(
