@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+from oci_conformance.bundle import Path_
 from oci_conformance.case import Case
 from oci_conformance.registry import test
+
+FIRST = 100000  # the host's id that is 0 in the container's user namespace
 
 
 @test("user.uid", "user.gid", "user.additionalGids", needs=("root",))
@@ -33,3 +37,23 @@ def umask_unset(t: Case) -> None:
     finally:
         os.umask(before)
     t.equal("user.umask-unset", seen, 0o77)
+
+
+@test("user.uid", "user.gid", "user.additionalGids", needs=("root", "userns"))
+def mapped(t: Case) -> None:
+    """In a user namespace the ids are those of the container, which the host sees as mapped."""
+    mapping = [{"containerID": 0, "hostID": FIRST, "size": 65536}]
+    changes: dict[Path_, Any] = {
+        "linux.namespaces[+]": {"type": "user"},
+        "linux.uidMappings": mapping,
+        "linux.gidMappings": mapping,
+        "process.user": {"uid": 1000, "gid": 1001, "additionalGids": [5, 6]},
+    }
+    container = t.serve(changes)
+    seen = container.ask("ids").get("result", {})
+    outside = dict(line.split(":", 1) for line in container.proc("status").splitlines())
+    t.equal("user.uid", seen.get("uid"), 1000)
+    t.equal("user.uid", outside["Uid"].split(), [str(FIRST + 1000)] * 4)
+    t.equal("user.gid", seen.get("gid"), 1001)
+    t.equal("user.gid", outside["Gid"].split(), [str(FIRST + 1001)] * 4)
+    t.equal("user.additionalGids", sorted({*seen.get("groups", [])} - {1001}), [5, 6])
