@@ -233,8 +233,12 @@ class Container:
     # what can be seen from outside
 
     def proc(self, name: str) -> str:
-        """A file of /proc/PID of the container's process."""
-        return Path(f"/proc/{self.pid}/{name}").read_text()
+        """A file of /proc/PID of the container's process, or what a link there points to. Raises Broken without it."""
+        path = Path(f"/proc/{self.pid}/{name}")
+        try:
+            return os.readlink(path) if path.is_symlink() else path.read_text()
+        except OSError as error:
+            raise Broken(f"{path} of the pid in its state can't be read: {error.strerror}") from None
 
     def cgroup(self, controller: str) -> Path | None:
         """The directory of the cgroup that its process is in, for a controller (v1) or the unified hierarchy."""

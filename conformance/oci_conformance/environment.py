@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oci_conformance import cgroup, kernel
 from oci_conformance.case import Case
-from oci_conformance.container import POLL
+from oci_conformance.container import POLL, Broken, Container
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,14 @@ def changes_since(t: Case, before: Environment, seconds: float = 3.0) -> str:
     while (found := before.changes(look(t))) and time.monotonic() < until:
         time.sleep(POLL)
     return found
+
+
+def runs_probe(c: Container) -> bool:
+    """Does the container's process execute the probe of its root file system? Raises Broken where it is gone."""
+    try:
+        return os.path.samestat(os.stat(f"/proc/{c.pid}/exe"), os.stat(c.rootfs / "probe"))
+    except OSError as error:
+        raise Broken(f"the program of process {c.pid}, its pid, can't be seen: {error.strerror}") from None
 
 
 def _lives(pid: int) -> bool:

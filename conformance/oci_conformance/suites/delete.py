@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
 from oci_conformance import cgroup
@@ -114,10 +113,10 @@ def keeps_what_others_made(t: Case) -> None:
     (shared / "kept").write_text("kept")
     other = t.serve()
     other.ask("cwd")
-    kinds = {"ipc": "ipc", "uts": "uts", "pid": "pid"}
-    namespaces = {kind: os.readlink(f"/proc/{other.pid}/ns/{name}") for kind, name in kinds.items()}
+    kinds = ("ipc", "uts", "pid")
+    namespaces = {kind: other.proc(f"ns/{kind}") for kind in kinds}
     before, environment, groups = other.state(), look(t), other.proc("cgroup")
-    joined = [{"type": kind, "path": f"/proc/{other.pid}/ns/{name}"} for kind, name in kinds.items()]
+    joined = [{"type": kind, "path": f"/proc/{other.pid}/ns/{kind}"} for kind in kinds]
     changes: Changes = {
         "mounts[+]": {"destination": "/mnt", "type": "bind", "source": str(shared), "options": ["rbind"]},
         "linux.namespaces": [{"type": "mount"}, *joined],
@@ -138,9 +137,7 @@ def keeps_what_others_made(t: Case) -> None:
     t.equal(id, other.state(), before)
     t.equal(id, other.ask("echo on").get("result"), "on")
     t.equal(id, other.proc("cgroup"), groups)
-    t.equal(
-        id, {kind: os.readlink(f"/proc/{other.pid}/ns/{name}") for kind, name in kinds.items()}, namespaces
-    )
+    t.equal(id, {kind: other.proc(f"ns/{kind}") for kind in kinds}, namespaces)
     difference = changes_since(t, environment)
     t.check(id, not difference, "nothing else gone or new", difference)
 

@@ -37,10 +37,11 @@ NOT_RECURSIVE = ("rbind", "relatime", "remount", "rprivate", "rshared", "rslave"
 
 
 def features(t: Case) -> dict[str, Any]:
-    """The Features structure; where there is none, all requirements of the test become `unsupported`."""
+    """The Features structure; where there is none, what the test has no verdict on becomes `unsupported`."""
     if t.features is None:
         for id in t.test.ids:
-            t.unsupported(id, ABSENT)
+            if id not in t.verdicts:
+                t.unsupported(id, ABSENT)
         return {}
     return t.features
 

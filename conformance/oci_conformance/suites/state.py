@@ -12,6 +12,7 @@ from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 from oci_conformance import probe
 from oci_conformance.bundle import Changes
 from oci_conformance.case import Case, Container
+from oci_conformance.environment import runs_probe
 from oci_conformance.registry import test
 from oci_spec import schema
 from oci_spec.names import STATUSES
@@ -108,14 +109,10 @@ def pid(t: Case) -> None:
     if not (_is_pid(before) and _is_pid(after)):
         return
     t.equal("state.pid", after, before)
-    program = os.stat(f"/proc/{after}/exe")
     t.check(
-        "state.pid",
-        os.path.samestat(program, os.stat(c.rootfs / "probe")),
-        "the process whose program is that of the configuration",
-        os.readlink(f"/proc/{after}/exe"),
+        "state.pid", runs_probe(c), "the process whose program is that of the configuration", c.proc("exe")
     )
-    t.equal("state.pid", os.readlink(f"/proc/{after}/ns/pid"), inside)
+    t.equal("state.pid", c.proc("ns/pid"), inside)
 
 
 @test("state.bundle-absolute-when-relative-given")
