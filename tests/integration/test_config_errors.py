@@ -82,6 +82,7 @@ NOT_YET = [
     ("process.scheduler", {"policy": "SCHED_BATCH"}),
     ("process.ioPriority", {"class": "IOPRIO_CLASS_BE", "priority": 1}),
     ("linux.intelRdt", {"closID": "x"}),
+    ("linux.intelRdt", {}),
     ("linux.netDevices", {"eth0": {}}),
     ("linux.memoryPolicy", {"mode": "MPOL_DEFAULT"}),
     ("linux.mountLabel", "x"),

@@ -59,6 +59,23 @@ def test_host_cgroup_namespace_on_v2(only_v2, bundle):
     assert result.splitlines()[1] == "/sys/fs/cgroup/cgroup.type"
 
 
+@pytest.mark.parametrize("writable", [True, False])
+def test_cgroup_of_a_user_on_v2(only_v2, bundle, writable):
+    """The program's user may divide its cgroup if it has a namespace and a writable mount of it; what is below goes
+    with the container."""
+    one = bundle(sh="mkdir /sys/fs/cgroup/below && echo made || echo refused; sleep 1000").user_namespace()
+    one.config["process"]["user"] = {"uid": 5, "gid": 5}
+    mount = next(entry for entry in one.config["mounts"] if entry["destination"] == "/sys/fs/cgroup")
+    mount["options"] = [option for option in mount["options"] if not (writable and option == "ro")]
+    container = only_v2.start(one.write())
+    eventually(container.out, "it said nothing")
+    container.kill("KILL")
+    container.wait()
+    assert container.out().split() == ["made" if writable else "refused"]
+    container.delete()
+    only_v2.assert_gone(container.id)
+
+
 @pytest.mark.parametrize("allowed", [True, False])
 def test_device_rules_on_v2(only_v2, bundle, allowed):
     """Device rules are an eBPF program there, and do the same."""

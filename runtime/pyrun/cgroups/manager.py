@@ -136,6 +136,13 @@ def create(record: Record) -> None:
                 v2.enable(directory, mount, v2.ACCOUNTED)
 
 
+def give(record: Record, uid: int) -> None:
+    """Make a user of the host the owner of the container's cgroup, if there is no v1, which isn't safe to give away
+    (config-linux.md#cgroup-ownership). PyrunError."""
+    if [hierarchy["name"] for hierarchy in record["hierarchies"]] == ["unified"]:
+        v2.give(_directory(record, record["hierarchies"][0]), uid)
+
+
 def _make(directory: str, mount: str) -> bool:
     """Make one cgroup and those above it; False if it exists."""
     for _ in range(100):  # another container's removal may take an empty parent away in between

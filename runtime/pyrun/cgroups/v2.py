@@ -6,6 +6,7 @@ Hot module. kernel: Documentation/admin-guide/cgroup-v2.rst.
 from __future__ import annotations
 
 import errno
+import posix
 import time
 
 from pyrun.cgroups import files
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 # What engines read for their statistics: enabled where it can be, when the cgroup is made.
 ACCOUNTED = ("cpuset", "cpu", "io", "memory", "pids")
+DELEGATED = "/sys/kernel/cgroup/delegate"
 _FREEZE_TRIES = 1000
 _FREEZE_PAUSE = 0.001
 
@@ -82,6 +84,23 @@ def _is_occupied(directory: str) -> bool:
         )
     except OSError:
         return False
+
+
+def give(directory: str, uid: int) -> None:
+    """Make a user of the host the owner of a cgroup, so that processes of his may divide it further (cgroups(7),
+    "Delegation"): the directory and those of its files that the kernel lists. PyrunError."""
+    try:
+        names = files.read(DELEGATED).split()
+    except OSError:  # before Linux 4.15
+        names = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]
+    for path in [directory, *(f"{directory}/{name}" for name in names)]:
+        try:
+            posix.chown(path, uid, -1)
+        except OSError as error:
+            if error.errno != errno.ENOENT:  # no cgroup has all of them
+                raise PyrunError(
+                    f"making user {uid} the owner of {path}: {files.reason(error)}", "linux.cgroupsPath"
+                ) from None
 
 
 def controller_of(name: str) -> str:

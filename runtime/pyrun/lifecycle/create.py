@@ -66,6 +66,8 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     record = container.record
     cgroup = record["cgroup"]
     manager.create(cgroup)
+    if (owner := planned.cgroup_owner()) > 0:
+        manager.give(cgroup, owner)
     log.debug(f"cgroups are made: {cgroup['path']}")
     init.state = containers.oci_state(record, containers.CREATING)
     init.cgroup_view = manager.mount_view(cgroup)

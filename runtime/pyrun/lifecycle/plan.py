@@ -105,6 +105,26 @@ class Plan:
         """Does the container get a namespace of this kind of its own?"""
         return self.namespaces.get(kind) == ""
 
+    def cgroup_owner(self) -> int:
+        """The host's ID of the user who is to own the container's cgroup: the program's, where the container may write
+        to its cgroups and sees no others (config-linux.md#cgroup-ownership). -1: it stays as it is."""
+        writable = [
+            entry
+            for entry in self.config.get("mounts") or ()
+            if entry.get("source") == "cgroup"
+            and entry["destination"] == "/sys/fs/cgroup"
+            and "ro" not in (entry.get("options") or ())
+        ]
+        if not writable or not self.has_new("cgroup") or not self.process:
+            return -1
+        uid: int = self.process["user"]["uid"]
+        if not self.has_new("user"):
+            return uid
+        for mapping in self.linux.get("uidMappings") or ():
+            if 0 <= uid - mapping["containerID"] < mapping["size"]:
+                return int(mapping["hostID"] + uid - mapping["containerID"])
+        return -1
+
 
 def absolute(path: str) -> str:
     """The absolute form of a path, without "." and "..": what `state` shows as bundle."""
@@ -198,7 +218,8 @@ def check_join(kind: str, path: str, json_path: str) -> None:
 def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
     """What this runtime can't do yet, each with its property. Empty values ask for nothing, and engines send them."""
     for where, name in NOT_YET:
-        if (config.get(where) or {}).get(name):
+        value = (config.get(where) or {}).get(name)
+        if value or (name == "intelRdt" and value is not None):  # by its mere presence it wants resctrl
             yield PyrunError("not supported yet", f"{where}.{name}")
     linux = config.get("linux") or {}
     yield from refused_resources(linux.get("resources") or {})
