@@ -11,16 +11,19 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from oci_conformance import kernel, mounting
 from oci_conformance.case import Case
-from oci_conformance.hardening.attack import UP, Attack, attack, control, nothing
+from oci_conformance.hardening.attack import UP, attack, control, nothing
 from oci_conformance.hardening.links import CWD, judge_folder
 from oci_conformance.mounting import bind, tmpfs
 from oci_conformance.registry import test
+
+# What is made in a round, in a folder that is new then: entries of mounts, and other changes.
+Made = Callable[[str], tuple[list[mounting.Entry], dict[str, Any]]]
 
 ROUNDS = 25
 SECONDS = 4.0  # for one race
@@ -61,33 +64,34 @@ def _swap(first: bytes, second: bytes, writing: int) -> None:
         os._exit(1)
 
 
-def _race(t: Case, id: str, changes: dict[Any, Any], *entries: mounting.Entry, cwd: bool = False) -> None:
-    """Containers with a volume, in which a folder `a` is a link to the host half of the time."""
+def _race(t: Case, id: str, made: Made, *, cwd: bool = False) -> None:
+    """Containers with a volume, in which the folder `a` is a link to the host half of the time."""
     volume = t.folder / "volume"
     (volume / "a/below").mkdir(parents=True)
-    with_volume = mounting.add(t, bind(volume, PLACE, how="rbind"), *entries)
-    if control(t, (id,), {**with_volume, **changes}, "cwd") is None:
+    if control(t, (id,), _changes(t, volume, made, 0), "cwd") is None:
         return
     attacks = attack(t, id)
     (volume / "link").symlink_to(UP + str(attacks.canary.path / "folder")[1:])
-    _rounds(attacks, volume, {**with_volume, **changes}, cwd)
-
-
-def _rounds(attacks: Attack, volume: Path, changes: dict[Any, Any], cwd: bool) -> None:
     until = time.monotonic() + SECONDS
     with swapping(volume / "a", volume / "link"):
-        for number in range(ROUNDS):
-            seen = attacks.run(f"round {number + 1}", changes, nothing, *(("cwd", CWD) if cwd else ()))
+        for number in range(1, ROUNDS + 1):
+            changes = _changes(t, volume, made, number)
+            seen = attacks.run(f"round {number}", changes, nothing, *(("cwd", CWD) if cwd else ()))
             if seen is not None and cwd:
-                judge_folder(attacks, f"round {number + 1}", seen["cwd"], seen.answer(CWD).get("result"))
+                judge_folder(attacks, f"round {number}", seen["cwd"], seen.answer(CWD).get("result"))
             if time.monotonic() > until:
                 break
+
+
+def _changes(t: Case, volume: Path, made: Made, number: int) -> dict[Any, Any]:
+    entries, others = made(f"{PLACE}/a/{number}")
+    return {**mounting.add(t, bind(volume, PLACE, how="rbind"), *entries), **others}
 
 
 @test("hardening.race-mount", slow=True)
 def mount(t: Case) -> None:
     """A tmpfs is mounted on a folder to be made: nothing is made or mounted where the link leads."""
-    _race(t, "hardening.race-mount", {}, tmpfs(f"{PLACE}/a/one/two", "size=64k"))
+    _race(t, "hardening.race-mount", lambda path: ([tmpfs(f"{path}/below", "size=64k")], {}))
 
 
 @test("hardening.race-file", slow=True)
@@ -95,27 +99,30 @@ def file(t: Case) -> None:
     """A file is mounted on a file to be made: nothing is made or mounted where the link leads."""
     source = t.folder / "source"
     source.write_text("")
-    _race(t, "hardening.race-file", {}, bind(source, f"{PLACE}/a/one/file", "ro"))
+    _race(t, "hardening.race-file", lambda path: ([bind(source, f"{path}/file", "ro")], {}))
 
 
 @test("hardening.race-device", needs=("root", "cap:MKNOD"), slow=True)
 def device(t: Case) -> None:
     """A FIFO with an owner is made: none is made, and no owner changed, where the link leads."""
-    pipe = {"path": f"{PLACE}/a/one/pipe", "type": "p", "uid": 1000, "gid": 1000}
-    _race(t, "hardening.race-device", {"linux.devices": [pipe]})
+    pipe = {"type": "p", "uid": 1000, "gid": 1000}
+    _race(
+        t, "hardening.race-device", lambda path: ([], {"linux.devices": [{**pipe, "path": f"{path}/pipe"}]})
+    )
 
 
 @test("hardening.race-cwd", slow=True)
 def working_folder(t: Case) -> None:
     """The working folder is made: none is made where the link leads, and the program isn't there."""
-    _race(t, "hardening.race-cwd", {"process.cwd": f"{PLACE}/a/one/two"}, cwd=True)
+    _race(t, "hardening.race-cwd", lambda path: ([], {"process.cwd": f"{path}/below"}), cwd=True)
 
 
 @test("hardening.race-masks", slow=True)
 def masks(t: Case) -> None:
     """The folder is masked and made read-only: nothing of the host is."""
     paths = [f"{PLACE}/a", f"{PLACE}/a/below"]
-    _race(t, "hardening.race-masks", {"linux.maskedPaths": paths, "linux.readonlyPaths": paths})
+    changes = {"linux.maskedPaths": paths, "linux.readonlyPaths": paths}
+    _race(t, "hardening.race-masks", lambda _: ([], changes))
 
 
 @test("hardening.race-end", slow=True)
