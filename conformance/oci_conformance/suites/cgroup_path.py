@@ -11,6 +11,7 @@ from oci_conformance import cgroup, kernel, limits
 from oci_conformance.case import DELETE, Case, Container
 from oci_conformance.cgroup import Cgroups
 from oci_conformance.registry import test
+from oci_conformance.runtime import TIMED_OUT
 
 PATH = "linux.cgroupsPath"
 # Limits that make a runtime use a controller, each so wide that it hinders nobody.
@@ -204,6 +205,10 @@ def _unfit(t: Case, c: Container) -> None:
     """Verdicts: create answers with an error and leaves no container, or it makes one."""
     call = c.call("create")
     exists = c.call("state").ok
+    if call.code == TIMED_OUT:  # what is frozen stands still; a runtime need not look for that before
+        t.check("cgroup.unfit-check", True, "", "")
+        t.unsupported("cgroup.unfit-error", f"the runtime makes no such check: {call.sentence}")
+        return
     seen = f"create: {call.sentence}, and a container {'exists' if exists else 'does not exist'}"
     for id in ("cgroup.unfit-check", "cgroup.unfit-error"):
         ok = exists if call.ok else (not exists and call.code > 0)
