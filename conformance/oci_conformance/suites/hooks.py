@@ -116,6 +116,7 @@ def state(t: Case) -> None:
     container = hooked.prepare({}, "pause")
     container.create()
     container.start()
+    hooked.wrote(PROGRAM, 5.0)  # start may return before the program is executed
     container.kill("KILL")
     container.wait()
     container.delete()
