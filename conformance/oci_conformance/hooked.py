@@ -1,11 +1,10 @@
-"""Containers whose hooks and program write into one file: what ran when, where and as what can be read off it."""
+"""Containers whose hooks and program write down that they ran, in one file, and what they saw, each in its own."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from oci_conformance import probe
@@ -19,16 +18,11 @@ PROGRAM = "program"  # the name of what the container's program writes
 HELD = 8.0  # seconds that a hook waits at most to be let go: less than a call of the runtime may take
 
 
-@dataclass
-class Entry:
-    """What one hook, or the program, wrote."""
-
-    name: str
-    answers: dict[str, Any] = field(default_factory=dict)  # by command; None where it failed
-
-
 class Hooked:
-    """A container with hooks. Each is the probe, which writes its name and then does its commands."""
+    """A container with hooks. Each is the probe, which writes its name and then does its commands.
+
+    The file with the names is `log`, in the root file system. Echoes go there too: more names.
+    """
 
     def __init__(self, t: Case) -> None:
         self.t = t
@@ -56,15 +50,12 @@ class Hooked:
     ) -> dict[str, Any]:
         """One more hook. `before` is done before the name is written. A held one waits at its end; see `during`."""
         inside = kind == "startContainer"
-        waiting = (f"echo {name} waits", f"await {'' if inside else self.rootfs}/go {HELD:g}") if held else ()
-        end = (f"echo {name} ended",)
+        root = "" if inside else str(self.rootfs)
+        if held:
+            commands += (f"echo {name} waits", f"await {root}/go {HELD:g}", f"echo {name} ended")
         hook = self.t.hook(
             *before,
-            f"to {'/log' if inside else self.log}",
-            f"echo {name}",
-            *commands,
-            *waiting,
-            *(end if held else ()),
+            *_writing(f"{root}/log", name, commands),
             path="/probe" if inside else None,
             env=env,
             timeout=timeout,
@@ -76,9 +67,8 @@ class Hooked:
         """The container, of which nothing exists yet. `commands` are its program's."""
         wanted = dict(changes or {})
         wanted["hooks"] = self.hooks
-        self._container = self.t.prepare(
-            wanted, "to /log", f"echo {PROGRAM}", *commands, files={"/log": ""}, folder=self.folder
-        )
+        said = _writing("/log", PROGRAM, commands)
+        self._container = self.t.prepare(wanted, *said, files={"/log": ""}, folder=self.folder)
         return self._container
 
     def run(self, changes: Changes | None = None, *commands: str) -> Container:
@@ -90,24 +80,21 @@ class Hooked:
         container.delete()
         return container
 
-    def entries(self) -> list[Entry]:
-        """What was written, in the order of the names."""
-        found: list[Entry] = []
-        for answer in probe.parse(self.log.read_bytes()):
-            command = str(answer["command"])
-            if command.startswith("echo "):
-                found.append(Entry(command.removeprefix("echo ")))
-            elif found:
-                found[-1].answers[command] = answer.get("result")
-        return found
-
     def names(self) -> list[str]:
         """The names that were written, in order."""
-        return [entry.name for entry in self.entries()]
+        return [
+            str(answer["result"])
+            for answer in probe.parse(self.log.read_bytes())
+            if _echoes(answer["command"])
+        ]
 
     def answers(self, name: str) -> dict[str, Any]:
-        """What the first of a name wrote, by command; nothing if it never ran."""
-        return next((entry.answers for entry in self.entries() if entry.name == name), {})
+        """What the hook or the program of a name saw, by command (None: it failed); nothing if it never ran."""
+        try:
+            text = (self.rootfs / f"log.{name}").read_bytes()
+        except OSError:
+            return {}
+        return {answer["command"]: answer.get("result") for answer in probe.parse(text)}
 
     def wrote(self, name: str, seconds: float = 0.0) -> bool:
         """Is this name written, within some time?"""
@@ -133,3 +120,17 @@ class Hooked:
                 (self.rootfs / "go").touch()
             thread.join()
         return calls[0]
+
+
+def _writing(log: str, name: str, commands: tuple[str, ...]) -> list[str]:
+    """The probe's commands, with those before them that say where answers go: names and the rest never mix."""
+    found, last = [], ""
+    for command in (f"echo {name}", *commands):
+        place = log if _echoes(command) else f"{log}.{name}"
+        found += [command] if place == last else [f"to {place}", command]
+        last = place
+    return found
+
+
+def _echoes(command: str) -> bool:
+    return command.startswith("echo ")

@@ -81,7 +81,7 @@ def _pid(state: Any) -> int:
 def create_container(t: Case) -> None:
     """createContainer hooks are called in create, when the mounts are made but the root isn't changed yet."""
     hooked = Hooked(t)
-    hooked.add("createContainer", "createContainer", "mounts", f"stat {hooked.log}")
+    hooked.add("createContainer", "createContainer", "mounts")
     container = hooked.prepare(MOUNT)
     container.create()
     seen = hooked.answers("createContainer")
