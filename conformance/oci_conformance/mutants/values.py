@@ -183,7 +183,7 @@ def _process() -> list[Mutant]:
 def _linux() -> list[Mutant]:
     found = []
     for kind, name in NAMESPACES.items():
-        ids = ("ns.new-without-path", f"ns.supported-{name}", "ns.path-joined")
+        ids = (f"ns.supported-{name}",)
         found.append(
             _edit(
                 f"namespace-missing:{kind}",
@@ -262,7 +262,7 @@ def _linux() -> list[Mutant]:
             _edit(
                 f"seccomp-action:{action}",
                 f"{action} lets the call through",
-                ("seccomp.actions", "seccomp.state-payload"),
+                ("seccomp.state-payload",) if action == "SCMP_ACT_NOTIFY" else ("seccomp.actions",),
                 ("replace", "linux.seccomp.syscalls[].action", [action, "SCMP_ACT_ALLOW"]),
             )
         )
