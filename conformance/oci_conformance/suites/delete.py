@@ -149,6 +149,7 @@ def keeps_the_parent_cgroup(t: Case) -> None:
 @test("delete.keeps-foreign-resources", needs=("root",))
 def keeps_the_cgroup_itself(t: Case) -> None:
     """Delete leaves the container's cgroup if that was there before create, as an engine may have made it."""
+    t.run({}, "cwd")
     made = _cgroups(t, "own")
     c = t.prepare({"linux.cgroupsPath": f"/{t.cgroups}/own"}, "pause")
     call = c.call("create")
