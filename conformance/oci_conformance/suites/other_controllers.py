@@ -121,8 +121,7 @@ def rdma(t: Case) -> None:
         limits.applied(t, "rdma.limits", {"linux.resources.rdma": {device: entry}}, Knob("rdma", file, file))
 
 
-@test("rdma.one", needs=NEEDS)
+@test("rdma.one", needs=("root", "rdma"))
 def rdma_empty(t: Case) -> None:
     """An RDMA device with neither hcaHandles nor hcaObjects is refused."""
-    device = next(iter(_rdma_devices()), "oci_conf0")
-    t.refused("rdma.one", {"linux.resources.rdma": {}}, {"linux.resources.rdma": {device: {}}})
+    t.refused("rdma.one", {"linux.resources.rdma": {}}, {"linux.resources.rdma": {_rdma_devices()[0]: {}}})
