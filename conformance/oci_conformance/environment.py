@@ -42,7 +42,7 @@ def look(t: Case) -> Environment:
     )
 
 
-def changes_since(t: Case, before: Environment, seconds: float = 3.0) -> str:
+def changes_since(t: Case, before: Environment, seconds: float = 5.0) -> str:
     """How the environment differs from `before`, once it has had `seconds` to become the same again."""
     until = time.monotonic() + seconds
     while (found := before.changes(look(t))) and time.monotonic() < until:

