@@ -298,18 +298,18 @@ def mutants(path: str, expression: str, sample: int | None, jobs: int) -> None:
         click.echo(f"{len(chosen)} mutants of {path}, {len(tests)} tests")
         outcomes = engine.run(chosen, baseline, plan, jobs, lambda outcome: None)
     counted = Counter(outcome.status for outcome in outcomes)
-    for outcome in sorted(outcomes, key=lambda outcome: outcome.mutant.name):
+    outcomes.sort(key=lambda outcome: outcome.mutant.name)
+    for outcome in outcomes:
         if outcome.status == "impossible":
-            click.echo(
-                f"impossible here  {outcome.mutant.name}: no test that could notice it passes on this host"
-            )
-    for outcome in sorted(outcomes, key=lambda outcome: outcome.mutant.name):
+            click.echo(f"impossible here  {outcome.mutant.name}: {outcome.by}")
+    for outcome in outcomes:
         if outcome.status == "survived":
             click.echo(f"{click.style('survived', fg='red')}  {outcome.mutant.name}: {outcome.mutant.title}")
             click.echo(f"          not noticed by {', '.join(outcome.tried)}")
     possible = counted["killed"] + counted["survived"]
     click.echo(
-        f"{counted['killed']} of {possible} killed, {counted['impossible']} more can't be shown on this host"
+        f"{counted['killed']} of {possible} killed; {counted['equivalent']} make no difference that can be seen, "
+        f"{counted['impossible']} can't be shown with this runtime on this host"
     )
     sys.exit(runner.EXIT_FAILED if counted["survived"] else runner.EXIT_PASSED)
 

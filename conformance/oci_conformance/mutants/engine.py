@@ -18,6 +18,7 @@ from typing import Any
 
 from oci_conformance import registry, runner, worker
 from oci_conformance.mutants import operations, properties, refusals, values
+from oci_conformance.mutants.equivalent import EQUIVALENT
 from oci_conformance.mutants.mutant import Mutant
 from oci_conformance.worker import Plan
 
@@ -30,8 +31,8 @@ class Outcome:
     """What became of a mutant."""
 
     mutant: Mutant
-    status: str  # killed, survived, impossible
-    by: str = ""  # the test and requirement that noticed it
+    status: str  # killed, survived, equivalent, impossible
+    by: str = ""  # the test and requirement that noticed it; or why it is impossible
     tried: tuple[str, ...] = ()
 
 
@@ -52,7 +53,13 @@ def run(
 ) -> list[Outcome]:
     """Try mutants; `baseline` are the records of the good runtime, `plan` what it was run by."""
     outcomes = []
-    tasks = [(mutant, candidates(mutant, baseline), plan) for mutant in chosen]
+    tasks = []
+    for mutant in chosen:
+        if tests := candidates(mutant, baseline):
+            tasks.append((mutant, tests, plan))
+        else:
+            outcomes.append(Outcome(mutant, "impossible", _why(mutant, baseline)))
+            say(outcomes[-1])
     with runner.CONTEXT.Pool(jobs, worker.set_up, (plan,)) as pool:
         for outcome in pool.imap_unordered(_try, tasks):
             say(outcome)
@@ -79,6 +86,19 @@ def candidates(mutant: Mutant, baseline: list[dict[str, Any]]) -> list[tuple[str
     return found
 
 
+def _why(mutant: Mutant, baseline: list[dict[str, Any]]) -> str:
+    """Why no test could notice a mutant here."""
+    if not mutant.kills:
+        return "no bundle of a test that passes here has this property"
+    seen = {
+        f"{result['id']} is {result['status']}"
+        for record in baseline
+        for result in record["results"]
+        if result["id"] in mutant.kills
+    }
+    return ", ".join(sorted(seen)) or "no test shows its requirements"
+
+
 # Properties that bundle.base() sets.
 _IN_BASE = frozenset(
     "ociVersion process process.user process.user.uid process.user.gid process.args process.env process.cwd root "
@@ -89,8 +109,6 @@ _IN_BASE = frozenset(
 
 def _try(task: tuple[Mutant, list[tuple[str, frozenset[str]]], Plan]) -> Outcome:
     mutant, tests, plan = task
-    if not tests:
-        return Outcome(mutant, "impossible")
     script = Path(tempfile.mkdtemp(prefix="m", dir=plan.folder)) / "runtime"
     write(mutant, plan.path, script)
     broken = replace(plan, path=str(script), keep=False, out=None)
@@ -99,6 +117,8 @@ def _try(task: tuple[Mutant, list[tuple[str, frozenset[str]]], Plan]) -> Outcome
         for result in record["results"]:
             if result["status"] == "fail" and result["id"] in passed:
                 return Outcome(mutant, "killed", f"{name} ({result['id']})")
+    if mutant.name in EQUIVALENT:
+        return Outcome(mutant, "equivalent")
     return Outcome(mutant, "survived", tried=tuple(name for name, _ in tests))
 
 
