@@ -39,47 +39,60 @@ def _forms(outside: Path) -> dict[str, tuple[str, dict[str, str]]]:
 
 
 @test("hardening.mount-link")
-def mounts(t: Case) -> None:
-    """A mount's destination is, or lies behind, a link to the host: it is mounted inside, or the runtime refuses."""
+def tmpfs_there(t: Case) -> None:
+    """A tmpfs's destination is, or lies behind, a link to the host: it is mounted inside, or the runtime refuses."""
+    _mount(t, tmpfs("", "size=64k"), "size=64k")
+
+
+@test("hardening.mount-link")
+def folder_there(t: Case) -> None:
+    """The destination of a folder is, or lies behind, a link to the host: as for a tmpfs."""
     volume = t.folder / "volume"
     volume.mkdir()
-    (volume / "marker").write_text("")
-    kinds: dict[str, tuple[mounting.Entry, str]] = {
-        "tmpfs": (tmpfs("", "size=64k"), "size=64k"),
-        "folder": (bind(volume, ""), "/volume"),
-        "file": (bind(volume / "marker", ""), "/marker"),
-    }
-    plain = [{**entry, "destination": f"/{name}"} for name, (entry, _) in kinds.items()]
-    if control(t, ("hardening.mount-link",), mounting.add(t, *plain)) is None:
+    _mount(t, bind(volume, ""), "/volume")
+
+
+@test("hardening.mount-link")
+def file_there(t: Case) -> None:
+    """The destination of a file is, or lies behind, a link to the host: as for a tmpfs."""
+    marker = t.folder / "marker"
+    marker.write_text("")
+    _mount(t, bind(marker, ""), "/marker")
+
+
+def _mount(t: Case, entry: mounting.Entry, sign: str) -> None:
+    """Attacks on a mount, which `sign` tells from others: the end of its root, or an option of its file system."""
+    id = "hardening.mount-link"
+    if control(t, (id,), mounting.add(t, {**entry, "destination": "/plain"})) is None:
         return
-    attacks = attack(t, "hardening.mount-link")
+    attacks = attack(t, id)
     for form, (path, targets) in _forms(attacks.canary.path).items():
-        for name, (entry, sign) in kinds.items():
-            changes = mounting.add(t, {**entry, "destination": path})
-            seen = attacks.run(f"a {name} at {form}", changes, links(targets), "mounts")
-            if seen is not None:
-                inside = [each for each in mounting.of(seen) if each.root.endswith(sign) or sign in each.data]
-                t.check(attacks.id, bool(inside), f"a {name} at {form}: it is seen inside", seen["mounts"])
+        changes = mounting.add(t, {**entry, "destination": path})
+        seen = attacks.run(form, changes, links(targets), "mounts")
+        if seen is not None:
+            inside = [each for each in mounting.of(seen) if each.root.endswith(sign) or sign in each.data]
+            t.check(id, bool(inside), f"{form}: the mount is seen inside", seen["mounts"])
+
+
+@test("hardening.device-link", needs=("root",))
+def fifo_there(t: Case) -> None:
+    """The path of a FIFO is, or lies behind, a link to the host: none is made, and no owner changed, there."""
+    _device(t, {"type": "p", "fileMode": 0o666, "uid": 1000, "gid": 1000})
 
 
 @test("hardening.device-link", needs=("root", "cap:MKNOD"))
-def devices(t: Case) -> None:
-    """A device's path is, or lies behind, a link to the host: no node is made, and no owner changed, there."""
-    kinds: dict[str, dict[str, Any]] = {
-        "FIFO": {"type": "p", "fileMode": 0o666, "uid": 1000, "gid": 1000},
-        "device": {"type": "c", "major": 1, "minor": 7, "fileMode": 0o666, "uid": 1000, "gid": 1000},
-    }
-    plain = [{**device, "path": f"/run/{name}"} for name, device in kinds.items()]
-    if control(t, ("hardening.device-link",), {"linux.devices": plain}) is None:
+def device_there(t: Case) -> None:
+    """The path of a device is, or lies behind, a link to the host: as for a FIFO."""
+    _device(t, {"type": "c", "major": 1, "minor": 7, "fileMode": 0o666, "uid": 1000, "gid": 1000})
+
+
+def _device(t: Case, device: dict[str, Any]) -> None:
+    id = "hardening.device-link"
+    if control(t, (id,), {"linux.devices": [{**device, "path": "/run/plain"}]}) is None:
         return
-    attacks = attack(t, "hardening.device-link")
+    attacks = attack(t, id)
     for form, (path, targets) in _forms(attacks.canary.path).items():
-        for name, device in kinds.items():
-            attacks.run(
-                f"a {name} at {form}",
-                {"linux.devices": [{**device, "path": path}]},
-                links(targets),
-            )
+        attacks.run(form, {"linux.devices": [{**device, "path": path}]}, links(targets))
 
 
 @test("hardening.cwd-link")
