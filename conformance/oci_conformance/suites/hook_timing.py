@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+from oci_conformance import kernel
 from oci_conformance.case import Case
 from oci_conformance.cgroup import Cgroups
 from oci_conformance.hooked import PROGRAM, Hooked
@@ -46,35 +49,37 @@ def _before_pivot(t: Case, kind: str) -> None:
     hooked = Hooked(t)
     hooked.add(kind, kind, "state", held=True)
     hooked.prepare(MOUNT)
-    seen: dict[str, Any] = {}
+    seen: dict[int, tuple[bool, bool]] = {}
 
     def look() -> None:
-        pid = _pid(hooked.answers(kind).get("state"))
-        seen["pid"] = pid
-        try:
-            seen["mounted"] = MARK in Path(f"/proc/{pid}/mountinfo").read_text()
-            # Before its root is changed, the container's process still sees the host's files.
-            seen["unpivoted"] = Path(f"/proc/{pid}/root{hooked.log}").exists()
-        except OSError as error:
-            seen["error"] = str(error)
+        for pid in _container_processes(hooked.answers(kind).get("state")):
+            with contextlib.suppress(OSError):
+                mounted = MARK in Path(f"/proc/{pid}/mountinfo").read_text()
+                # Before its root is changed, the container's process still sees the host's files.
+                seen[pid] = mounted, Path(f"/proc/{pid}/root{hooked.log}").exists()
 
     call = hooked.during("create", kind, look)
     id = f"hooks.{kind}.timing"
     if not t.check(id, call.ok, "create succeeds", call.sentence):
         return
     if t.check(id, hooked.wrote(kind), "the hook runs before create returns", "it didn't run"):
-        expected = "the container's process, whose mounts are made and whose root is the host's"
-        t.check(id, bool(seen.get("mounted") and seen.get("unpivoted")), expected, seen)
+        expected = "a process of the container's, with its mounts, and with the host's root"
+        t.check(id, (True, True) in seen.values(), expected, seen or "no such process")
     t.check(id, not hooked.wrote(PROGRAM), "the program isn't run by create", "it ran")
 
 
-def _pid(state: Any) -> int:
-    """The pid in a state that a hook was given; 0 if there is none to be found."""
-    try:
+def _container_processes(state: Any) -> list[int]:
+    """The process in a state that a hook was given, or, since it may lack before `created`, all that could be it."""
+    with contextlib.suppress(TypeError, ValueError, AttributeError):
         pid = json.loads(state).get("pid")
-    except (TypeError, ValueError, AttributeError):
-        return 0
-    return pid if isinstance(pid, int) else 0
+        if isinstance(pid, int) and pid > 0:
+            return [pid]
+    found = []
+    for pid in kernel.descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
+                found.append(pid)
+    return found
 
 
 @test("hooks.createContainer.timing")
@@ -119,7 +124,12 @@ def poststart(t: Case) -> None:
     call = hooked.during("create", "poststart")
     after, returned = "hooks.poststart.timing-after-exec", "hooks.poststart.before-start-returns"
     if not call.ok or hooked.wrote("poststart"):
-        t.check(after, False, "the hook runs after start was called", f"it ran in create; {call.sentence}")
+        t.check(
+            after,
+            False,
+            "the hook runs after start was called",
+            "it ran in create" if call.ok else call.sentence,
+        )
     running: list[bool] = []
     # The program's own first words tell that it is executed: it says them while the hook is waiting, or it isn't.
     call = hooked.during("start", "poststart", lambda: running.append(hooked.wrote(PROGRAM, 3.0)))

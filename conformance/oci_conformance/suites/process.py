@@ -95,7 +95,10 @@ def lookup_fails(t: Case) -> None:
 
 
 def _searching(t: Case, path: str, program: str, cwd: str = "/") -> Container:
-    """A container that runs `program` with a PATH; it has /one/tool, which nobody may execute, /two/tool, /three/tool."""
+    """A container that runs `program` with a PATH.
+
+    It has /one/tool, which nobody may execute, /two/tool and /three/tool.
+    """
     wanted: Changes = {
         "process.env": [f"PATH={path}"],
         "process.args": [program, "stat /proc/self/exe"],
