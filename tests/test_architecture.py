@@ -21,6 +21,8 @@ from pyrun.options import COMMANDS, GLOBAL, HIDDEN  # noqa: E402
 SOURCES = ("runtime", "spec", "conformance")
 SUFFIXES = (".py", ".c", ".h", ".sh")
 LONGEST = 400  # lines of a source file
+# The suite's probe is one file, so that it can be copied and compiled by itself; a third of it are tables of names.
+LONG = {"conformance/oci_conformance/probe/probe.c"}
 WIDEST = 120  # characters of a line of prose
 DOCUMENTS = sorted(
     path
@@ -66,7 +68,7 @@ def test_each_source_file_has_a_role_line_and_each_line_a_file() -> None:
 def test_no_source_file_is_long() -> None:
     long = {
         path: lines
-        for path in sources()
+        for path in sources() - LONG
         if (lines := (REPOSITORY / path).read_bytes().count(b"\n")) > LONGEST
     }
     assert not long, f"split these, more than {LONGEST} lines: {long}"
