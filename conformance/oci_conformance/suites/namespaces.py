@@ -44,16 +44,11 @@ def pid(t: Case) -> None:
 
 @test("ns.supported-network", "ns.new-without-path", needs=("netns",))
 def network(t: Case) -> None:
-    """A container can have a network namespace of its own: it has no interfaces but lo."""
+    """A container can have a network namespace of its own, without the host's network cards."""
     _new(t, "network")
     seen = t.run({"linux.namespaces[+]": {"type": "network"}}, "net")["net"]
-    physical = [each["name"] for each in seen if not _virtual(each["name"])]
-    t.equal("ns.new-without-path", physical, [])
-
-
-def _virtual(name: str) -> bool:
-    """lo, and the tunnels that some kernels put into each new network namespace; they have no device behind them."""
-    return not os.path.exists(f"/sys/class/net/{name}/device")
+    cards = [each["name"] for each in seen if os.path.exists(f"/sys/class/net/{each['name']}/device")]
+    t.equal("ns.new-without-path", cards, [])
 
 
 @test("ns.supported-mount", "ns.new-without-path")
@@ -152,21 +147,15 @@ def joined_time(t: Case) -> None:
 
 @test("ns.path-absolute", needs=("root", "netns"))
 def relative(t: Case) -> None:
-    """A relative path is an error, even where it leads to a namespace from the bundle, which is the directory."""
+    """A relative path is an error, even where it leads to a namespace: from the bundle, which is the directory, too."""
     with held("network") as holder:
-        answers = []
-        for absolute in (True, False):
-            container = t.prepare()
-            name = container.bundle / "netns"
-            name.symlink_to(path("network", holder))
-            listed = {"type": "network", "path": str(name) if absolute else name.name}
-            again = t.prepare({"linux.namespaces[+]": listed})
-            (again.bundle / "netns").symlink_to(path("network", holder))
-            answers.append(again.call("create", cwd=again.bundle))
-        if not answers[0].ok:
-            t.unsupported("ns.path-absolute", f"an absolute path, too: {answers[0].sentence}")
-        else:
-            t.check("ns.path-absolute", not answers[1].ok, "an error", "create succeeded")
+        place = t.folder / "netns"
+        place.symlink_to(path("network", holder))
+        t.run({"linux.namespaces[+]": {"type": "network", "path": str(place)}}, "ns")
+        container = t.prepare({"linux.namespaces[+]": {"type": "network", "path": place.name}})
+        (container.bundle / place.name).symlink_to(path("network", holder))
+        call = container.call("create", cwd=container.bundle)
+        t.check("ns.path-absolute", not call.ok, "an error", "create succeeded")
 
 
 @test("ns.path-type-error", needs=("root", "netns"))
