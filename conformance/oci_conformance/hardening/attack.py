@@ -57,7 +57,7 @@ class Canary:
 
     def _look(self) -> dict[str, tuple[int, ...]]:
         found: dict[str, tuple[int, ...]] = {}
-        for each in (self.path, *self.path.rglob("*")):
+        for each in (self.path, *self.path.rglob("*")) if self.path.is_dir() else ():
             status = each.lstat()
             found[str(each.relative_to(self.path))] = (
                 status.st_dev, status.st_ino, status.st_mode, status.st_uid, status.st_gid, status.st_size,

@@ -83,29 +83,35 @@ def ids(t: Case) -> None:
     id = "hardening.id-path"
     if control(t, (id,), {}, "cwd") is None:
         return
-    victim = Canary(t.folder / "victim")
-    (t.folder / "root/victim").mkdir()
-    made = set(os.listdir(t.folder))
+    deep = t.folder / "deep"  # whatever .. is taken for, it is a folder of this test alone
+    victim = Canary(deep / "victim")
+    for path in ("root/victim", "root/x"):
+        (deep / path).mkdir(parents=True)
+    t.runtime.root = deep / "root"
+    made = set(os.listdir(deep))
     for number, name in enumerate(NAMES):
         for operation in ("state", "kill", "delete-force"):
             call = t.runtime.call(operation, name.format("victim"), {"signal": "KILL"})
             if operation != "delete-force":  # which may succeed where there is nothing
-                t.check(id, not call.ok, f"{operation} {name!r}: an error", "it succeeded")
+                t.check(id, not call.ok, f"{operation} {name.format('victim')!r}: an error", "it succeeded")
             t.check(
                 id,
                 not victim.changes(),
-                f"{operation} {name!r}: folders outside as they were",
+                f"{operation} {name.format('victim')!r}: folders outside as they were",
                 victim.changes(),
             )
-        folder = t.folder / f"bundle-{number}"
-        made.add(folder.name)
-        container = t.prepare({}, "cwd", id=f"x{number}", folder=folder)
+        container = t.prepare({}, "cwd", id=f"x{number}", folder=t.folder / f"bundle-{number}")
         container.id = name.format("new")
         if container.call("create").ok:
             container.call("delete-force")
         container.created = False
-        more = set(os.listdir(t.folder)) - made
-        t.check(id, not more, f"create {name!r}: nothing is made beside the runtime's folder", sorted(more))
+        more = set(os.listdir(deep) if deep.exists() else ()) - made
+        t.check(
+            id,
+            not more,
+            f"create {name.format('new')!r}: nothing is made beside the runtime's folder",
+            sorted(more),
+        )
 
 
 @test("hardening.cgroup-path", needs=("root",))
