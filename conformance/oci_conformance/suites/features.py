@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from oci_conformance import probe
@@ -62,14 +62,18 @@ def listed(t: Case, id: str, *path: str) -> list[str]:
     return list(value)
 
 
-def recognised(
-    t: Case, id: str, names: Iterable[str], changes: Callable[[list[str]], Changes], *commands: str
-) -> None:
+def recognised(t: Case, id: str, names: list[str], changes: Callable[[list[str]], Changes]) -> None:
     """A verdict: containers can have all names together, or each alone, where they don't go together."""
-    names = list(names)
-    fault = runs(t.prepare(changes(names), *commands))
-    refused = {name: why for name in names if fault and (why := runs(t.prepare(changes([name]), *commands)))}
-    t.check(id, not refused, f"containers with {', '.join(names)}", refused)
+
+    def refused(some: list[str]) -> dict[str, str]:
+        fault = runs(t.prepare(changes(some)))
+        if not fault or len(some) == 1:
+            return dict.fromkeys(some, fault) if fault else {}
+        half = len(some) // 2
+        return refused(some[:half]) | refused(some[half:])
+
+    found = refused(names)
+    t.check(id, not found, f"containers with {', '.join(names)}", found)
 
 
 @test("features.may", "features.linux", "features.compile-time")
