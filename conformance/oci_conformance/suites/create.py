@@ -229,6 +229,8 @@ def unappliable(t: Case) -> None:
             found += "; config.json changed"
         t.check("create.unappliable-no-container", not found, f"nothing left {what}", found)
         t.check("errors.no-side-effects", not found, f"all as before {what}", found)
+        if found and not call.ok:
+            return  # what is left would be found again
 
 
 @test("create.validate")
