@@ -41,6 +41,7 @@ class Container:
         self.rootfs = folder / "rootfs"
         self.config = config
         self.created = False  # create was called, so there may be something to delete
+        self.existed = False  # and it succeeded
         self.console: Console | None = None
         self.exit_code: int | None = (
             None  # of the container's process, once it has ended and could be awaited
@@ -78,6 +79,7 @@ class Container:
         for end in self._ends:
             os.close(end)
         self._ends = []
+        self.existed = self.existed or call.ok
         if call.ok and self.console is not None and not self.console.receive(self.runtime.limit):
             raise Broken("create succeeded, but sent no terminal to the console socket")
         return call

@@ -100,7 +100,7 @@ def run(test: Test, plan: Plan) -> dict[str, Any]:
 
 
 def _run(test: Test, plan: Plan) -> tuple[list[dict[str, Any]], list[str], dict[str, Any]]:
-    """Results, the properties that the test's configurations set, and the evidence for a failure."""
+    """Results, the properties that the configurations of its containers set, and the evidence for a failure."""
     folder = Path(tempfile.mkdtemp(prefix="t", dir=plan.folder))
     folder.chmod(0o755)  # users of the container's user namespace have to get through
     (folder / "root").mkdir()
@@ -124,9 +124,8 @@ def _run(test: Test, plan: Plan) -> tuple[list[dict[str, Any]], list[str], dict[
     evidence = _evidence(case, plan, results)
     if any(result["status"] == "error" for result in results) and error is not None:
         evidence["traceback"] = "".join(traceback.format_exception(error))[-4000:]
-    properties = {
-        name for each in case.containers for name in bundle.changed(case.base(each.id), each.config)
-    }
+    existed = [each for each in case.containers if each.existed]
+    properties = {name for each in existed for name in bundle.changed(case.base(each.id), each.config)}
     case.clean(keep=plan.keep)
     return results, sorted(properties), evidence
 

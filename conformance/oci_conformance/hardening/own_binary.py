@@ -100,7 +100,9 @@ def joined(t: Case) -> None:
     with _looking(attacker, str(canary.path / "file")) as found:
         for _ in range(ROUNDS):
             victim = t.create(changes)
+            victim.pid  # noqa: B018 - while it surely exists
             victim.delete(force=True)
+            victim.wait()  # a zombie in it would keep the attacker's PID namespace
             victim.created = False
     t.check(id, "looked" in found, "the attacker sees the processes", "nothing was seen")
     found.discard("looked")

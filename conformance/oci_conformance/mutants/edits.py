@@ -5,6 +5,7 @@ every value of a map. Operations:
 
 - drop: remove the property
 - alter: make it another value of the same type
+- other: make it the one that follows it in the list `value`
 - set: make it `value`
 - add: append `value` to the array
 - remove: take `value` out of the array
@@ -72,6 +73,8 @@ def apply(document: Any, operation: str, path: str, value: Any = None) -> bool:
 def _edited(document: Any, operation: str, before: Any, value: Any) -> Any:
     if operation == "alter":
         return _altered(before)
+    if operation == "other":
+        return value[(value.index(before) + 1) % len(value)] if before in value else before
     if operation == "replace" and isinstance(before, str):
         return before.replace(value[0], value[1])
     if not isinstance(before, list):

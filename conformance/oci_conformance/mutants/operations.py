@@ -23,7 +23,7 @@ def _state() -> list[Mutant]:
     ]
     wrong: tuple[tuple[str, str, object], ...] = (
         ("ociVersion", "state.ociVersion", 1),
-        ("ociVersion", "state.schema", "one"),
+        ("ociVersion", "state.ociVersion", "one"),
         ("id", "state.id", "another"),
         ("pid", "state.pid", 1),
         ("pid", "state.pid", -1),
@@ -151,7 +151,6 @@ def _hooks() -> list[Mutant]:
             )
         )
     moves = (
-        ("createRuntime", "prestart", ("hooks.prestart.before-createRuntime",)),
         (
             "createContainer",
             "createRuntime",

@@ -119,11 +119,11 @@ def cpus(t: Case) -> None:
         t.equal("cpu.cpus", said, [numbers])
 
 
-@test("cpu.mems", needs=CPUSET)
+@test("cpu.mems", needs=(*CPUSET, "numa:2"))
 def mems(t: Case) -> None:
     """The container uses the memory nodes of the configuration."""
     nodes = _online("/sys/devices/system/node/online")
-    for text in {nodes[0], nodes[-1]}:
+    for text in nodes[0], nodes[-1]:
         knob = Knob("cpuset", {"cpuset.mems": text}, {"cpuset.mems": text})
         limits.check(t, "cpu.mems", t.create({f"{CPU}.mems": text}), knob)
 
