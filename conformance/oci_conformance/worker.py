@@ -91,7 +91,8 @@ def run(test: Test, plan: Plan) -> dict[str, Any]:
         results = [{"id": id, "status": "skip", "reason": reason} for id in test.ids]
         evidence: dict[str, Any] = {}
     else:
-        results, record["properties"], evidence = _run(test, plan)
+        results, properties, evidence = _run(test, plan)
+        record |= properties
     record["seconds"] = round(time.monotonic() - began, 3)
     record["results"] = [result for result in results if result["id"] in plan.ids]
     if any(result["status"] in BREAKING for result in record["results"]):
@@ -99,8 +100,9 @@ def run(test: Test, plan: Plan) -> dict[str, Any]:
     return record
 
 
-def _run(test: Test, plan: Plan) -> tuple[list[dict[str, Any]], list[str], dict[str, Any]]:
-    """Results, the properties that the configurations of its containers set, and the evidence for a failure."""
+def _run(test: Test, plan: Plan) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
+    """Results, the properties that configurations set (of its containers; and those refused), and the evidence for a
+    failure."""
     folder = Path(tempfile.mkdtemp(prefix="t", dir=plan.folder))
     folder.chmod(0o755)  # users of the container's user namespace have to get through
     (folder / "root").mkdir()
@@ -124,10 +126,12 @@ def _run(test: Test, plan: Plan) -> tuple[list[dict[str, Any]], list[str], dict[
     evidence = _evidence(case, plan, results)
     if any(result["status"] == "error" for result in results) and error is not None:
         evidence["traceback"] = "".join(traceback.format_exception(error))[-4000:]
-    existed = [each for each in case.containers if each.existed]
-    properties = {name for each in existed for name in bundle.changed(case.base(each.id), each.config)}
+    set_by: dict[bool, set[str]] = {True: set(), False: set()}
+    for each in case.containers:
+        set_by[each.existed] |= bundle.changed(case.base(each.id), each.config)
+    properties = {"properties": sorted(set_by[True]), "refused": sorted(set_by[False] - set_by[True])}
     case.clean(keep=plan.keep)
-    return results, sorted(properties), evidence
+    return results, properties, evidence
 
 
 def _evidence(case: Case, plan: Plan, results: list[dict[str, Any]]) -> dict[str, Any]:

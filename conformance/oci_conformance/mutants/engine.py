@@ -62,6 +62,10 @@ def run(
             say(outcomes[-1])
     with runner.CONTEXT.Pool(jobs, worker.set_up, (plan,)) as pool:
         for outcome in pool.imap_unordered(_try, tasks):
+            if outcome.status == "survived" and not _exists(outcome.mutant, baseline):
+                outcome = Outcome(
+                    outcome.mutant, "impossible", "only refused bundles have this property here"
+                )
             say(outcome)
             outcomes.append(outcome)
     return outcomes
@@ -74,7 +78,7 @@ def candidates(mutant: Mutant, baseline: list[dict[str, Any]]) -> list[tuple[str
         passed = frozenset(result["id"] for result in record["results"] if result["status"] == "pass")
         if mutant.kills:
             passed &= frozenset(mutant.kills)
-        elif mutant.property not in record.get("properties", ()):
+        elif mutant.property not in [*record.get("properties", ()), *record.get("refused", ())]:
             continue
         if passed:
             found.append((record["test"], passed))
@@ -84,6 +88,13 @@ def candidates(mutant: Mutant, baseline: list[dict[str, Any]]) -> list[tuple[str
         ]
         found = [(record["test"], frozenset((record["results"][0]["id"],))) for record in passing[:ANY]]
     return found
+
+
+def _exists(mutant: Mutant, baseline: list[dict[str, Any]]) -> bool:
+    """Did a container exist that had the mutant's property, so that its loss can be told from a refusal's absence?"""
+    return bool(mutant.kills) or any(
+        mutant.property in record.get("properties", ()) or mutant.property in _IN_BASE for record in baseline
+    )
 
 
 def _why(mutant: Mutant, baseline: list[dict[str, Any]]) -> str:

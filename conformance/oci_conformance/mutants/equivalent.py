@@ -1,7 +1,4 @@
-"""Mutants that no black box can tell from the good runtime, each with the reason.
-
-A mutant that is here and is noticed all the same is an error of this table.
-"""
+"""Mutants that no black box can tell from the good runtime, each with the reason."""
 
 from __future__ import annotations
 
