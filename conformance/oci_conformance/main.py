@@ -251,9 +251,14 @@ def report(stream: Path, form: str, out: Path | None) -> None:
     "--notes", "notes_", type=click.Path(path_type=Path), help="Explanations of deviations, as TOML."
 )
 @click.option(
+    "--expect", "expected", multiple=True, metavar="NAME", help="Explanations from expectations of ours."
+)
+@click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="The page; standard output if not given."
 )
-def compare(streams: tuple[Path, ...], notes_: Path | None, out: Path | None) -> None:
+def compare(
+    streams: tuple[Path, ...], notes_: Path | None, expected: tuple[str, ...], out: Path | None
+) -> None:
     """Show several runs, by their results.jsonl, side by side as a page."""
     runs = [_load(stream) for stream in streams]
     newest = min((run.header["spec"] for run in runs), key=runner.VERSIONS.index)
@@ -261,7 +266,10 @@ def compare(streams: tuple[Path, ...], notes_: Path | None, out: Path | None) ->
     known = requirements.of(profiles, newest)
     try:
         explained = notes.load(notes_) if notes_ else []
-    except notes.NotesError as error:
+        for name in expected:
+            for each in expectations.load(name, requirements.every()):
+                explained.append(notes.Note(each.id, each.reason, name, "runtime", each.link))
+    except (notes.NotesError, expectations.ExpectationsError) as error:
         raise Sentence(str(error)) from None
     page = matrix.render(runs, known.spec, known.profiles, explained)
     if out is None:

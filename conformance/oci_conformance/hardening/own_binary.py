@@ -29,6 +29,8 @@ LOOK_AT = ("root", "cwd", *(f"fd/{number}" for number in range(3, 16)))
 @test("hardening.own-binary")
 def waiting(t: Case) -> None:
     """What waits in a created container is no file of the host that somebody in it could open for writing."""
+    if control(t, ("hardening.own-binary",), {}, "cwd") is None:
+        return
     container = t.create()
     exe = Path(f"/proc/{container.pid}/exe")
     status = exe.stat()
