@@ -31,7 +31,7 @@ SECRET = "OCI_CONFORMANCE_SECRET"
 def careless(t: Case, folder: Path) -> Iterator[tuple[int, ...]]:
     """The runtime's calls find a folder open under the first numbers that are free."""
     source = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    mine = []
+    mine: list[int] = []
     try:
         while len(mine) < COUNT:
             mine.append(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, FIRST))
