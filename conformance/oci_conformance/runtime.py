@@ -91,7 +91,7 @@ class Adapter:
                 tuple(table.get("systemd", ())),
                 {key: tuple(value) for key, value in table["operations"].items()},
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise AdapterError(f"adapter {name}: {error!r}") from None
 
     def arguments(self, operation: str, flags: tuple[str, ...], values: dict[str, str]) -> list[str]:

@@ -13,7 +13,7 @@ SHOWN = {id: test.profile for test in TESTS.values() for id in test.ids}
 
 @pytest.mark.parametrize("id", KNOWN)
 def test_each_requirement_is_shown_or_says_why_not(id: str) -> None:
-    assert (id in SHOWN) != bool(KNOWN[id].unseen)
+    assert id in SHOWN or KNOWN[id].unseen  # both where it can be seen held to, but not broken
 
 
 @pytest.mark.parametrize("name", TESTS)
