@@ -18,7 +18,7 @@ SHARE := $(DESTDIR)$(PREFIX)/share
 BASH := bash-completion/completions/pyrun
 ZSH := zsh/site-functions/_pyrun
 FISH := fish/vendor_completions.d/pyrun.fish
-ORDER := tests/unit tests/bench tests/integration tests/security tests/crash tests/stress tests/engines
+ORDER := tests/unit tests/bench tests/conformance tests/integration tests/security tests/crash tests/stress tests/engines
 TESTS ?= $(wildcard $(ORDER)) $(filter-out $(ORDER),$(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))) $(wildcard tests/test_*.py)
 
 .PHONY: all demo test lint bench stress conformance mutants install clean trace FORCE
@@ -46,7 +46,14 @@ stress: build/bin/pyrun build/.host-test build/.venv-dev
 	$(PY) -m tests.stress --output docs $(STRESS_FLAGS)
 	PYRUN_CRASH_POINTS=all $(TESTPATH) $(PY) -m pytest -ra --timeout=3600 $(PYTEST_FLAGS) tests/crash
 
-install: build/bin/pyrun $(SUITE)
+# RUNTIME=… EXPECT=… choose another runtime and what is known of it; FLAGS=… are the suite's own.
+conformance: all
+	$(SUITE) run --runtime $(RUNTIME) --expect $(or $(EXPECT),$(notdir $(RUNTIME))) --out build/conformance $(FLAGS)
+
+mutants: all
+	$(SUITE) mutants --runtime $(RUNTIME) $(FLAGS)
+
+install: build/bin/pyrun
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
 	install -m 755 build/bin/pyrun $(DESTDIR)$(PREFIX)/bin/pyrun
 	rm -rf $(DESTDIR)$(PREFIX)/lib/pyrun

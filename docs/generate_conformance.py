@@ -13,7 +13,7 @@ HEAD = """# The catalogue of requirements
 
 What the [conformance suite](../conformance/README.md) holds a runtime to: every requirement of runtime-spec 1.0.2 to
 1.3.0 for Linux, in our own words, with the tests that show it, or the reason why a black box can't. The words of the
-specification are what counts; each section leads there. `oci-conformance explain ID` shows one.
+specification are what counts; each table's head leads there. `oci-conformance explain ID` shows one.
 """
 
 
@@ -28,10 +28,9 @@ def markdown() -> str:
         sections.setdefault(requirement.section, []).append(requirement)
     parts = [HEAD]
     for section, rows in sorted(sections.items(), key=lambda item: (item[0] in requirements.PROFILES, item[0])):
-        parts.append(f"\n## {section}\n\n")
-        if section not in requirements.PROFILES:
-            parts.append(f"[The text]({rows[0].url})\n\n")
-        parts.append("| id | level | since | requirement | shown by |\n|---|---|---|---|---|\n")
+        text = "requirement" if section in requirements.PROFILES else f"[requirement]({rows[0].url})"
+        head = f"| id | level | since | {text} | shown by |\n|---|---|---|---|---|\n"
+        parts.append(f"\n## {section}\n\n{head}")
         for row in rows:
             versions = f"{row.since} to before {row.until}" if row.until else row.since
             tests = ", ".join(shown.get(row.id, [])) or f"*{row.unseen}*"

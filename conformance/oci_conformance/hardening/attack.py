@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oci_conformance import kernel, mounting, probe
+from oci_conformance import kernel, probe
 from oci_conformance.case import Case, Container, Refused, Seen
 from oci_conformance.runtime import TIMED_OUT
+from oci_conformance.support import mounting
 
 Plant = Callable[[Path], None]  # puts something into a root file system
 

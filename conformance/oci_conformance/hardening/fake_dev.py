@@ -22,8 +22,8 @@ from oci_conformance.hardening.attack import (
     ways,
     without_dev,
 )
-from oci_conformance.mounting import tmpfs
 from oci_conformance.registry import test
+from oci_conformance.support.mounting import tmpfs
 
 # What a runtime makes in /dev, or mounts there: devices, links, mount points.
 GROUPS = (

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from oci_conformance import mounting
 from oci_conformance.case import Case
 from oci_conformance.hardening.attack import (
     Canary,
@@ -22,9 +21,10 @@ from oci_conformance.hardening.attack import (
     nothing,
     ways,
 )
-from oci_conformance.mounting import bind
-from oci_conformance.namespaces import apart
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
+from oci_conformance.support.mounting import bind
+from oci_conformance.support.namespaces import apart
 
 SYSCTL = {"net.ipv4.ip_forward": "1", "net.ipv4.ping_group_range": "0 7"}
 FAKES = tuple(f"sys/{name.replace('.', '/')}" for name in SYSCTL)

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from oci_conformance import mounting, probe
+from oci_conformance import probe
 from oci_conformance.case import Case, Refused
 from oci_conformance.hardening.attack import Attack, attack, control, links, nothing
 from oci_conformance.hardening.links import CWD, judge_folder
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
 
 FIRST, LAST = 3, 20  # descriptors that the runtime itself may have open
 COUNT = 12  # descriptors that the caller leaves open

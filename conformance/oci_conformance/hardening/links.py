@@ -10,11 +10,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from oci_conformance import mounting
 from oci_conformance.case import Case
 from oci_conformance.hardening.attack import UP, Attack, attack, control, links, ways
-from oci_conformance.mounting import bind, tmpfs
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
+from oci_conformance.support.mounting import bind, tmpfs
 
 CWD = "stat ."
 

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from oci_conformance import kernel, mounting
+from oci_conformance import kernel
 from oci_conformance.case import Case
 from oci_conformance.hardening.attack import UP, attack, control, nothing
 from oci_conformance.hardening.links import CWD, judge_folder
-from oci_conformance.mounting import bind, tmpfs
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
+from oci_conformance.support.mounting import bind, tmpfs
 
 # What is made in a round, in a folder that is new then: entries of mounts, and other changes.
 Made = Callable[[str], tuple[list[mounting.Entry], dict[str, Any]]]

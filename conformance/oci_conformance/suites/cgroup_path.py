@@ -7,11 +7,12 @@ import os
 import subprocess
 from pathlib import Path
 
-from oci_conformance import cgroup, kernel, limits
+from oci_conformance import cgroup, kernel
 from oci_conformance.case import DELETE, Case, Container
 from oci_conformance.cgroup import Cgroups
 from oci_conformance.registry import test
 from oci_conformance.runtime import TIMED_OUT
+from oci_conformance.support import limits
 
 PATH = "linux.cgroupsPath"
 # Limits that make a runtime use a controller, each so wide that it hinders nobody.

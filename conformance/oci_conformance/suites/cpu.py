@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from oci_conformance import limits
 from oci_conformance.case import Case
-from oci_conformance.limits import Knob
 from oci_conformance.registry import test
+from oci_conformance.support import limits
+from oci_conformance.support.limits import Knob
 
 CPU = "linux.resources.cpu"
 NEEDS = ("root", "cgroup:cpu")

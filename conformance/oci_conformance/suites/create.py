@@ -8,9 +8,9 @@ from pathlib import Path
 
 from oci_conformance.bundle import Changes
 from oci_conformance.case import DELETE, Case
-from oci_conformance.environment import changes_since, look, runs_probe
 from oci_conformance.registry import test
 from oci_conformance.runtime import NOT_EXECUTED
+from oci_conformance.support.environment import changes_since, look, runs_probe
 
 
 @test("ops.all-supported")

@@ -8,8 +8,8 @@ from pathlib import Path
 from oci_conformance import cgroup
 from oci_conformance.bundle import Changes
 from oci_conformance.case import Case, Container
-from oci_conformance.environment import changes_since, look
 from oci_conformance.registry import test
+from oci_conformance.support.environment import changes_since, look
 
 
 @test("delete.no-id")

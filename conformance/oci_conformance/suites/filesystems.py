@@ -6,9 +6,9 @@ leave one out; so the configuration lists them, as one for a program for Linux d
 
 from __future__ import annotations
 
-from oci_conformance import mounting
 from oci_conformance.case import Case
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
 
 # linux/magic.h, as statfs(2) tells; and something that is there in each
 KINDS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from oci_conformance.case import Case, Refused
-from oci_conformance.hooked import PROGRAM, Hooked
 from oci_conformance.registry import test
+from oci_conformance.support.hooked import PROGRAM, Hooked
 
 NETWORK = {"linux.namespaces[+]": {"type": "network"}}
 OWN = ("ipc", "mnt", "net", "pid", "uts")  # those that the container doesn't share with the runtime

@@ -11,8 +11,8 @@ from typing import Any
 from oci_conformance import kernel
 from oci_conformance.case import Case
 from oci_conformance.cgroup import Cgroups
-from oci_conformance.hooked import PROGRAM, Hooked
 from oci_conformance.registry import test
+from oci_conformance.support.hooked import PROGRAM, Hooked
 
 # A mount of the container's, by which its mount namespace is known once the mounts are made.
 MARK = "oci-conformance-mark"

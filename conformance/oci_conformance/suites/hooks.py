@@ -11,9 +11,9 @@ from typing import Any
 from unittest import mock
 
 from oci_conformance.case import Case
-from oci_conformance.hooked import KINDS, PROGRAM, Hooked
 from oci_conformance.registry import test
 from oci_conformance.runtime import Call
+from oci_conformance.support.hooked import KINDS, PROGRAM, Hooked
 
 LONG = 20  # seconds that a hook sleeps which is aborted after one
 SOON = 9.0  # seconds after which that must have been noticed, on a slow machine too

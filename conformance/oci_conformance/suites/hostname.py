@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from oci_conformance.case import Case, Refused
-from oci_conformance.namespaces import apart, held, inside, path
 from oci_conformance.registry import test
+from oci_conformance.support.namespaces import apart, held, inside, path
 
 LONGEST = "a-name-of-sixty-four-bytes-the-most-that-linux-takes-for-it.abcd"  # __NEW_UTS_LEN
 

@@ -10,11 +10,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from oci_conformance import mounting
 from oci_conformance.bundle import Path_
 from oci_conformance.case import Case, Refused, Seen
-from oci_conformance.mounting import Entry, bind
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
+from oci_conformance.support.mounting import Entry, bind
 
 NEEDS = ("root", "idmap", "kernel:6.3")  # 6.3: a tmpfs can be mapped
 USER, GROUP = 1, 2  # of the file on its file system

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from oci_conformance import resctrl
 from oci_conformance.case import Case, Container
 from oci_conformance.registry import test
-from oci_conformance.resctrl import TOP
+from oci_conformance.support import resctrl
+from oci_conformance.support.resctrl import TOP
 
 RDT = "linux.intelRdt"
 NEEDS = ("root", "resctrl")

@@ -9,9 +9,9 @@ from typing import Any
 
 from oci_conformance import probe
 from oci_conformance.case import Case, Container
-from oci_conformance.environment import changes_since, look, runs_probe
 from oci_conformance.registry import test
 from oci_conformance.runtime import NOT_EXECUTED
+from oci_conformance.support.environment import changes_since, look, runs_probe
 
 AT_CREATE = ("prestart", "createRuntime", "createContainer")
 IN_CONTAINER = "startContainer"

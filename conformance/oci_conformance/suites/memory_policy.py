@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from oci_conformance.case import DELETE, Case, Refused
-from oci_conformance.claims import may_lack
 from oci_conformance.registry import test
+from oci_conformance.support.claims import may_lack
 
 KEY = "linux.memoryPolicy"
 NEEDS = ("numa:1",)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from oci_conformance import mounting
 from oci_conformance.case import Case, Refused
-from oci_conformance.mounting import tmpfs
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
+from oci_conformance.support.mounting import tmpfs
 
 # What mount(8) makes of options that are nobody's flag: nothing, or several flags.
 OF_MOUNT8 = {

@@ -7,11 +7,11 @@ import shutil
 import stat
 from pathlib import Path
 
-from oci_conformance import mounting
 from oci_conformance.bundle import Path_
 from oci_conformance.case import Case, Seen
-from oci_conformance.mounting import bind
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
+from oci_conformance.support.mounting import bind
 
 NULL = os.makedev(1, 3)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from oci_conformance import mounting
 from oci_conformance.case import Case
-from oci_conformance.mounting import tmpfs
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
+from oci_conformance.support.mounting import tmpfs
 
 
 @test("mountlabel", needs=("root", "selinux"))

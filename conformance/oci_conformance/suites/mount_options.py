@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oci_conformance import mounting
 from oci_conformance.case import Case, Refused
-from oci_conformance.mounting import MS_STRICTATIME, Entry, bind, tmpfs
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
+from oci_conformance.support.mounting import MS_STRICTATIME, Entry, bind, tmpfs
 
 
 @dataclass(frozen=True)

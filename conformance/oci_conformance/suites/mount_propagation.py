@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from oci_conformance import mounting
 from oci_conformance.bundle import Path_
 from oci_conformance.case import Case
 from oci_conformance.kernel import MS_PRIVATE, MS_REC, MS_SHARED
-from oci_conformance.mounting import Mount, bind
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
+from oci_conformance.support.mounting import Mount, bind
 
 OPTIONS = ("shared", "slave", "private", "unbindable")
 SLAVES = ("slave", "rslave")

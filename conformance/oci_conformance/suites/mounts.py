@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oci_conformance import mounting
 from oci_conformance.case import Case, Container, Seen
-from oci_conformance.mounting import add, bind, tmpfs
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
+from oci_conformance.support.mounting import add, bind, tmpfs
 from oci_spec.version import parse
 
 

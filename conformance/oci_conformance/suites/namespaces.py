@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-from oci_conformance import kernel, namespaces
+from oci_conformance import kernel
 from oci_conformance.case import Case, Refused
-from oci_conformance.namespaces import KINDS, held, link, path
 from oci_conformance.registry import test
+from oci_conformance.support import namespaces
+from oci_conformance.support.namespaces import KINDS, held, link, path
 
 MAPPINGS = {
     "linux.uidMappings": [{"containerID": 0, "hostID": 0, "size": 100}],

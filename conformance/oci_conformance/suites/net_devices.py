@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from oci_conformance.case import Broken, Case
-from oci_conformance.namespaces import apart, held, inside, path
 from oci_conformance.registry import test
+from oci_conformance.support.namespaces import apart, held, inside, path
 
 KEY = "linux.netDevices"
 NEEDS = ("root", "netns", "program:ip")

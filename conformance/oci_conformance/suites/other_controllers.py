@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from oci_conformance import limits
 from oci_conformance.case import Case, Container, Refused
-from oci_conformance.limits import Knob
 from oci_conformance.registry import test
+from oci_conformance.support import limits
+from oci_conformance.support.limits import Knob
 
 HUGE = "linux.resources.hugepageLimits"
 NEEDS = ("root",)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from oci_conformance import limits
 from oci_conformance.case import Case
-from oci_conformance.limits import Knob
 from oci_conformance.registry import test
+from oci_conformance.support import limits
+from oci_conformance.support.limits import Knob
 
 LIMIT = "linux.resources.pids.limit"
 NEEDS = ("root", "cgroup:pids")

@@ -5,10 +5,10 @@ Nothing is written where a hole would change the host: there access(2) tells, wh
 
 from __future__ import annotations
 
-from oci_conformance import mounting
 from oci_conformance.case import Case, Seen
-from oci_conformance.mounting import bind, tmpfs
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
+from oci_conformance.support.mounting import bind, tmpfs
 
 # so that no mode and no owner forbids anything
 ABLE = mounting.capabilities("CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_CHOWN")

@@ -6,10 +6,11 @@ every option has something to change.
 
 from __future__ import annotations
 
-from oci_conformance import kernel, mounting
+from oci_conformance import kernel
 from oci_conformance.case import Case
-from oci_conformance.mounting import bind
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
+from oci_conformance.support.mounting import bind
 
 NEEDS = ("root", "kernel:5.12")
 CLOSED = (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from oci_conformance import bundle, mounting
+from oci_conformance import bundle
 from oci_conformance.case import DELETE, Case, Seen
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
 
 # so that nothing but the mount itself forbids to write
 ABLE = mounting.capabilities("CAP_DAC_OVERRIDE", "CAP_FOWNER")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from oci_conformance import kernel, mounting
+from oci_conformance import kernel
 from oci_conformance.case import Case, Container
-from oci_conformance.mounting import Mount
 from oci_conformance.registry import test
+from oci_conformance.support import mounting
+from oci_conformance.support.mounting import Mount
 
 ADMIN = mounting.capabilities("CAP_SYS_ADMIN")
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from oci_conformance.case import DELETE, Case, Refused, Seen
-from oci_conformance.claims import may_lack
 from oci_conformance.registry import test
+from oci_conformance.support.claims import may_lack
 
 KEY = "linux.seccomp"
 ACTIONS = ("linux", "seccomp", "actions")  # where features lists them

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from oci_conformance.case import DELETE, Case, Refused
-from oci_conformance.claims import may_lack
 from oci_conformance.registry import test
 from oci_conformance.suites.seccomp import CALLS, ERRNO, KEY, OTHER, VICTIM, outcome, profile, rule
+from oci_conformance.support.claims import may_lack
 
 VALUE = 0x1_0000_0005  # its lower half alone, and as a signed number, compares otherwise
 VALUES = (0, 4, 5, 6, VALUE - 1, VALUE, VALUE + 1, 0x2_0000_0005, 0xFFFF_FFFF_FFFF_FFFF)

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from oci_conformance.case import DELETE, Broken, Case, Container, Refused
-from oci_conformance.claims import may_lack
 from oci_conformance.registry import test
 from oci_conformance.suites.seccomp import ACTIONS, ERRNO, KEY, VICTIM, outcome, profile, rule
+from oci_conformance.support.claims import may_lack
 
 NOTIFY = "SCMP_ACT_NOTIFY"
 METADATA = 'opaque ünïcode "text"\n{}'

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from oci_conformance.case import DELETE, Case, Container
-from oci_conformance.environment import changes_since, look
 from oci_conformance.registry import test
+from oci_conformance.support.environment import changes_since, look
 
 SIGNALS = ("TERM", "HUP", "INT", "QUIT", "USR1", "USR2", "WINCH", "CONT")
 

@@ -12,8 +12,8 @@ from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 from oci_conformance import probe
 from oci_conformance.bundle import Changes
 from oci_conformance.case import Case, Container
-from oci_conformance.environment import runs_probe
 from oci_conformance.registry import test
+from oci_conformance.support.environment import runs_probe
 from oci_spec import schema
 from oci_spec.names import STATUSES
 from oci_spec.version import parse

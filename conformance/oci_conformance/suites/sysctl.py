@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from oci_conformance.case import Case
-from oci_conformance.namespaces import apart
 from oci_conformance.registry import test
+from oci_conformance.support.namespaces import apart
 
 # Parameters that belong to an IPC or network namespace, with values that no kernel starts with.
 IPC = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from oci_conformance import limits
 from oci_conformance.case import Case, Container
 from oci_conformance.registry import test
+from oci_conformance.support import limits
 
 UNIFIED = "linux.resources.unified"
 V2 = ("root", "cgroup-v2")
