@@ -27,7 +27,9 @@ def markdown() -> str:
     for requirement in requirements.every().values():
         sections.setdefault(requirement.section, []).append(requirement)
     parts = [HEAD]
-    for section, rows in sorted(sections.items(), key=lambda item: (item[0] in requirements.PROFILES, item[0])):
+    for section, rows in sorted(
+        sections.items(), key=lambda item: (item[0] in requirements.PROFILES, item[0])
+    ):
         text = "requirement" if section in requirements.PROFILES else f"[requirement]({rows[0].url})"
         head = f"| id | level | since | {text} | shown by |\n|---|---|---|---|---|\n"
         parts.append(f"\n## {section}\n\n{head}")

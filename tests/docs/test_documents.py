@@ -69,10 +69,10 @@ def test_unfrozen_it_is_the_same_program():
     assert done.stdout.startswith("pyrun version "), done
 
 
-def test_the_page_of_properties_is_current():
-    """docs/properties.md is made from the tables and the refusals; it has each property once."""
-    path = REPOSITORY / "docs/generate_properties.py"
-    spec = importlib.util.spec_from_file_location("generate_properties", path)
+def made(name):
+    """What a script of docs/ would write, and what is there."""
+    path = REPOSITORY / f"docs/generate_{name}.py"
+    spec = importlib.util.spec_from_file_location(f"generate_{name}", path)
     assert spec
     assert spec.loader
     generator = importlib.util.module_from_spec(spec)
@@ -80,10 +80,23 @@ def test_the_page_of_properties_is_current():
         spec.loader.exec_module(generator)
     except ModuleNotFoundError as error:
         pytest.skip(f"needs {error.name}, which make builds")
-    page = path.with_name("properties.md").read_text()
-    assert page == generator.markdown(), f"run {path.name}"
+    return generator.markdown(), path.with_name(f"{name}.md").read_text()
+
+
+def test_the_page_of_properties_is_current():
+    """docs/properties.md is made from the tables and the refusals; it has each property once."""
+    wanted, page = made("properties")
+    assert page == wanted, "run docs/generate_properties.py"
     names = re.findall(r"^\| \**`(\S+)`", page, re.MULTILINE)
     assert len(names) == len(set(names)) > 150
+
+
+def test_the_page_of_requirements_is_current():
+    """docs/conformance.md is made from the catalogue and the suite; it has each requirement once."""
+    wanted, page = made("conformance")
+    assert page == wanted, "run docs/generate_conformance.py"
+    names = re.findall(r"^\| `(\S+)`", page, re.MULTILINE)
+    assert len(names) == len(set(names)) > 500
 
 
 @cache
