@@ -37,6 +37,12 @@ def _flags(kinds: tuple[str, ...]) -> int:
     return sum(KINDS[kind][1] for kind in kinds)
 
 
+def borders() -> bool:
+    """Are cgroup namespaces borders here (cgroup2 mounted with nsdelegate, cgroups(7)), so that a runtime which is in
+    one can't bring a container into a cgroup outside of it?"""
+    return any("nsdelegate" in line for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+
 @contextlib.contextmanager
 def apart(*kinds: str) -> Iterator[None]:
     """This process, and so the runtime that it calls, is in new namespaces for a while. Not for pid, time and user."""

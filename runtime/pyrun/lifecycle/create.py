@@ -241,6 +241,12 @@ def _join_and_clone(planned: plan.Plan, init: Init, sync: int, flags: int, cgrou
         at = ""
         if planned.namespaces.get("user") and posix.geteuid() == 0:
             posix.setgroups([])
+        if cgroup_fd >= 0 and [kind for _, kind, _ in fds if kind == process.CLONE_NEWCGROUP]:
+            # Where namespaces are borders (nsdelegate, cgroups(7)), nobody gets into the cgroup from the joined one.
+            procs = posix.open("cgroup.procs", posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=cgroup_fd)
+            posix.write(procs, b"0")
+            posix.close(procs)
+            cgroup_fd = -1
         for fd, kind, path in fds:
             at = path
             process.setns(fd, kind, path)
