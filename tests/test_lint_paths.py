@@ -60,6 +60,9 @@ ALLOWED = {
     ("init/devices.py", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
         "a device of the host by the host's path, checked to be the very device by type and number"
     ),
+    ("init/device_nodes.py", "mounts.umount_detach(f'/proc/self/fd/{nodes}')"): (
+        "a descriptor, by the host's /proc, before pivot_root"
+    ),
     ("init/devices.py", "posix.stat('/dev')"): "the host's /dev, before pivot_root",
     ("init/proc_files.py", "posix.open('/proc', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
         "the host's /proc, before pivot_root, checked to be the root of a procfs"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import needs
 import pytest
 
 DEFAULT = {"null": "1:3", "zero": "1:5", "full": "1:7", "random": "1:8", "urandom": "1:9", "tty": "5:0"}
@@ -77,6 +78,17 @@ CASES = [
 ]
 
 
+def in_user_namespace(one, *folders):
+    """Give a bundle a user namespace, and its root these folders of the root file system."""
+    needs.user_namespaces()
+    needs.capability("CAP_MKNOD")
+    one.config["process"]["rlimits"] = None
+    one.user_namespace()
+    for folder in folders:
+        os.chown(one.rootfs / folder, 100000, 100000)
+    return one
+
+
 @pytest.mark.parametrize("case", range(len(CASES)))
 def test_device(pyrun, bundle, case):
     """A listed device is there, with its type, number, mode and owner, wherever its path is."""
@@ -91,12 +103,15 @@ def test_mode_with_type_bits(pyrun, bundle):
     assert pyrun.output(one) == "640\n"
 
 
+@pytest.mark.parametrize("user", [False, True], ids=["host", "user"])
 @pytest.mark.parametrize("what", ["file", "other device", "link", "folder", "fifo"])
-def test_mismatch(pyrun, bundle, what):
+def test_mismatch(pyrun, bundle, what, user):
     """Something else at a device's path is an error that names the entry (MUST)."""
     one = bundle({"linux": {"devices": [device("/other/x")]}})
     place = one.rootfs / "other/x"
     place.parent.mkdir()
+    if user:
+        in_user_namespace(one, "other")
     if what == "file":
         place.touch()
     elif what == "link":

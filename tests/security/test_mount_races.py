@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import needs
 import pytest
 from bundles import new_id
 from hostile import Outside, mount_points, swapping
@@ -91,12 +92,21 @@ def test_a_working_folder_in_a_shared_volume(pyrun, bundle, outside, volume):
     outside.assert_untouched()
 
 
-def test_a_device_in_a_shared_volume(pyrun, bundle, outside, volume):
-    """The same for a device's folder: no node is made, and no owner changed, outside."""
+@pytest.mark.parametrize("user", [False, True], ids=["host", "user"])
+def test_a_device_in_a_shared_volume(pyrun, bundle, outside, volume, user):
+    """The same for a device's folder: no node is made or mounted, and no owner changed, outside."""
     (volume / "link").symlink_to(links(outside)["relative"])
     device = {"type": "p", "uid": 1000, "gid": 1000}
     one = bundle()
     one.mount("/volume", "bind", str(volume), "rbind")
+    if user:
+        needs.user_namespaces()
+        device |= {"type": "c", "major": 1, "minor": 3}
+        one.config["process"]["rlimits"] = None
+        one.user_namespace()
+        for folder in (volume, volume / "a", outside.path / "folder"):
+            folder.chmod(0o777)
+        outside.before = outside._look()
     with swapping(volume / "a", volume / "link"):
         for number in range(ROUNDS):
             one.config["linux"]["devices"] = [{**device, "path": f"/volume/a/x{number}/pipe"}]

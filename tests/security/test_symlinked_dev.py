@@ -72,7 +72,8 @@ def test_in_dev_is_a_link(pyrun, bundle, outside, target):
 
 @pytest.mark.parametrize("where", ["/links/x", "/links/a/b/x", "/links"])
 @pytest.mark.parametrize("kind", ["c", "b", "p"])
-def test_configured_device_through_a_link(pyrun, bundle, outside, where, kind):
+@pytest.mark.parametrize("user", [False, True], ids=["host", "user"])
+def test_configured_device_through_a_link(pyrun, bundle, outside, where, kind, user):
     """The folder of a configured device is a link to the host's."""
     needs.capability("CAP_MKNOD")
     device = {"path": where, "type": kind, "fileMode": 0o666, "uid": 1000, "gid": 1000}
@@ -80,7 +81,24 @@ def test_configured_device_through_a_link(pyrun, bundle, outside, where, kind):
         device |= {"major": 1, "minor": 7}
     one = bundle({"root": {"readonly": False}, "linux": {"devices": [device]}})
     (one.rootfs / "links").symlink_to(outside.path / "folder")
-    pyrun.run(one)
+    if user:
+        needs.user_namespaces()
+        one.config["process"]["rlimits"] = None
+        one.user_namespace()
+    result = pyrun.run(one)
+    outside.assert_untouched()
+    assert result.code == (where == "/links")
+
+
+@pytest.mark.parametrize("target", ["file", "folder", "dev/null", "missing"])
+def test_a_link_in_place_of_a_device_of_a_user_namespace(pyrun, bundle, outside, target):
+    """What is mounted on is what stands at the path itself: a link is in the way, wherever it leads."""
+    needs.capability("CAP_MKNOD")
+    needs.user_namespaces()
+    device = {"path": "/x", "type": "c", "major": 1, "minor": 7}
+    one = bundle({"process": {"rlimits": None}, "linux": {"devices": [device]}}).user_namespace()
+    (one.rootfs / "x").symlink_to(up(outside.path / target))
+    assert pyrun.refused(one.write()).startswith("linux.devices[0]: /x exists")
     outside.assert_untouched()
 
 

@@ -42,41 +42,84 @@ def make_default(root: int, in_user_namespace: bool) -> None:
         make(root, device, in_user_namespace, is_default=True)
 
 
-def make(root: int, device: dict[str, Any], in_user_namespace: bool, is_default: bool = False) -> None:
+def make(
+    root: int, device: dict[str, Any], in_user_namespace: bool, tree: int = -1, is_default: bool = False
+) -> None:
     """Make one device node; one that is there already must be the same (config-linux.md, Devices).
 
-    A user namespace may not make device nodes: there the host's own is bound in, as it is in place of anything else
-    that an image has at a default device's path.
+    A user namespace may not make device nodes: there one is mounted, either `tree`, a detached mount of the node that
+    the parent has made (device_nodes.py), or the host's own, as it is in place of anything else that an image has at a
+    default device's path.
     """
     path = device["path"]
     try:
         parent, name = under_root.make_parent(root, path)
     except OSError as error:
         raise failed(f"making the folder of device {path}", error) from None
-    mode = device.get("fileMode")
     kind = TYPES[device["type"]]
-    number = 0 if kind == FIFO else posix.makedev(device["major"], device["minor"])
     try:
-        try:
-            if in_user_namespace and kind != FIFO:
-                _bind_from_host(root, device)
-                return
-            posix.mknod(name, kind | (0o666 if mode is None else mode & 0o7777), number, dir_fd=parent)
-        except FileExistsError:
-            found = posix.stat(name, dir_fd=parent, follow_symlinks=False)
-            if (found.st_mode & 0o170000, found.st_rdev) == (kind, number):
-                return
-            if is_default:
-                _bind_from_host(root, device)
-                return
-            raise PyrunError(f"{path} exists in the root file system and is not this device") from None
-        uid, gid = device.get("uid") or 0, device.get("gid") or 0
-        if uid or gid:
-            posix.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+        if not in_user_namespace or kind == FIFO:
+            _make_node(root, parent, name, device, is_default)
+        elif is_default:
+            _bind_from_host(device, under_root.make(root, path, under_root.FILE))
+        else:
+            _mount_node(parent, name, device, tree)
     except OSError as error:
         raise failed(f"making device {path}", error) from None
     finally:
         posix.close(parent)
+
+
+def permissions(device: dict[str, Any]) -> int:
+    """The mode of a device: its fileMode, which may have the type's bits, or all may read and write."""
+    mode: int | None = device.get("fileMode")
+    return 0o666 if mode is None else mode & 0o7777
+
+
+def _number(device: dict[str, Any]) -> int:
+    return 0 if device["type"] == "p" else posix.makedev(device["major"], device["minor"])
+
+
+def _is(found: posix.stat_result, device: dict[str, Any]) -> bool:
+    return (found.st_mode & 0o170000, found.st_rdev) == (TYPES[device["type"]], _number(device))
+
+
+def _in_the_way(device: dict[str, Any]) -> PyrunError:
+    return PyrunError(f"{device['path']} exists in the root file system and is not this device")
+
+
+def _make_node(root: int, parent: int, name: str, device: dict[str, Any], is_default: bool) -> None:
+    try:
+        posix.mknod(name, TYPES[device["type"]] | permissions(device), _number(device), dir_fd=parent)
+    except FileExistsError:
+        if _is(posix.stat(name, dir_fd=parent, follow_symlinks=False), device):
+            return
+        if not is_default:
+            raise _in_the_way(device) from None
+        _bind_from_host(device, under_root.make(root, device["path"], under_root.FILE))
+        return
+    uid, gid = device.get("uid") or 0, device.get("gid") or 0
+    if uid or gid:
+        posix.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+
+
+def _mount_node(parent: int, name: str, device: dict[str, Any], tree: int) -> None:
+    """Mount `tree`, which is closed, or the host's node if it is -1: on the same device, or on an empty file that
+    nobody may open, which is made and stays behind for the next container on this root file system."""
+    flags = posix.O_RDONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | calls.O_CLOEXEC
+    try:
+        place = posix.open(name, flags, 0, dir_fd=parent)
+    except FileExistsError:
+        place = under_root.open_in(parent, name, calls.O_PATH | posix.O_NOFOLLOW | calls.O_CLOEXEC)
+    found = posix.fstat(place)
+    if not (_is(found, device) or (found.st_mode, found.st_size) == (under_root.FILE, 0)):
+        raise _in_the_way(device)
+    if tree < 0:
+        _bind_from_host(device, place)
+        return
+    mounts.move_mount(tree, place)
+    posix.close(tree)
+    posix.close(place)
 
 
 def open_host(path: str, kind: int, major: int, minor: int) -> int:
@@ -100,13 +143,11 @@ def is_host_dev(root: int) -> bool:
     return (ours.st_dev, ours.st_ino) == (hosts.st_dev, hosts.st_ino)
 
 
-def _bind_from_host(root: int, device: dict[str, Any]) -> None:
-    """Bind the host's node over the container's path: read-only, so that it keeps its mode and owner, which doesn't
-    matter to those who read and write the device."""
-    path = device["path"]
-    source = open_host(path, TYPES[device["type"]], device["major"], device["minor"])
+def _bind_from_host(device: dict[str, Any], target: int) -> None:
+    """Bind the host's node over `target`, which is closed: read-only, so that it keeps its mode and owner, which
+    doesn't matter to those who read and write the device."""
+    source = open_host(device["path"], TYPES[device["type"]], device["major"], device["minor"])
     try:
-        target = under_root.make(root, path, under_root.FILE)
         tree = mounts.clone_tree(source, recursive=False)
         mounts.move_mount(tree, target)
         mount.change(tree, False, mounts.MOUNT_ATTR_RDONLY, 0)

@@ -34,6 +34,7 @@ class Init:
         "created_fd",
         "join",
         "listen_fd",
+        "nodes_fd",
         "pidfd",
         "plan",
         "root_fd",
@@ -48,7 +49,7 @@ class Init:
         self.cgroup_entrance: list[int] = []
         self.cgroup_view: list[tuple[str, str]] = []
         self.console_socket = self.listen_fd = self.created_fd = self.stage2_fd = -1
-        self.pidfd = self.root_fd = -1
+        self.nodes_fd = self.pidfd = self.root_fd = -1
         self.join = 0
         self.seccomp: tuple[int, bytes] | None = None
 

@@ -74,6 +74,12 @@ def _run(init: Init, sync: int) -> NoReturn:
     rootfs.separate(propagation)
     folder = rootfs.open_root(plan.rootfs)
     mount.open_sources(plan.mounts)
+    configured = plan.linux.get("devices") or []
+    nodes = [-1] * len(configured)
+    if init.nodes_fd >= 0:
+        from pyrun.init import device_nodes
+
+        nodes = device_nodes.take(folder, init.nodes_fd, len(configured))
     if in_user_namespace:
         handover.become_root()
 
@@ -84,9 +90,9 @@ def _run(init: Init, sync: int) -> NoReturn:
     if not (_dev_is_bound(plan) or devices.is_host_dev(root)):
         devices.make_default(root, in_user_namespace)
         devices.make_links(root)
-    for index, device in enumerate(plan.linux.get("devices") or ()):
+    for index, device in enumerate(configured):
         try:
-            devices.make(root, device, in_user_namespace)
+            devices.make(root, device, in_user_namespace, nodes[index])
         except PyrunError as error:
             error.json_path = f"linux.devices[{index}]"
             raise

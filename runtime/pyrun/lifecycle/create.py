@@ -76,6 +76,10 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     init.created_fd = container.hold_for_init()
     init.stage2_fd = calls.sealed_memfd("pyrun-init", bytes(STAGE2))
     init.console_socket = console_socket
+    if "user" in planned.namespaces and planned.linux.get("devices"):
+        from pyrun.init import device_nodes
+
+        init.nodes_fd = device_nodes.prepare(planned)
 
     sync, pid = _clone(planned, init, entrance.clone_fd(cgroup), container.dirfd)
     # Until the last line, nothing but the init's death with its parent, and its cgroup, holds its pid for others.
@@ -84,7 +88,8 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     log.debug(f"init is process {pid}, in new namespaces ({', '.join(planned.namespaces)})")
     if [kind for kind in ("prestart", "createRuntime", "createContainer") if planned.hooks(kind)]:
         container.add(born)  # hooks may ask for the state
-    for fd in (init.listen_fd, init.created_fd, init.stage2_fd, console_socket, *init.cgroup_entrance):
+    handed = (init.listen_fd, init.created_fd, init.stage2_fd, init.nodes_fd, console_socket)
+    for fd in (*handed, *init.cgroup_entrance):
         if fd >= 0:
             posix.close(fd)
     _map_ids(planned, pid)

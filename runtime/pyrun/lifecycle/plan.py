@@ -118,11 +118,13 @@ class Plan:
         if not writable or not self.has_new("cgroup") or not self.process:
             return -1
         uid: int = self.process["user"]["uid"]
-        if not self.has_new("user"):
-            return uid
-        for mapping in self.linux.get("uidMappings") or ():
-            if 0 <= uid - mapping["containerID"] < mapping["size"]:
-                return int(mapping["hostID"] + uid - mapping["containerID"])
+        return self.host_id("uid", uid) if self.has_new("user") else uid
+
+    def host_id(self, kind: str, number: int) -> int:
+        """The host's number of a "uid" or "gid" of the user namespace, by linux.uidMappings; -1: it has none."""
+        for mapping in self.linux.get(f"{kind}Mappings") or ():
+            if 0 <= number - mapping["containerID"] < mapping["size"]:
+                return int(mapping["hostID"] + number - mapping["containerID"])
         return -1
 
 
