@@ -20,6 +20,7 @@ from typing import Any
 
 from oci_conformance import __version__, cgroup, expectations, kernel, probe, worker
 from oci_conformance import runtime as runtimes
+from oci_conformance.case import Case
 from oci_conformance.expectations import Deviation
 from oci_conformance.host import Host
 from oci_conformance.registry import Test
@@ -274,8 +275,6 @@ def _bundle_version(plan: Plan) -> str:
 
 def _try_versions(connection: Connection, plan: Plan) -> None:
     worker.set_up(plan)
-    from oci_conformance.case import Case
-
     candidates = VERSIONS[VERSIONS.index(plan.spec) :]
     said = ""
     for version in candidates:

@@ -100,7 +100,10 @@ def summary(run: Run, catalogue: Mapping[str, Requirement], *, width: int = 80, 
     """The table of levels and statuses, the other profiles, and whether the run was whole."""
     verdicts = run.by_requirement(catalogue)
     table = counts(verdicts, catalogue)
-    used = [status for status in STATUSES if any(table[level][status] for level in LEVELS)]
+    # Of a selection, what wasn't asked for says nothing.
+    selected = any(word.startswith("-k") for word in run.header["argv"])
+    told = [status for status in STATUSES if not (selected and status in ("untested", "unseen"))]
+    used = [status for status in told if any(table[level][status] for level in LEVELS)]
     runtime = run.header["runtime"]
     lines = [
         _style(
