@@ -274,11 +274,7 @@ class Case:
         """Remove what the test, or the runtime in it, left: processes, cgroups, mounts, and files unless `keep`."""
         for container in self.containers:
             container.clean()
-        for pid in [*kernel.descendants(os.getpid())]:
-            kernel.kill(pid, 9)
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                os.waitpid(-1, 0)
+        kernel.stop_children()
         cgroup.remove(self.cgroups)
         for point in kernel.mounts_below(self.folder):
             with contextlib.suppress(OSError):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterator
+import signal
+import time
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 # linux/sched.h, sys/mount.h, linux/prctl.h
@@ -52,9 +54,9 @@ def become_subreaper() -> None:
     _check(_libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
 
 
-def die_with_parent(signal: int) -> None:
+def die_with_parent(number: int) -> None:
     """Have a signal sent to this process when its parent ends, however that may be (prctl(2))."""
-    _check(_libc.prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl")
+    _check(_libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0), "prctl")
 
 
 def children(pid: int) -> list[int]:
@@ -74,10 +76,28 @@ def descendants(pid: int) -> Iterator[int]:
         yield child
 
 
-def kill(pid: int, signal: int) -> None:
+def kill(pid: int, number: int) -> None:
     """kill(2), if the process still exists."""
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal)
+        os.kill(pid, number)
+
+
+def stop_children(spared: Container[int | None] = ()) -> None:
+    """Kill and await every process below this one, but for `spared` children with all that is below them.
+
+    Orphans become ours while we look (see `become_subreaper`), and a process may start another just before it is
+    killed: so we look again until nothing is there, or until 10 s have gone by, should one be stuck in the kernel.
+    """
+    until = time.monotonic() + 10
+    while found := [pid for pid in children(os.getpid()) if pid not in spared]:
+        for pid in found:
+            for each in [*descendants(pid), pid]:
+                kill(each, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        if time.monotonic() > until:
+            return
+        time.sleep(0.002)
 
 
 def mounts_below(folder: Path) -> list[Path]:

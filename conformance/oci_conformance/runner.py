@@ -106,12 +106,7 @@ class Crew:
 
 def bury(process: multiprocessing.process.BaseProcess, others: Container[int | None]) -> None:
     """Stop and remove what an ended worker that could not clean up has left: it is ours now. Other workers live on."""
-    for pid in kernel.children(os.getpid()):
-        if pid not in others:
-            for each in [*kernel.descendants(pid), pid]:
-                kernel.kill(each, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+    kernel.stop_children(others)
     cgroup.remove(f"oci-conformance-{process.pid}")
 
 
@@ -128,6 +123,7 @@ def session(options: Options, ids: frozenset[str]) -> Iterator[Plan]:
         folder.chmod(0o755)
         yield _plan(options, ids, folder)
     finally:
+        kernel.stop_children()
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
 
