@@ -128,11 +128,16 @@ def run(
         deviations = [each for name in expected for each in expectations.load(name, requirements.every())]
     except (runtime.AdapterError, expectations.ExpectationsError) as error:
         raise Sentence(str(error)) from None
+    here = host.look(systemd_cgroup=systemd)
     options = runner.Options(
         runtime=_program(path),
         adapter=adapter,
-        flags=(*given.pop("flags"), *(adapter.systemd if systemd else ())),
-        host=host.look(systemd_cgroup=systemd),
+        flags=(
+            *given.pop("flags"),
+            *(adapter.systemd if systemd else ()),
+            *(adapter.rootless if here.uid else ()),
+        ),
+        host=here,
         limit=given.pop("timeout"),
         test_limit=given.pop("test_timeout"),
         deviations=deviations,

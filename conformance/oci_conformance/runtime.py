@@ -73,7 +73,8 @@ class Adapter:
 
     name: str
     before: tuple[str, ...]
-    systemd: tuple[str, ...]
+    systemd: tuple[str, ...]  # flags for --systemd-cgroup
+    rootless: tuple[str, ...]  # flags where the suite runs as an ordinary user
     operations: dict[str, tuple[str, ...]]
 
     @staticmethod
@@ -89,6 +90,7 @@ class Adapter:
                 table.get("name", name),
                 tuple(table.get("global", ())),
                 tuple(table.get("systemd", ())),
+                tuple(table.get("rootless", ())),
                 {key: tuple(value) for key, value in table["operations"].items()},
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
