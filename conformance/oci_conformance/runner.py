@@ -119,6 +119,13 @@ def session(options: Options, ids: frozenset[str]) -> Iterator[Plan]:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a KeyboardInterrupt, as by Ctrl-C
     kernel.become_subreaper()
     folder = Path(tempfile.mkdtemp(prefix="oci-conformance-"))
+    closed = [str(path) for path in folder.parents if not path.stat().st_mode & 0o001]
+    if closed and options.host.uid == 0:
+        print(
+            f"{closed[0]} can't be entered by other users, so containers with user namespaces may fail; "
+            "set TMPDIR to a folder that can",
+            file=sys.stderr,
+        )
     try:
         folder.chmod(0o755)
         yield _plan(options, ids, folder)

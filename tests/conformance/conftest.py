@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,14 @@ class Ran:
 def environment(tmp_path: Path) -> dict[str, str]:
     """Everything that the suite makes is below `tmp_path`."""
     return {**os.environ, "TMPDIR": str(tmp_path)}
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that other users may enter, as containers with a user namespace have to; pytest's own nobody may."""
+    with tempfile.TemporaryDirectory(prefix="oci-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 @pytest.fixture
