@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -70,14 +71,21 @@ class Cgroups:
 
 
 def remove(name: str) -> None:
-    """Remove the cgroups that the suite had runtimes make: `name` at the top of each hierarchy, with what is below."""
-    for _, point, _ in mounted():
-        top = point / name
-        if not top.is_dir():
-            continue
-        for directory in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
-            _remove(directory)
-        _remove(top)
+    """Remove the cgroups that the suite had runtimes make, by a path: with what is below, and above if it is empty.
+
+    It may count from the top of each hierarchy, or, as a relative cgroupsPath does for some, from our own cgroup.
+    """
+    own = Cgroups.of(os.getpid())
+    for names, point, _ in mounted():
+        for top in {point, own.directory(next(iter(names), "")) or point}:
+            directory = top / name.lstrip("/")
+            if not directory.is_dir():
+                continue
+            for below in sorted((path for path in directory.rglob("*") if path.is_dir()), reverse=True):
+                _remove(below)
+            while directory != top:
+                _remove(directory)
+                directory = directory.parent
 
 
 def _remove(directory: Path) -> None:

@@ -131,6 +131,7 @@ def session(options: Options, ids: frozenset[str]) -> Iterator[Plan]:
         yield _plan(options, ids, folder)
     finally:
         kernel.stop_children()
+        cgroup.remove(str(folder))  # of runtimes that took an ID or a path for one below their own
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
 

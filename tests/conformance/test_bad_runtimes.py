@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,39 +25,6 @@ def bad(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(tmp_path: Path) -> Iterator[None]:
-    """Neither files nor processes nor cgroups of the suite are there after a test."""
-    before = cgroups()
-    yield
-    assert not list(tmp_path.glob("oci-conformance-*"))
-    assert not processes(str(tmp_path))
-    assert not cgroups() - before
-
-
-def cgroups() -> set[str]:
-    """Cgroups of workers that aren't alive; other runs of the suite may be under way."""
-    return {
-        f"{folder}/{name}"
-        for folder, names, _ in os.walk("/sys/fs/cgroup")
-        for name in names
-        if name.startswith("oci-conformance-") and not Path(f"/proc/{name.split('-')[2]}").exists()
-    }
-
-
-def processes(text: str) -> list[int]:
-    """Processes with a text in their command line, but for this one's ancestors."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().decode("utf-8", "replace")
-        except OSError:
-            continue
-        if text in line and "pytest" not in line:
-            found.append(int(path.parent.name))
-    return found
 
 
 def test_missing(suite: Callable[..., Ran], tmp_path: Path) -> None:
