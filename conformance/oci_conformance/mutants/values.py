@@ -7,6 +7,7 @@ from typing import Any
 
 from oci_conformance.mutants.mutant import Mutant
 from oci_spec import catalogue
+from oci_spec.names import SECCOMP_OPERATORS
 
 NAMESPACES = {
     "pid": "pid",
@@ -21,15 +22,6 @@ NAMESPACES = {
 SETS = ("bounding", "effective", "inheritable", "permitted", "ambient")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "console")
 LINKS = ("fd", "stdin", "stdout", "stderr")
-OPERATORS = (
-    "SCMP_CMP_NE",
-    "SCMP_CMP_LT",
-    "SCMP_CMP_LE",
-    "SCMP_CMP_EQ",
-    "SCMP_CMP_GE",
-    "SCMP_CMP_GT",
-    "SCMP_CMP_MASKED_EQ",
-)
 PROPAGATION = ("shared", "slave", "private", "unbindable")
 RLIMITS = ("hard", "soft")
 
@@ -241,7 +233,7 @@ def _linux() -> list[Mutant]:
                 ("replace", "linux.rootfsPropagation", [value, other]),
             )
         )
-    for operator in OPERATORS:
+    for operator in SECCOMP_OPERATORS:
         other = "SCMP_CMP_NE" if operator == "SCMP_CMP_EQ" else "SCMP_CMP_EQ"
         found.append(
             _edit(

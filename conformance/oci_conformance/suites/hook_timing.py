@@ -34,14 +34,19 @@ def create_runtime(t: Case) -> None:
 @test("hooks.prestart.timing-start")
 def prestart_start(t: Case) -> None:
     """prestart hooks are called when start was called, and have ended when the program is executed."""
+    _in_start(t, "prestart", "hooks.prestart.timing-start")
+
+
+def _in_start(t: Case, kind: str, id: str) -> None:
+    """A hook isn't called by create, and has ended before start executes the program."""
     hooked = Hooked(t)
-    hooked.add("prestart", "prestart", "sleep 150", "echo ended")
+    hooked.add(kind, kind, "sleep 150", "echo ended")
     container = hooked.prepare()
     container.create()
-    t.equal("hooks.prestart.timing-start", hooked.names(), [])
+    t.equal(id, hooked.names(), [])
     container.start()
     container.wait()
-    t.equal("hooks.prestart.timing-start", hooked.names(), ["prestart", "ended", PROGRAM])
+    t.equal(id, hooked.names(), [kind, "ended", PROGRAM])
 
 
 def _before_pivot(t: Case, kind: str) -> None:
@@ -103,14 +108,7 @@ def create_container(t: Case) -> None:
 @test("hooks.startContainer.timing")
 def start_container(t: Case) -> None:
     """startContainer hooks are called by start, and have ended when the program is executed."""
-    hooked = Hooked(t)
-    hooked.add("startContainer", "startContainer", "sleep 150", "echo ended")
-    container = hooked.prepare()
-    container.create()
-    t.equal("hooks.startContainer.timing", hooked.names(), [])
-    container.start()
-    container.wait()
-    t.equal("hooks.startContainer.timing", hooked.names(), ["startContainer", "ended", PROGRAM])
+    _in_start(t, "startContainer", "hooks.startContainer.timing")
 
 
 @test("hooks.poststart.timing-after-exec", "hooks.poststart.before-start-returns")

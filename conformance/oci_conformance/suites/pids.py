@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oci_conformance.case import Case
+from oci_conformance.case import Case, Container
 from oci_conformance.registry import test
 from oci_conformance.support import limits
 from oci_conformance.support.limits import Knob
@@ -15,14 +15,19 @@ def _knob(value: str) -> Knob:
     return Knob("pids", {"pids.max": value}, {"pids.max": value})
 
 
+def _made(c: Container) -> int | None:
+    """How many processes the program of a created container could fork."""
+    c.start()
+    c.wait()
+    return next((answer["result"].get("made") for answer in c.results() if "result" in answer), None)
+
+
 @test("pids.limit", needs=NEEDS)
 def limit(t: Case) -> None:
     """The cgroup has the limit of the configuration, and the program can't fork beyond it."""
     c = t.create({LIMIT: 12}, "fork 30")
     limits.check(t, "pids.limit", c, _knob("12"))
-    c.start()
-    c.wait()
-    made = next((answer["result"].get("made") for answer in c.results() if "result" in answer), None)
+    made = _made(c)
     # A runtime may have a process of its own in the cgroup, so there may be fewer.
     t.check("pids.limit", made is not None and 0 < made < 12, "at most 11 processes beside the program", made)
 
@@ -39,9 +44,7 @@ def zero(t: Case) -> None:
     """0 is a limit like any other: the program runs and can't fork."""
     c = t.create({LIMIT: 0}, "fork 2")
     limits.check(t, "pids.limit-zero", c, _knob("0"))
-    c.start()
-    c.wait()
-    made = next((answer["result"].get("made") for answer in c.results() if "result" in answer), None)
+    made = _made(c)
     t.equal("pids.limit-zero", made, 0)
 
 

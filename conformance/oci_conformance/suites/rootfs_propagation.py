@@ -61,14 +61,7 @@ def slave(t: Case) -> None:
     fields = {field.partition(":")[0] for field in root.propagation} if root else set()
     t.check("rootprop.slave", fields == {"master"}, "/ is a slave, and not shared", _shown(root))
     t.check("rootprop.slave", _arrives(container), "the host's mount at /mnt", "no mount at /mnt")
-    made = container.ask("mount tmpfs /run tmpfs")
-    left = mounting.top(mounting.here(), container.rootfs / "run")
-    t.check(
-        "rootprop.slave",
-        "errno" not in made and left is None,
-        "/run mounted in the container alone",
-        left or made,
-    )
+    _keeps_its_own(t, "rootprop.slave", container)
 
 
 @test("rootprop.private", needs=("root",))
@@ -78,14 +71,7 @@ def private(t: Case) -> None:
     root = _root(container)
     t.check("rootprop.private", root is not None and not root.propagation, "/ is private", _shown(root))
     t.check("rootprop.private", not _arrives(container), "no mount at /mnt", "the host's mount at /mnt")
-    made = container.ask("mount tmpfs /run tmpfs")
-    left = mounting.top(mounting.here(), container.rootfs / "run")
-    t.check(
-        "rootprop.private",
-        "errno" not in made and left is None,
-        "/run mounted in the container alone",
-        left or made,
-    )
+    _keeps_its_own(t, "rootprop.private", container)
 
 
 @test("rootprop.unbindable", needs=("root",))
@@ -110,3 +96,11 @@ def invalid(t: Case) -> None:
     for value in ("bogus", "Shared"):
         fault = {"linux.rootfsPropagation": value}
         t.refused("rootprop.invalid", {"linux.rootfsPropagation": "private"}, fault)
+
+
+def _keeps_its_own(t: Case, id: str, container: Container) -> None:
+    """What the container mounts doesn't appear on the host."""
+    made = container.ask("mount tmpfs /run tmpfs")
+    left = mounting.top(mounting.here(), container.rootfs / "run")
+    alone = "errno" not in made and left is None
+    t.check(id, alone, "/run mounted in the container alone", left or made)
