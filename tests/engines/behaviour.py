@@ -319,6 +319,17 @@ class Options:
         assert done.stdout.strip() == "00 00 00"
         assert "Operation not permitted" in done.stderr
 
+    @pytest.mark.parametrize("path", ["/dev/urandom", "/dev/tty"])
+    def test_device_at_the_path_of_a_default_one(self, engine: Engine, path: str) -> None:
+        """The device that is asked for takes the place of the one that every container has."""
+        options = ("--device", f"/dev/full:{path}")
+        assert engine.run_output(options, "stat", "-c", "%t:%T", path) == "1:7"
+
+    def test_ptmx_of_the_host_is_not_passed_on(self, engine: Engine) -> None:
+        """--device /dev/ptmx leaves the container its own terminals."""
+        options = ("--device", "/dev/ptmx")
+        assert engine.run_output(options, "readlink", "/dev/ptmx") == "pts/ptmx"
+
     def test_default_devices(self, engine: Engine) -> None:
         script = """
             for n in null zero full random urandom tty ptmx; do test -c /dev/$n || echo no $n; done

@@ -71,6 +71,18 @@ class TestPodman(EngineBehaviour, Exec, WhileRunning):
         assert engine.output("info", "--format", "{{.Host.OCIRuntime.Path}}") == str(tested_runtime)
         engine.remove(name)
 
+    def test_privileged(self, engine: Engine) -> None:
+        """podman hands over every device of the host; the container has them, and terminals of its own."""
+        hosts = [
+            path.name
+            for path in Path("/dev").iterdir()
+            if (path.is_char_device() or path.is_block_device()) and not path.is_symlink()
+        ]
+        script = "readlink /dev/ptmx; ls /dev"
+        link, *names = engine.run_output(("--privileged",), "sh", "-c", script).split()
+        assert link == "pts/ptmx"
+        assert set(names) >= set(hosts) - {"console"}
+
     def test_health_check(self, engine: Engine) -> None:
         """A check by hand, as its timer would do it."""
         name = engine.start(

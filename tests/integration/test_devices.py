@@ -103,30 +103,6 @@ def test_mode_with_type_bits(pyrun, bundle):
     assert pyrun.output(one) == "640\n"
 
 
-@pytest.mark.parametrize("user", [False, True], ids=["host", "user"])
-@pytest.mark.parametrize("what", ["file", "other device", "link", "folder", "fifo"])
-def test_mismatch(pyrun, bundle, what, user):
-    """Something else at a device's path is an error that names the entry (MUST)."""
-    one = bundle({"linux": {"devices": [device("/other/x")]}})
-    place = one.rootfs / "other/x"
-    place.parent.mkdir()
-    if user:
-        in_user_namespace(one, "other")
-    if what == "file":
-        place.touch()
-    elif what == "link":
-        place.symlink_to("/dev/null")
-    elif what == "folder":
-        place.mkdir()
-    elif what == "fifo":
-        os.mkfifo(place)
-    else:
-        os.mknod(place, 0o20666, os.makedev(1, 5))
-    sentence = pyrun.refused(one)
-    assert sentence.startswith("linux.devices[0]: ")
-    assert "/other/x" in sentence
-
-
 def test_same_device_is_there(pyrun, bundle):
     """The same device at the path is fine."""
     one = bundle(

@@ -39,7 +39,7 @@ def prepare(plan: Plan) -> int:
     try:
         folder = mount.new_filesystem("tmpfs", "tmpfs", [("mode", "755")], 0)
         for index, device in enumerate(entries):
-            if device["type"] == "p":
+            if device["type"] == "p" or devices.is_ptmx(device):
                 continue
             name = str(index)
             mode = devices.TYPES[device["type"]] | devices.permissions(device)

@@ -15,17 +15,18 @@ from pyrun.kernel import calls, mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 CHARACTER, BLOCK, FIFO = 0o020000, 0o060000, 0o010000
 TYPES = {"c": CHARACTER, "u": CHARACTER, "b": BLOCK, "p": FIFO}
-DEFAULT = (
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
+DEFAULT: tuple[dict[str, Any], ...] = (
+    {"path": "/dev/null", "type": "c", "major": 1, "minor": 3},
+    {"path": "/dev/zero", "type": "c", "major": 1, "minor": 5},
+    {"path": "/dev/full", "type": "c", "major": 1, "minor": 7},
+    {"path": "/dev/random", "type": "c", "major": 1, "minor": 8},
+    {"path": "/dev/urandom", "type": "c", "major": 1, "minor": 9},
+    {"path": "/dev/tty", "type": "c", "major": 5, "minor": 0},
 )
 LINKS = (
     ("/dev/fd", "/proc/self/fd"),
@@ -35,21 +36,57 @@ LINKS = (
 )
 
 
-def make_default(root: int, in_user_namespace: bool) -> None:
-    """/dev/null, zero, full, random, urandom and tty."""
-    for path, major, minor in DEFAULT:
-        device = {"path": path, "type": "c", "major": major, "minor": minor}
-        make(root, device, in_user_namespace, is_default=True)
-
-
-def make(
-    root: int, device: dict[str, Any], in_user_namespace: bool, tree: int = -1, is_default: bool = False
+def make_all(
+    root: int,
+    configured: list[dict[str, Any]],
+    in_user_namespace: bool,
+    trees: list[int],
+    dev_is_bound: bool,
+    warn: Callable[[str], None],
 ) -> None:
-    """Make one device node; one that is there already must be the same (config-linux.md, Devices).
+    """The default devices and the links, unless /dev is the caller's, and those of linux.devices, of which `trees` has
+    detached mounts where the parent has made some (device_nodes.py).
 
-    A user namespace may not make device nodes: there one is mounted, either `tree`, a detached mount of the node that
-    the parent has made (device_nodes.py), or the host's own, as it is in place of anything else that an image has at a
-    default device's path.
+    An entry at a default device's path takes its place, and /dev/ptmx is always the container's own: engines hand over
+    all devices of the host, and that would be the host's terminals.
+    """
+    dev_is_the_hosts = is_host_dev(root)
+    if not (dev_is_bound or dev_is_the_hosts):
+        replaced = [plain(device["path"]) for device in configured]
+        for default in DEFAULT:
+            if default["path"] not in replaced:
+                make(root, default, in_user_namespace)
+        make_links(root)
+    for index, device in enumerate(configured):
+        if is_ptmx(device):
+            continue
+        if dev_is_the_hosts and plain(device["path"])[:5] == "/dev/":
+            if not _exists(root, device["path"]):
+                warn(f"linux.devices[{index}]: not made: /dev is the host's own folder")
+            continue
+        try:
+            if not make(root, device, in_user_namespace, trees[index]):
+                warn(f"linux.devices[{index}]: {device['path']} is there and is another file: left as it is")
+        except PyrunError as error:
+            error.json_path = f"linux.devices[{index}]"
+            raise
+
+
+def plain(path: str) -> str:
+    """A path without doubled slashes and dots, to compare it with another; it isn't looked up."""
+    return "/" + "/".join([part for part in path.split("/") if part not in ("", ".")])
+
+
+def is_ptmx(device: dict[str, Any]) -> bool:
+    """Is this entry the one that is left out?"""
+    return plain(device["path"]) == "/dev/ptmx"
+
+
+def make(root: int, device: dict[str, Any], in_user_namespace: bool, tree: int = -1) -> bool:
+    """Make one device node. False if something else is there, which is then left alone, as runc and crun do.
+
+    Who may not make device nodes, in a user namespace, mounts one: `tree`, if the parent could make it, or the host's
+    own, as it is in place of anything else that an image has at a default device's path.
     """
     path = device["path"]
     try:
@@ -57,13 +94,18 @@ def make(
     except OSError as error:
         raise failed(f"making the folder of device {path}", error) from None
     kind = TYPES[device["type"]]
+    is_default = _is_default(device)
     try:
         if not in_user_namespace or kind == FIFO:
-            _make_node(root, parent, name, device, is_default)
-        elif is_default:
+            try:
+                return _make_node(root, parent, name, device, is_default)
+            except PermissionError:
+                if kind == FIFO or in_user_namespace:
+                    raise
+        if is_default and tree < 0:
             _bind_from_host(device, under_root.make(root, path, under_root.FILE))
-        else:
-            _mount_node(parent, name, device, tree)
+            return True
+        return _mount_node(parent, name, device, tree)
     except OSError as error:
         raise failed(f"making device {path}", error) from None
     finally:
@@ -84,42 +126,61 @@ def _is(found: posix.stat_result, device: dict[str, Any]) -> bool:
     return (found.st_mode & 0o170000, found.st_rdev) == (TYPES[device["type"]], _number(device))
 
 
-def _in_the_way(device: dict[str, Any]) -> PyrunError:
-    return PyrunError(f"{device['path']} exists in the root file system and is not this device")
+def _is_default(device: dict[str, Any]) -> bool:
+    """Is this one of the default devices at its own path, be it that the configuration asks for it?"""
+    path = plain(device["path"])
+    same = [default for default in DEFAULT if default["path"] == path]
+    return bool(same) and (TYPES[device["type"]], _number(device)) == (CHARACTER, _number(same[0]))
 
 
-def _make_node(root: int, parent: int, name: str, device: dict[str, Any], is_default: bool) -> None:
+def _leave(found: posix.stat_result, device: dict[str, Any]) -> bool:
+    """What is there may stay in the device's place, but that programs trust the paths of the default devices: no file
+    of an image may pass for one."""
+    path = plain(device["path"])
+    is_node = found.st_mode & 0o170000 in (CHARACTER, BLOCK)
+    if not is_node and [default for default in DEFAULT if default["path"] == path]:
+        raise PyrunError(f"{device['path']} exists in the root file system and is no device")
+    return False
+
+
+def _make_node(root: int, parent: int, name: str, device: dict[str, Any], is_default: bool) -> bool:
     try:
         posix.mknod(name, TYPES[device["type"]] | permissions(device), _number(device), dir_fd=parent)
     except FileExistsError:
-        if _is(posix.stat(name, dir_fd=parent, follow_symlinks=False), device):
-            return
+        found = posix.stat(name, dir_fd=parent, follow_symlinks=False)
+        if _is(found, device):
+            return True
         if not is_default:
-            raise _in_the_way(device) from None
+            return _leave(found, device)
         _bind_from_host(device, under_root.make(root, device["path"], under_root.FILE))
-        return
+        return True
     uid, gid = device.get("uid") or 0, device.get("gid") or 0
     if uid or gid:
         posix.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+    return True
 
 
-def _mount_node(parent: int, name: str, device: dict[str, Any], tree: int) -> None:
-    """Mount `tree`, which is closed, or the host's node if it is -1: on the same device, or on an empty file that
-    nobody may open, which is made and stays behind for the next container on this root file system."""
+def _mount_node(parent: int, name: str, device: dict[str, Any], tree: int) -> bool:
+    """Mount `tree`, which is closed, or the host's node if it is -1: on a device or a file, which is made, empty and
+    without permissions, if there is none, and stays behind for the next container on this root file system."""
     flags = posix.O_RDONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | calls.O_CLOEXEC
     try:
         place = posix.open(name, flags, 0, dir_fd=parent)
     except FileExistsError:
         place = under_root.open_in(parent, name, calls.O_PATH | posix.O_NOFOLLOW | calls.O_CLOEXEC)
     found = posix.fstat(place)
-    if not (_is(found, device) or (found.st_mode, found.st_size) == (under_root.FILE, 0)):
-        raise _in_the_way(device)
+    if found.st_mode & 0o170000 not in (under_root.FILE, CHARACTER, BLOCK):
+        posix.close(place)
+        if tree >= 0:
+            posix.close(tree)
+        return _leave(found, device)
     if tree < 0:
         _bind_from_host(device, place)
-        return
+        return True
     mounts.move_mount(tree, place)
     posix.close(tree)
     posix.close(place)
+    return True
 
 
 def open_host(path: str, kind: int, major: int, minor: int) -> int:
@@ -130,6 +191,14 @@ def open_host(path: str, kind: int, major: int, minor: int) -> int:
         posix.close(fd)
         raise calls.failure("open", errno.ENXIO, path)
     return fd
+
+
+def _exists(root: int, path: str) -> bool:
+    try:
+        posix.close(under_root.lookup(root, path))
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def is_host_dev(root: int) -> bool:

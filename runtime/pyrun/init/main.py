@@ -11,7 +11,7 @@ import posix
 
 from pyrun import protocol
 from pyrun.cgroups import entrance
-from pyrun.errors import PyrunError, failed
+from pyrun.errors import failed
 from pyrun.features import hooks
 from pyrun.init import devices, handover, masks, mount, proc_files, rootfs
 from pyrun.kernel import process
@@ -63,6 +63,9 @@ def _run(init: Init, sync: int) -> NoReturn:
                 process.unshare(process.CLONE_NEWCGROUP)
         waiting = False
 
+    def warn(text: str) -> None:
+        protocol.send(sync, protocol.WARNING + text[:4096].encode())
+
     if in_user_namespace:
         join_cgroups()
 
@@ -87,15 +90,7 @@ def _run(init: Init, sync: int) -> NoReturn:
     root = rootfs.mount_root(folder, propagation in ("shared", "rshared"))
     own_cgroups = plan.has_new("cgroup")
     kernels = mount.make_all(root, plan.mounts, join_cgroups, init.cgroup_view, own_cgroups)
-    if not (_dev_is_bound(plan) or devices.is_host_dev(root)):
-        devices.make_default(root, in_user_namespace)
-        devices.make_links(root)
-    for index, device in enumerate(configured):
-        try:
-            devices.make(root, device, in_user_namespace, nodes[index])
-        except PyrunError as error:
-            error.json_path = f"linux.devices[{index}]"
-            raise
+    devices.make_all(root, configured, in_user_namespace, nodes, _dev_is_bound(plan), warn)
     _name_host(plan)
     if sysctl:
         from pyrun.features import sysctl as feature
