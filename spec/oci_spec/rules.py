@@ -197,38 +197,41 @@ def mapping_faults(mappings: Sequence[Document], parts: Parts) -> Iterator[Confi
 
 
 def sysctl_faults(key: str, namespaces: dict[str, str]) -> Iterator[ConfigError]:
-    """config-linux.md#sysctl: a name must be one, and belong to a namespace that the container doesn't share.
-
-    Names are written with dots or with slashes; where the first separator is a dot, slashes inside a part
-    stand for dots of an interface's name (sysctl(8)).
-    """
+    """config-linux.md#sysctl: a name must be one, and belong to a namespace that the container doesn't share."""
     section = "config-linux.md#sysctl"
     parts = ("linux", "sysctl", key)
-    slash = key.find("/")
-    dot = key.find(".")
-    dotted = key.replace("/", ".") if slash >= 0 and (dot < 0 or slash < dot) else key
     pieces = key.replace("/", ".").split(".")
     if "" in pieces or len(pieces) < 2:
         yield ConfigError(
             show(key), "the name of a kernel parameter, such as net.ipv4.ip_forward", section, parts
         )
         return
-    first = pieces[0]
-    if first == "net":
-        kind = "network"
-    elif dotted in IPC_SYSCTLS or dotted[:10] == "fs.mqueue.":
-        kind = "ipc"
-    elif dotted in ("kernel.domainname", "kernel.hostname"):
-        kind = "uts"
-    elif first == "user":
-        kind = "user"
-    else:
+    kind = sysctl_namespace(key)
+    if not kind:
         yield ConfigError(
             show(key), "a parameter that belongs to a namespace: this is the host's", section, parts
         )
-        return
-    if kind not in namespaces:
+    elif kind not in namespaces:
         yield ConfigError(show(key), f"a {kind} namespace in linux.namespaces to set it in", section, parts)
+
+
+def sysctl_namespace(key: str) -> str:
+    """The type of namespace that a kernel parameter belongs to; "" if it is the whole host's.
+
+    Names are written with dots or with slashes; where the first separator is a dot, slashes inside a part
+    stand for dots of an interface's name (sysctl(8)).
+    """
+    slash = key.find("/")
+    dot = key.find(".")
+    dotted = key.replace("/", ".") if slash >= 0 and (dot < 0 or slash < dot) else key
+    first = dotted[: dotted.find(".")]
+    if first == "net":
+        return "network"
+    if dotted in IPC_SYSCTLS or dotted[:10] == "fs.mqueue.":
+        return "ipc"
+    if dotted in ("kernel.domainname", "kernel.hostname"):
+        return "uts"
+    return "user" if first == "user" else ""
 
 
 def warnings(document: Document) -> Iterator[str]:

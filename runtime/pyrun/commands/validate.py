@@ -19,7 +19,7 @@ from pyrun.cgroups import detect, manager
 from pyrun.commands.output import put
 from pyrun.errors import PyrunError, printable, words
 from pyrun.init import mount
-from pyrun.lifecycle import plan
+from pyrun.lifecycle import joins, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,10 +152,7 @@ def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
     linux = config.get("linux") or {}
     for index, entry in enumerate(linux.get("namespaces") or ()):
         if entry.get("path"):
-            try:
-                plan.check_join(entry["type"], entry["path"], f"linux.namespaces[{index}].path")
-            except PyrunError as error:
-                yield HOST, error
+            yield from _check_join(config, entry, f"linux.namespaces[{index}].path")
     for index, entry in enumerate(config.get("mounts") or ()):
         options = entry.get("options") or ()
         source = entry.get("source")
@@ -168,6 +165,17 @@ def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
         manager.plan(linux.get("cgroupsPath"), "pyrun-validate", detect.layout())
     except PyrunError as error:
         yield HOST, error
+
+
+def _check_join(config: Config, entry: Config, json_path: str) -> Iterator[tuple[str, PyrunError]]:
+    try:
+        join = joins.Join(entry["type"], entry["path"], json_path)
+    except PyrunError as error:
+        yield HOST, error
+        return
+    for refusal in joins.refusals(config, join):
+        yield HOST, refusal
+    join.close()
 
 
 def _check_there(path: str, json_path: str) -> Iterator[tuple[str, PyrunError]]:

@@ -43,6 +43,10 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
     config, data = plan.load(bundle, str(options.get("config", "")))
     planned = plan.make(config, bundle)
     take_options(planned, options)
+    if any(planned.namespaces.values()):
+        from pyrun.lifecycle import joins
+
+        planned.joins = joins.open_all(config)
     console_socket = console_of(planned, options, console_socket)
     init = Init(planned, {})
     init.seccomp = seccomp_of(planned, root)
@@ -220,6 +224,8 @@ def _clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[
         finally:
             posix._exit(1)
     posix.close(theirs)
+    for join in planned.joins:
+        join.close()
     posix.waitpid(middle, 0)
     # It has said its word before it ended, or never will: then an init that it made gives up when we close our end.
     message = protocol.receive(ours) if calls.poll([ours], 0) else b""
@@ -236,32 +242,27 @@ def _join_and_clone(planned: plan.Plan, init: Init, sync: int, flags: int, cgrou
     Those who live in the joined namespaces must not look into it, nor into the init, which inherits that; and the
     groups of the host's root are dropped here, as a joined user namespace may forbid it.
     """
-    at = ""
+    at = None
     try:
         process.prctl(process.PR_SET_DUMPABLE, 0)
-        fds = []
-        for kind, path in planned.joins:
-            at = path
-            fds.append((posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC), kind, path))
-        at = ""
         if planned.namespaces.get("user") and posix.geteuid() == 0:
             posix.setgroups([])
-        if cgroup_fd >= 0 and [kind for _, kind, _ in fds if kind == process.CLONE_NEWCGROUP]:
+        if cgroup_fd >= 0 and planned.namespaces.get("cgroup"):
             # Where namespaces are borders (nsdelegate, cgroups(7)), nobody gets into the cgroup from the joined one.
             procs = posix.open("cgroup.procs", posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=cgroup_fd)
             posix.write(procs, b"0")
             posix.close(procs)
             cgroup_fd = -1
-        for fd, kind, path in fds:
-            at = path
-            process.setns(fd, kind, path)
-            posix.close(fd)
-        at = ""
+        for at in planned.joins:
+            process.setns(at.fd, at.flag, at.path)
+            at.close()
+        at = None
         pid = process.clone3(flags | process.CLONE_PARENT, cgroup_fd)
     except OSError as error:
-        doing = f"joining the namespace {at}" if at else "making the container's namespaces"
+        doing = f"joining the {at.kind} namespace" if at else "making the container's namespaces"
         hint = "the file is of another type of namespace" if at and error.errno == 22 else ""
-        protocol.send(sync, protocol.pack_error(failed(doing, error, "linux.namespaces", hint)))
+        place = at.json_path if at else "linux.namespaces"
+        protocol.send(sync, protocol.pack_error(failed(doing, error, place, hint)))
         posix._exit(1)
     if pid == 0:
         init_main.run(init, sync)

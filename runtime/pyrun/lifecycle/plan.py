@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from pyrun.lifecycle.joins import Join
+
 LARGEST_CONFIG = 16 << 20  # bytes
 
 # namespace type -> its CLONE_NEW* flag
@@ -87,7 +89,7 @@ class Plan:
         self.new_keyring = True
         self.preserve_fds = 0  # all that are passed on after stderr, and how many of them are LISTEN_FDS
         self.listen_fds = 0
-        self.joins: list[tuple[int, str]] = []
+        self.joins: list[Join] = []  # the namespaces given by a path, when they are open
 
     def hooks(self, kind: str) -> list[dict[str, Any]]:
         """The hooks of one kind."""
@@ -185,36 +187,7 @@ def make(config: dict[str, Any], bundle: str) -> Plan:
     """Decide; PyrunError names the property that can't be had."""
     for refusal in refusals(config):
         raise refusal
-    plan = Plan(config, bundle)
-    for index, entry in enumerate(plan.linux.get("namespaces") or ()):
-        if entry.get("path"):
-            check_join(entry["type"], entry["path"], f"linux.namespaces[{index}].path")
-            plan.joins.append((NAMESPACES[entry["type"]], entry["path"]))
-    # The user namespace is joined last: until then we have our rights over all the others, whoever owns them.
-    plan.joins.sort(key=_user_last)
-    return plan
-
-
-def _user_last(join: tuple[int, str]) -> bool:
-    return join[0] == process.CLONE_NEWUSER
-
-
-def check_join(kind: str, path: str, json_path: str) -> None:
-    """Refuse what would fail later anyway, and the namespaces that must not be joined."""
-    try:
-        found = posix.stat(path)
-    except OSError as error:
-        raise failed(f"joining the {kind} namespace", error, json_path) from None
-    if kind == "mount":
-        for owner in ("self", "1"):
-            try:
-                own = posix.stat(f"/proc/{owner}/ns/mnt")
-            except OSError:
-                continue  # not ours to see
-            if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
-                raise PyrunError(
-                    "this is a mount namespace of the host: the host's mounts would be changed", json_path
-                )
+    return Plan(config, bundle)
 
 
 def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
