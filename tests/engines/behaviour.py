@@ -170,6 +170,16 @@ class Streams:
         done = engine.run((), "sh", "-c", "echo out; echo err >&2")
         assert (done.stdout, done.stderr) == ("out\n", "err\n")
 
+    def test_another_user_opens_its_streams(self, engine: Engine) -> None:
+        """Images whose ordinary user logs to /dev/stdout and /dev/stderr: the pipes are that user's."""
+        script = "cat /dev/stdin; echo out > /dev/stdout; echo err > /dev/stderr"
+        done = engine.run(("--interactive", "--user", "1000:1001"), "sh", "-c", script, stdin=b"in\n")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "in\nout\n", "err\n")
+
+    def test_the_null_device_is_the_containers(self, engine: Engine) -> None:
+        """Without --interactive stdin is the null device: not the host's, whose mode its root could change."""
+        assert engine.run_output((), "sh", "-c", "test /dev/null -ef /proc/self/fd/0 && echo own") == "own"
+
     def test_no_terminal_without_tty(self, engine: Engine) -> None:
         assert engine.run((), "tty").stdout == "not a tty\n"
 

@@ -53,6 +53,21 @@ class Exec:
         digest = engine.output("exec", "--interactive", container, "sha256sum", stdin=data).split()[0]
         assert digest == hashlib.sha256(data).hexdigest()
 
+    def test_another_user_of_exec_opens_its_streams(self, engine: Engine, container: str) -> None:
+        """The pipes are the user's of the program."""
+        script = "cat /dev/stdin; echo out > /dev/stdout; echo err > /dev/stderr"
+        argv = ("exec", "--interactive", "--user", "1000:1001", container, "sh", "-c", script)
+        done = engine.call(*argv, stdin=b"in\n")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "in\nout\n", "err\n")
+
+    def test_a_user_writes_to_the_log(self, engine: Engine) -> None:
+        """A program of exec writes to the container's log by the streams of its first program, if both are one
+        user's."""
+        name = engine.start(("--user", "1000:1001"), "sleep", "1000")
+        engine.output("exec", "--user", "1000:1001", name, "sh", "-c", "echo logged > /proc/1/fd/1")
+        engine.wait_for_log(name, "logged")
+        engine.remove(name)
+
     def test_it_is_in_the_container(self, engine: Engine, container: str) -> None:
         kinds = "cgroup ipc mnt net pid uts"
         script = f"for n in {kinds}; do test /proc/1/ns/$n -ef /proc/self/ns/$n && echo $n; done"

@@ -12,7 +12,7 @@ from oci_spec.names import RLIMITS
 from pyrun import jsontext, protocol
 from pyrun.errors import PyrunError, failed
 from pyrun.features import capabilities
-from pyrun.init import orders, under_root
+from pyrun.init import orders, stdio, under_root
 from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
@@ -111,6 +111,7 @@ def become_stage2(init: Init, sync: int, umask: int, slash: int) -> NoReturn:
     plan = init.plan
     program = plan.process or {}
     user = program.get("user") or {}
+    stdio.settle(slash, user.get("uid", 0))
     first = 3 + plan.preserve_fds
     kept = [_above(fd, first) for fd in (sync, init.listen_fd, init.created_fd, init.stage2_fd)]
     sync, listen_fd, created_fd, stage2_fd = kept

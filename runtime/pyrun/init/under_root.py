@@ -25,7 +25,7 @@ from pyrun.kernel.calls import (
 )
 
 MAX_LINKS = 40  # as the kernel has it: path_resolution(7)
-DIRECTORY, FILE = 0o40000, 0o100000
+DIRECTORY, FILE, CHARACTER = 0o40000, 0o100000, 0o20000
 
 
 def lookup(root: int, path: str, flags: int = 0) -> int:
@@ -101,6 +101,24 @@ def read_file(root: int, path: str, limit: int) -> bytes:
         return read_all(fd, limit)
     finally:
         posix.close(fd)
+
+
+def open_character_device(root: int, path: str, number: int) -> int:
+    """The character device `number` at `path`, for reading and writing; OSError, ENXIO if it is anything else.
+
+    It is looked at first, since to open a device can be to do something with it, and again when it is open.
+    """
+    flags = posix.O_RDWR | posix.O_NONBLOCK | posix.O_NOCTTY
+    for how in (O_PATH, flags):
+        fd = openat2(root, path, how, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+        found = posix.fstat(fd)
+        if (found.st_mode & 0o170000, found.st_rdev) != (CHARACTER, number):
+            posix.close(fd)
+            raise failure("open", errno.ENXIO, path)
+        if how == O_PATH:
+            posix.close(fd)
+    posix.set_blocking(fd, True)
+    return fd
 
 
 def is_directory(fd: int) -> bool:
