@@ -62,6 +62,10 @@ def run(
 def _dispatch(global_values: Values, command: str, values: Values, arguments: list[str]) -> int:
     """Load what this command needs, and nothing else."""
     root = str(global_values.get("root", ""))
+    if global_values.get("systemd-cgroup") or global_values.get("cgroup-manager") == "systemd":
+        values["systemd-cgroup"] = (
+            True  # create and run ask systemd; others find the unit in the container's state
+        )
     if command == "--version":
         from pyrun.commands import version
 
@@ -117,12 +121,10 @@ def _dispatch(global_values: Values, command: str, values: Values, arguments: li
 
 def check_global(values: Values) -> None:
     """Refuse by name what the global options may ask for and isn't there yet."""
-    if values.get("systemd-cgroup"):
-        raise PyrunError("--systemd-cgroup is not supported yet")
     manager = values.get("cgroup-manager", "cgroupfs")
-    if manager != "cgroupfs":
+    if manager not in ("cgroupfs", "systemd"):
         raise PyrunError(
-            f"--cgroup-manager={manager} is not supported{' yet' if manager in ('systemd', 'disabled') else ''}"
+            f"--cgroup-manager={manager} is not supported{' yet' if manager == 'disabled' else ''}"
         )
     if values.get("rootless", "auto") not in ("auto", "false"):
         raise PyrunError(f"--rootless={values['rootless']} is not supported yet")

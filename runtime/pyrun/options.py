@@ -18,8 +18,8 @@ GLOBAL = (
     (("--log-format",), TEXT, "text|json", "how they are written there (default: text)"),
     (("--log-level",), TEXT, "error|warning|info|debug", "the least that is worth writing (default: warning)"),
     (("--debug",), FLAG, "", "the same as --log-level debug"),
-    (("--systemd-cgroup",), FLAG, "", "let systemd make the cgroups (not supported yet)"),
-    (("--cgroup-manager",), TEXT, "cgroupfs|systemd|disabled", "who makes the cgroups (so far cgroupfs only)"),
+    (("--systemd-cgroup",), FLAG, "", "let systemd make the cgroups (on cgroup v2)"),
+    (("--cgroup-manager",), TEXT, "cgroupfs|systemd|disabled", "who makes the cgroups (default: cgroupfs)"),
     (("--rootless",), TEXT, "true|false|auto", "whether cgroup errors for lack of rights are ignored (true: not yet)"),
     (("--version", "-v"), FLAG, "", "print the version"),
 )  # fmt: skip

@@ -26,6 +26,10 @@ def apply(record: Record, resources: dict[str, Any], device_rules: list[dict[str
     before: list[Before] = []
     try:
         limits.apply(record["path"], record["hierarchies"], record["made"], resources, before)
+        if "unit" in record:
+            from pyrun.cgroups import systemd
+
+            systemd.change(record["unit"]["name"], systemd.limit_properties(record, resources))
     except PyrunError as error:
         left = put_back(before)
         if "devices" in resources:  # they come last: now they are as they were, or half of the new ones

@@ -21,6 +21,15 @@ SIGKILL = 9
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | O_CLOEXEC
 
 
+def exists(directory: str) -> bool:
+    """Whether the cgroup is there."""
+    try:
+        posix.stat(directory)
+    except OSError:
+        return False
+    return True
+
+
 def processes(directory: str) -> list[int]:
     """The processes of a cgroup and of those below it; none if it is gone.
 

@@ -90,6 +90,19 @@ def _realtime_above(
                 files.write_all(parent, cpu.realtime(part), before)
 
 
+def v2_writes(
+    parts: Sequence[tuple[str, Any]], unified_part: dict[str, str], directory: str
+) -> list[tuple[str, list[Write]]]:
+    """Each controller with what is to be written into a cgroup v2, `directory`. Raises PyrunError for what v2 hasn't
+    got."""
+    writes = [(controller, _writes(controller, part, "v2", directory)) for controller, part in parts]
+    if unified_part:
+        from pyrun.cgroups.controllers import unified as unified_files
+
+        writes += [(v2.controller_of(entry[0]), [entry]) for entry in unified_files.writes(unified_part)]
+    return writes
+
+
 def _apply_v2(
     unified: str,
     mount: str,
@@ -98,15 +111,9 @@ def _apply_v2(
     before: list[Before] | None,
 ) -> None:
     """Limit the v2 cgroup, "" if there is none."""
-    extra: list[Write] = []
-    if unified_part:
-        from pyrun.cgroups.controllers import unified as unified_files
-
-        extra = unified_files.writes(unified_part)
-        if not unified:
-            raise PyrunError("this machine has no cgroup v2", "linux.resources.unified")
-    writes = [(controller, _writes(controller, part, "v2", unified)) for controller, part in parts]
-    writes += [(v2.controller_of(entry[0]), [entry]) for entry in extra]
+    if unified_part and not unified:
+        raise PyrunError("this machine has no cgroup v2", "linux.resources.unified")
+    writes = v2_writes(parts, unified_part, unified)
     wanted = [controller for controller, entries in writes if entries]
     if not wanted:
         return

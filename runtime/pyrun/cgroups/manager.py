@@ -15,16 +15,18 @@ from pyrun.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Any, TypedDict
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any, NotRequired, TypedDict
 
     from pyrun.cgroups.detect import Hierarchy, Layout
+    from pyrun.cgroups.units import Unit
 
     class Record(TypedDict):
         """`path` counts from each hierarchy's mount. `made`: the directories that create makes, parents
         first.
 
-        `kept`: those at `path` that were there before and will stay.
+        `kept`: those at `path` that were there before and will stay. `unit`: what systemd makes the cgroup for, if
+        it does.
         """
 
         id: str
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         hierarchies: list[Hierarchy]
         made: list[str]
         kept: list[str]
+        unit: NotRequired[Unit]
 
 
 JSON_PATH = "linux.cgroupsPath"
@@ -119,7 +122,11 @@ def create(record: Record) -> None:
 
     Should another container get hold of the path at the same moment, this record is cut down to what is
     ours: remove by this object, not by a copy made before.
+
+    systemd makes its cgroups around a process that lives: see `begin`.
     """
+    if "unit" in record:
+        return
     for number, hierarchy in enumerate(record["hierarchies"]):
         mount = hierarchy["mount"]
         directory = mount + record["path"]
@@ -134,6 +141,22 @@ def create(record: Record) -> None:
             v2.check_domain(directory)
             if len(record["hierarchies"]) == 1:
                 v2.enable(directory, mount, v2.ACCOUNTED)
+
+
+def begin(
+    record: Record, pid: int, resources: dict[str, Any], annotations: Mapping[str, str], owner: int
+) -> None:
+    """The container's init lives, outside of its cgroups: where systemd makes these, it is asked now. PyrunError."""
+    if "unit" not in record:
+        return
+    from pyrun.cgroups import systemd
+
+    systemd.begin(record, pid, resources, annotations)
+    directory = _directory(record, _main(record))
+    _mark(directory, record["id"])
+    v2.enable(directory, record["hierarchies"][0]["mount"], v2.ACCOUNTED)
+    if owner > 0:
+        v2.give(directory, owner)
 
 
 def give(record: Record, uid: int) -> None:
@@ -272,6 +295,11 @@ def remove(record: Record) -> None:
     Cgroups that are gone are fine. A cgroup that was there before stays, without our device rules where
     these are a program. Directories above go when they are empty and a pyrun made them. PyrunError.
     """
+    if "unit" in record:
+        from pyrun.cgroups import systemd
+
+        kill(record)
+        systemd.end(record)
     busy = []
     for hierarchy in record["hierarchies"]:
         directory = _directory(record, hierarchy)

@@ -51,7 +51,7 @@ def _linux() -> dict[str, Any]:
         "cgroup": {
             "v1": True,
             "v2": True,
-            "systemd": False,
+            "systemd": True,
             "systemdUser": False,
             "rdma": "rdma" not in NOT_YET_RESOURCES,
         },

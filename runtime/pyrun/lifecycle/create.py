@@ -55,7 +55,7 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
     container = containers.claim(root, container_id)
     try:
         # from here on, `delete --force` finds whatever we make
-        container.add(_first_record(planned, container_id), data)
+        container.add(_first_record(planned, container_id, bool(options.get("systemd-cgroup"))), data)
         _make(container, planned, init, console_socket, options)
     except OSError as error:
         _undo(container, ran_hooks=False)
@@ -69,8 +69,9 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
 def _make(container: Container, planned: plan.Plan, init: Init, console_socket: int, options: Values) -> None:
     record = container.record
     cgroup = record["cgroup"]
+    owner = planned.cgroup_owner()
     manager.create(cgroup)
-    if (owner := planned.cgroup_owner()) > 0:
+    if owner > 0 and "unit" not in cgroup:
         manager.give(cgroup, owner)
     log.debug(f"cgroups are made: {cgroup['path']}")
     init.state = containers.oci_state(record, containers.CREATING)
@@ -85,7 +86,8 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
 
         init.nodes_fd = device_nodes.prepare(planned)
 
-    sync, pid = _clone(planned, init, entrance.clone_fd(cgroup), container.dirfd)
+    seat = -1 if "unit" in cgroup else entrance.clone_fd(cgroup)
+    sync, pid = _clone(planned, init, seat, container.dirfd)
     # Until the last line, nothing but the init's death with its parent, and its cgroup, holds its pid for others.
     born = {"pid": pid, "pidStart": containers.process_state(pid)[1]}
     record.update(born)
@@ -102,6 +104,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     # Device rules before init may enter the cgroups: it must not meet them half written. The other limits while it
     # makes its mounts; that on memory when only stage 2 is left to count.
     resources = manager.meant(planned.linux.get("resources") or {}, planned.config["ociVersion"])
+    manager.begin(cgroup, pid, resources, planned.config.get("annotations") or {}, owner)
     manager.apply(cgroup, {"devices": resources.get("devices") or []})
     protocol.tell(sync, protocol.GO)
     log.debug("ids are mapped and devices limited: init may go on")
@@ -169,7 +172,7 @@ def seccomp_of(planned: plan.Plan, root: str) -> tuple[int, bytes] | None:
     return seccomp.flags(profile), seccomp.program(profile, root + "/.seccomp")
 
 
-def _first_record(planned: plan.Plan, container_id: str) -> dict[str, Any]:
+def _first_record(planned: plan.Plan, container_id: str, by_systemd: bool) -> dict[str, Any]:
     """state.json as it is before the first side effect: what will be made, and what later commands need."""
     config = planned.config
     return {
@@ -182,7 +185,7 @@ def _first_record(planned: plan.Plan, container_id: str) -> dict[str, Any]:
         "created": containers.timestamp(),
         "owner": posix.geteuid(),
         "annotations": config.get("annotations") or {},
-        "cgroup": manager.plan(planned.linux.get("cgroupsPath"), container_id, detect.layout()),
+        "cgroup": _plan_cgroups(planned, container_id, by_systemd),
         "configVersion": config["ociVersion"],
         "devices": (planned.linux.get("resources") or {}).get("devices") or [],
         "hasProcess": planned.process is not None,
@@ -191,6 +194,15 @@ def _first_record(planned: plan.Plan, container_id: str) -> dict[str, Any]:
         if planned.process
         else {},
     }
+
+
+def _plan_cgroups(planned: plan.Plan, container_id: str, by_systemd: bool) -> manager.Record:
+    path = planned.linux.get("cgroupsPath")
+    if not by_systemd:
+        return manager.plan(path, container_id, detect.layout())
+    from pyrun.cgroups import systemd
+
+    return systemd.plan(path, container_id, detect.layout(), planned.config.get("annotations") or {})
 
 
 def _clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[int, int]:

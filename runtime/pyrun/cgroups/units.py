@@ -1,0 +1,182 @@
+"""Names and properties of systemd's units for containers: what can be decided without asking systemd.
+
+Hot module, loaded only with --systemd-cgroup. Sources: systemd.unit(5), systemd.slice(5), systemd.resource-control(5);
+the form of cgroupsPath and the defaults are runc's, which engines know.
+"""
+
+from __future__ import annotations
+
+from pyrun.errors import PyrunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, TypedDict
+
+    from pyrun.cgroups.files import Write
+
+    Property = tuple[str, tuple[str, Any]]  # name, (D-Bus type, value)
+
+    class Unit(TypedDict):
+        """`name` ends with .scope or .slice; `slice` is the one that it is in; `description` is for people."""
+
+        name: str
+        slice: str
+        description: str
+
+
+JSON_PATH = "linux.cgroupsPath"
+DEFAULT_SLICE, DEFAULT_PREFIX = "system.slice", "runc"
+UNLIMITED = (1 << 64) - 1
+ANNOTATION = "org.systemd.property."
+MILLION = 1_000_000
+NAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:-_.\\@"
+LONGEST_NAME = 255  # systemd's UNIT_NAME_MAX, with the ending
+
+# file of cgroup v2 -> property of a unit whose value is its number, or UNLIMITED for "max"
+NUMBERS = {
+    "memory.max": "MemoryMax",
+    "memory.high": "MemoryHigh",
+    "memory.low": "MemoryLow",
+    "memory.min": "MemoryMin",
+    "memory.swap.max": "MemorySwapMax",
+    "pids.max": "TasksMax",
+    "cpu.weight": "CPUWeight",
+}
+CPU_LISTS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
+
+
+def place(cgroups_path: str | None, container_id: str) -> tuple[Unit, str]:
+    """The unit for a cgroupsPath in systemd's form (slice:prefix:name), and its cgroup's path. Raises PyrunError."""
+    parts = (cgroups_path or f"{DEFAULT_SLICE}:{DEFAULT_PREFIX}:{container_id}").split(":")
+    if len(parts) != 3 or not parts[2]:
+        raise PyrunError(
+            f"{cgroups_path!r} is not in systemd's form, slice:prefix:name",
+            JSON_PATH,
+            "such as system.slice:pyrun:ID; for a plain path leave out --systemd-cgroup",
+        )
+    slice_, prefix, name = parts
+    slice_ = slice_ or DEFAULT_SLICE
+    if name.endswith(".slice"):
+        slice_path(name)
+    else:
+        name = escape(f"{prefix}-{name}" if prefix else name) + ".scope"
+    if len(name) > LONGEST_NAME:
+        raise PyrunError(f"the unit's name {name} is longer than {LONGEST_NAME} characters", JSON_PATH)
+    unit: Unit = {"name": name, "slice": slice_, "description": f"libcontainer container {container_id}"}
+    if name.endswith(".slice"):
+        return unit, slice_path(name)
+    return unit, f"{slice_path(slice_)}/{name}"
+
+
+def escape(name: str) -> str:
+    """The name as systemd takes it: other characters than its own as \\xNN (systemd.unit(5), String escaping)."""
+    out = []
+    for byte in name.encode("utf-8", "surrogateescape"):
+        character = chr(byte)
+        out.append(character if character in NAME_CHARACTERS else f"\\x{byte:02x}")
+    return "".join(out)
+
+
+def slice_path(name: str) -> str:
+    """The cgroup of a slice, which lies in those that its name's dashes tell: a-b.slice is /a.slice/a-b.slice, and
+    -.slice the root. Raises PyrunError if it is no name of a slice."""
+    stem = name.removesuffix(".slice")
+    if stem == "-":
+        return ""
+    parts = stem.split("-")
+    if stem == name or "" in parts or "/" in stem or escape(stem) != stem:
+        raise PyrunError(
+            f"{name!r} is not the name of a slice", JSON_PATH, "such as machine.slice or a-b.slice"
+        )
+    path = ""
+    for count in range(1, len(parts) + 1):
+        path += "/" + "-".join(parts[:count]) + ".slice"
+    return path
+
+
+def own_properties(unit: Unit, pid: int) -> list[Property]:
+    """What every unit of a container has."""
+    found: list[Property] = [("Description", ("s", unit["description"]))]
+    if unit["name"].endswith(".slice"):
+        found.append(("Wants", ("as", [unit["slice"]])))
+    else:
+        found += [
+            ("Slice", ("s", unit["slice"])),
+            ("Delegate", ("b", True)),
+            ("PIDs", ("au", [pid])),
+            ("CollectMode", ("s", "inactive-or-failed")),  # systemd forgets it by itself
+        ]
+    found += [(f"{what}Accounting", ("b", True)) for what in ("Memory", "CPU", "IO", "Tasks")]
+    found.append(("DefaultDependencies", ("b", False)))
+    return found
+
+
+def limits(writes: Sequence[Write]) -> list[Property]:
+    """The properties that say what these writes to files of cgroup v2 say; none for files that systemd doesn't know."""
+    found: list[Property] = []
+    for name, text, _, _ in writes:
+        if name in NUMBERS and (text == "max" or text.isdigit()):
+            found.append((NUMBERS[name], ("t", UNLIMITED if text == "max" else int(text))))
+        elif name == "cpu.max":
+            found += _cpu_quota(text)
+        elif name in CPU_LISTS:
+            found.append((CPU_LISTS[name], ("ay", _bits(text))))
+    return found
+
+
+def _cpu_quota(text: str) -> list[Property]:
+    """ "QUOTA PERIOD" or "max": systemd counts the time in each second, and in steps of 10 ms."""
+    quota, _, period_text = text.partition(" ")
+    found: list[Property] = []
+    period = int(period_text) if period_text.isdigit() else 0
+    if period:
+        found.append(("CPUQuotaPeriodUSec", ("t", period)))
+    if quota == "max":
+        found.append(("CPUQuotaPerSecUSec", ("t", UNLIMITED)))
+    elif quota.isdigit():
+        in_a_second = int(quota) * MILLION // (period or 100_000)
+        step = 10_000
+        found.append(("CPUQuotaPerSecUSec", ("t", (in_a_second + step - 1) // step * step)))
+    return found
+
+
+def _bits(text: str) -> bytes:
+    """A list of numbers such as "0-3,7" as a mask, the lowest in the first byte's lowest bit. What isn't one is left
+    to the kernel to refuse: an empty mask is "not set"."""
+    mask = 0
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        last = last or first
+        if not (first.isdigit() and last.isdigit()) or int(last) > 1 << 16:
+            return b""
+        for number in range(int(first), int(last) + 1):
+            mask |= 1 << number
+    return mask.to_bytes((mask.bit_length() + 7) // 8, "little")
+
+
+def from_annotations(annotations: Mapping[str, str]) -> list[Property]:
+    """Properties that annotations ask for: org.systemd.property.NAME with a value in GVariant's text format. A time in
+    …Sec becomes …USec, as systemd has it. Raises PyrunError."""
+    found: list[Property] = []
+    for key, text in annotations.items():
+        if not key.startswith(ANNOTATION):
+            continue
+        json_path = f"annotations[{key!r}]"
+        name = key[len(ANNOTATION) :]
+        if not (name.isalpha() and name.isascii() and len(name) >= 3):
+            raise PyrunError(f"{name!r} is not the name of a unit's property", json_path)
+        from pyrun.cgroups import gvariant
+
+        try:
+            kind, value = gvariant.parse(text)
+        except ValueError as error:
+            raise PyrunError(
+                f"{text!r} is not a value in GVariant's text format: {error}", json_path
+            ) from None
+        if name.endswith("Sec") and not name.endswith("USec"):
+            if kind not in ("n", "q", "i", "u", "x", "t", "d"):
+                raise PyrunError(f"{text!r} is not a number of seconds", json_path)
+            name, kind, value = name[:-3] + "USec", "t", int(value * MILLION)
+        found.append((name, (kind, value)))
+    return found

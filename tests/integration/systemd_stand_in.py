@@ -1,0 +1,165 @@
+"""A stand-in for systemd on hosts that run without it: it listens on a socket, speaks D-Bus by another codec than
+pyrun's, and makes the cgroups of transient scopes. What it was asked is kept, to be looked at."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from jeepney.low_level import Endianness, Header, HeaderFields, Message, MessageType, Parser
+
+
+class SystemdStandIn:
+    """`path` is its socket, `mount` the cgroup2 file system in which it works."""
+
+    def __init__(self, path: Path, mount: str) -> None:
+        self.path = path
+        self.mount = mount
+        self.calls: list[tuple[str, Any]] = []
+        self.properties: dict[str, dict[str, Any]] = {}  # of the units that there are
+        self.ever: dict[str, dict[str, Any]] = {}  # of all that there were
+        self.result = "done"  # of the next job
+        self.refusal = ""  # the error's name that the next StartTransientUnit is answered with
+        self.connections = 0
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(path))
+        self._socket.listen()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and remove the units' cgroups."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+        for unit in list(self.properties):
+            self._remove(unit)
+
+    def cgroup(self, unit: str) -> Path:
+        """The cgroup of a unit."""
+        slice_ = self.ever[unit]["Slice"].removesuffix(".slice")
+        parts = [] if slice_ == "-" else slice_.split("-")
+        folders = ["-".join(parts[: count + 1]) + ".slice" for count in range(len(parts))]
+        return Path(self.mount, *folders, unit)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            data = b""
+            while b"BEGIN\r\n" not in data:
+                part = connection.recv(4096)
+                if not part:
+                    return
+                data += part
+            assert data.startswith(b"\0AUTH EXTERNAL "), data
+            connection.sendall(b"OK 0123456789abcdef0123456789abcdef\r\n")
+            parser = Parser()
+            messages = parser.feed(data.partition(b"BEGIN\r\n")[2])
+            while True:
+                for message in messages:
+                    for answer in self._answer(message):
+                        connection.sendall(answer.serialise(serial=1))
+                part = connection.recv(65536)
+                if not part:
+                    return
+                messages = parser.feed(part)
+
+    def _answer(self, message: Message) -> list[Message]:
+        member = message.header.fields[HeaderFields.member]
+        body = message.body
+        self.calls.append((member, body))
+        serial = message.header.serial
+        if member == "StartTransientUnit":
+            if self.refusal:
+                name, self.refusal = self.refusal, ""
+                return [_error(serial, name, "refused by the stand-in")]
+            unit, _, properties, _ = body
+            self.properties[unit] = {name: value for name, (_, value) in properties}
+            self.ever[unit] = self.properties[unit]
+            self._make(unit)
+            return self._job(serial, unit)
+        if member == "StopUnit":
+            unit = body[0]
+            if unit not in self.properties:
+                return [_error(serial, "org.freedesktop.systemd1.NoSuchUnit", "not loaded")]
+            self._remove(unit)
+            return self._job(serial, unit)
+        if member == "SetUnitProperties":
+            unit, _, properties = body
+            self.properties[unit].update({name: value for name, (_, value) in properties})
+            return [_return(serial)]
+        if member == "ResetFailedUnit":
+            return [_error(serial, "org.freedesktop.systemd1.NoSuchUnit", "not loaded")]
+        return [_error(serial, "org.freedesktop.DBus.Error.UnknownMethod", member)]
+
+    def _job(self, serial: int, unit: str) -> list[Message]:
+        job = f"/org/freedesktop/systemd1/job/{len(self.calls)}"
+        result, self.result = self.result, "done"
+        return [
+            _signal("JobRemoved", "uoss", (1, "/some/other/job", "other.service", "done")),
+            _return(serial, "o", (job,)),
+            _signal("JobRemoved", "uoss", (2, job, unit, result)),
+        ]
+
+    def _make(self, unit: str) -> None:
+        folder = self.cgroup(unit)
+        folder.mkdir(parents=True, exist_ok=True)
+        for pid in self.properties[unit]["PIDs"]:
+            (folder / "cgroup.procs").write_text(str(pid))
+
+    def _remove(self, unit: str) -> None:
+        folder = self.cgroup(unit)
+        del self.properties[unit]
+        end = time.monotonic() + 10
+        while folder.exists() and time.monotonic() < end:
+            try:
+                (folder / "cgroup.kill").write_text("1")
+                for below, _, _ in os.walk(folder, topdown=False):
+                    os.rmdir(below)
+            except OSError:
+                time.sleep(0.01)
+        for parent in folder.parents:
+            if parent == Path(self.mount) or not parent.name.endswith(".slice"):
+                break
+            try:
+                parent.rmdir()
+            except OSError:
+                break
+
+
+def _message(
+    kind: MessageType, fields: dict[Any, Any], signature: str = "", body: tuple[Any, ...] = ()
+) -> Message:
+    if signature:
+        fields[HeaderFields.signature] = signature
+    return Message(Header(Endianness.little, kind, 0, 1, 0, 1, fields), body)
+
+
+def _return(serial: int, signature: str = "", body: tuple[Any, ...] = ()) -> Message:
+    return _message(MessageType.method_return, {HeaderFields.reply_serial: serial}, signature, body)
+
+
+def _error(serial: int, name: str, text: str) -> Message:
+    fields = {HeaderFields.reply_serial: serial, HeaderFields.error_name: name}
+    return _message(MessageType.error, fields, "s", (text,))
+
+
+def _signal(member: str, signature: str, body: tuple[Any, ...]) -> Message:
+    fields = {
+        HeaderFields.path: "/org/freedesktop/systemd1",
+        HeaderFields.interface: "org.freedesktop.systemd1.Manager",
+        HeaderFields.member: member,
+    }
+    return _message(MessageType.signal, fields, signature, body)
