@@ -37,8 +37,22 @@ MACHINES = {
 def explain(error: PyrunError, process: dict[str, Any], places: Places) -> PyrunError:
     """If stage 2's report is about a program that can't be executed, the sentence that says why; else the error."""
     if not error.kind.startswith("program "):
-        return error
+        return _about_ids(error)
     return program(int(error.kind[8:]), process, places)
+
+
+def _about_ids(error: PyrunError) -> PyrunError:
+    """If a user or group could not be taken on for want of a mapping, say so. (The configuration can't be asked: a
+    joined user namespace has mappings of its own, and `exec --user` looks its numbers up in the container.)"""
+    known = {
+        "process.user.uid": "this user does",
+        "process.user.gid": "this group does",
+        "process.user.additionalGids": "one of these groups does",
+    }
+    if error.json_path in known and error.sentence.endswith(posix.strerror(errno.EINVAL)):
+        what = known[error.json_path]
+        return PyrunError(f"{what} not exist in the container's user namespace", error.json_path)
+    return error
 
 
 class Places:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from oci_spec import names
 from oci_spec.fields import (
     BOOLEAN,
+    ID,
     INT64,
     NAME,
     PATH,
@@ -51,8 +52,8 @@ DEVICE = table(
         "major": INT64,
         "minor": INT64,
         "fileMode": UINT32,
-        "uid": UINT32,
-        "gid": UINT32,
+        "uid": ID,
+        "gid": ID,
     },
     ("path", "type"),
     "config-linux.md#devices",

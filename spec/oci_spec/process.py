@@ -5,6 +5,7 @@ from __future__ import annotations
 from oci_spec import names
 from oci_spec.fields import (
     BOOLEAN,
+    ID,
     INT32,
     NAME,
     PATH,
@@ -30,7 +31,7 @@ def is_cpu_list(text: str) -> bool:
 CONSOLE_SIZE = table({"height": UINT64, "width": UINT64}, ("height", "width"), "config.md#process")
 
 USER = table(
-    {"uid": UINT32, "gid": UINT32, "umask": UINT32, "additionalGids": list_of(UINT32)},
+    {"uid": ID, "gid": ID, "umask": UINT32, "additionalGids": list_of(ID)},
     ("uid", "gid"),
     "config.md#posix-platform-user",
 )

@@ -8,7 +8,7 @@ Rules on `linux.resources`, `seccomp` and the properties added since 1.1 are in 
 from __future__ import annotations
 
 from oci_spec import linux_rules, names, version
-from oci_spec.fields import ConfigError, show
+from oci_spec.fields import LARGEST_ID, ConfigError, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ def faults(document: Document) -> Iterator[ConfigError]:
     for index, mount in enumerate(document.get("mounts", ())):
         yield from mount_faults(mount, ("mounts", index), user)
     yield from user_namespace_faults(linux, namespaces)
+    for key in ("uidMappings", "gidMappings"):
+        if linux.get(key) and user:
+            yield from unmapped_faults(document, key[:3], linux[key])
     if "sysctl" in linux:
         for key in linux["sysctl"]:
             yield from sysctl_faults(key, namespaces)
@@ -134,6 +137,11 @@ def annotation_faults(document: Document) -> Iterator[ConfigError]:
 
 def mount_faults(mount: Document, parts: Parts, user: bool) -> Iterator[ConfigError]:
     """config.md#posix-platform-mounts, config.md#linux-mount-options; `user`: there is a user namespace."""
+    for index, option in enumerate(mount.get("options", ())):
+        if option[:4] in ("uid=", "gid=") and number_of(option[4:]) > LARGEST_ID:
+            wanted = f"an id, {LARGEST_ID} at most"
+            section = "config.md#linux-mount-options"
+            yield ConfigError(show(option), wanted, section, (*parts, "options", index))
     uids = mount.get("uidMappings")
     gids = mount.get("gidMappings")
     if uids or gids:
@@ -173,6 +181,41 @@ def user_namespace_faults(linux: Document, namespaces: dict[str, str]) -> Iterat
                 "no mappings", "some: without them no user of a new namespace exists", section, parts
             )
         yield from mapping_faults(mappings, parts)
+
+
+def unmapped_faults(document: Document, kind: str, mappings: Sequence[Document]) -> Iterator[ConfigError]:
+    """Ids of one kind, "uid" or "gid", that don't exist in the user namespace: user_namespaces(7)."""
+    for number, parts in ids(document, kind):
+        if not any(0 <= number - each["containerID"] < each["size"] for each in mappings):
+            wanted = f"an id that linux.{kind}Mappings has: it does not exist in the user namespace"
+            yield ConfigError(show(number), wanted, "config-linux.md#user-namespace-mappings", parts)
+
+
+def ids(document: Document, kind: str) -> Iterator[tuple[int, Parts]]:
+    """Every id of the container that a document names, with its place. Of mounts, those that the kernel checks."""
+    user = (document.get("process") or {}).get("user") or {}
+    if kind in user:
+        yield user[kind], ("process", "user", kind)
+    if kind == "gid":
+        for index, gid in enumerate(user.get("additionalGids", ())):
+            yield gid, ("process", "user", "additionalGids", index)
+    for index, device in enumerate((document.get("linux") or {}).get("devices", ())):
+        if device.get(kind):
+            yield device[kind], ("linux", "devices", index, kind)
+    for index, mount in enumerate(document.get("mounts", ())):
+        if mount.get("type") in ("tmpfs", "devpts"):
+            for at, option in enumerate(mount.get("options", ())):
+                if option[:4] == kind + "=" and number_of(option[4:]) >= 0:
+                    yield number_of(option[4:]), ("mounts", index, "options", at)
+
+
+def number_of(text: str) -> int:
+    """A mount option's number as the kernel reads it, in base 8, 10 or 16; -1 if it is none."""
+    digits = text.lower().removeprefix("0x")
+    base, known = (16, "0123456789abcdef") if digits != text.lower() else (10, "0123456789")
+    if base == 10 and text[:1] == "0":
+        base, known = 8, "01234567"
+    return int(digits, base) if digits and len(digits) < 20 and not digits.strip(known) else -1
 
 
 def mapping_faults(mappings: Sequence[Document], parts: Parts) -> Iterator[ConfigError]:

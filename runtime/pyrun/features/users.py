@@ -6,6 +6,7 @@ over, never root (CVE-2026-30892); and never NSS, which would load libraries of 
 
 from __future__ import annotations
 
+from oci_spec.fields import LARGEST_ID
 from pyrun.errors import PyrunError, failed
 from pyrun.init import under_root
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 LARGEST_FILE = 1 << 20  # bytes
 LONGEST_HOME = 4096  # characters: PATH_MAX of limits.h
-LARGEST_ID = (1 << 32) - 2  # 2**32 - 1 means "no change" to the kernel
 
 
 def number(text: str) -> int | None:

@@ -11,7 +11,7 @@ import posix
 
 from oci_spec import config as oci_config
 from oci_spec import rules
-from oci_spec.fields import ConfigError
+from oci_spec.fields import LARGEST_ID, ConfigError
 from oci_spec.names import CAPABILITIES
 from pyrun import diagnose, jsontext, log, protocol
 from pyrun.built import STAGE2
@@ -126,8 +126,8 @@ def _change(found: dict[str, Any], values: Values) -> None:
         user = dict(found.get("user") or {"uid": 0, "gid": 0})
         gids = _many(values, "additional-gids")
         for gid in gids:
-            if not (gid.isascii() and gid.isdigit() and len(gid) < 11 and int(gid) < 1 << 32):
-                raise PyrunError(f'--additional-gids: "{gid}" is not a group id')
+            if not (gid.isascii() and gid.isdigit() and len(gid) < 11 and int(gid) <= LARGEST_ID):
+                raise PyrunError(f'--additional-gids: "{gid}" is not a group id', hint=f"0 to {LARGEST_ID}")
         user["additionalGids"] = [*(user.get("additionalGids") or []), *[int(gid) for gid in gids]]
         found["user"] = user
     if values.get("cap"):

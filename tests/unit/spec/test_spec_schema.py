@@ -161,6 +161,9 @@ STRICTER = {
     ("process", "cwd"): "config.md#process: absolute",
     ("process", "user", "uid"): "config.md#posix-platform-user: required",
     ("process", "user", "gid"): "config.md#posix-platform-user: required",
+    ("process", "user", "additionalGids", 0): "setresuid(2): 2**32 - 1 means no change",
+    ("linux", "devices", 0, "uid"): "chown(2): 2**32 - 1 means no change",
+    ("linux", "devices", 0, "gid"): "chown(2): 2**32 - 1 means no change",
     ("process", "oomScoreAdj"): "proc(5): -1000 to 1000",
     ("process", "ioPriority", "priority"): "config.md#linux-process: required, 0 to 7",
     ("process", "rlimits", 0, "type"): "config.md#posix-process: a limit of getrlimit(2)",
@@ -195,7 +198,7 @@ LOOSER = {
     ),
     ("linux", "rootfsPropagation"): ("rslave", "engines send the recursive forms"),
 }
-STRICT_VALUES: tuple[object, ...] = ("x", "", -2, 2000, "a\nb", 10**9, "RLIMIT_X", 2**64)
+STRICT_VALUES: tuple[object, ...] = ("x", "", -2, 2000, "a\nb", 10**9, "RLIMIT_X", 2**64, 2**32 - 1)
 
 
 def shape(path: documents.Path) -> tuple[str, ...]:
