@@ -53,16 +53,19 @@ conformance: all
 mutants: all
 	$(SUITE) mutants --runtime $(RUNTIME) $(FLAGS)
 
+# Whatever the umask is, and was when it was built, everyone can read what is installed, and only its owner write it.
 install: build/bin/pyrun
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
 	install -m 755 build/bin/pyrun $(DESTDIR)$(PREFIX)/bin/pyrun
 	rm -rf $(DESTDIR)$(PREFIX)/lib/pyrun
 	cp -R build/lib/pyrun $(DESTDIR)$(PREFIX)/lib/pyrun
-	install -d $(addprefix $(SHARE)/,$(dir $(BASH) $(ZSH) $(FISH)))
+	chmod -R u=rwX,go=rX $(DESTDIR)$(PREFIX)/lib/pyrun
+	install -d $(addprefix $(SHARE)/,man/man1 $(dir $(BASH) $(ZSH) $(FISH)))
 	$(GENERATE) docs/generate_manual.py $(SHARE)/man/man1
 	build/bin/pyrun completion bash > $(SHARE)/$(BASH)
 	build/bin/pyrun completion zsh > $(SHARE)/$(ZSH)
 	build/bin/pyrun completion fish > $(SHARE)/$(FISH)
+	chmod 644 $(SHARE)/man/man1/pyrun*.1 $(addprefix $(SHARE)/,$(BASH) $(ZSH) $(FISH))
 
 clean:
 	rm -rf build
@@ -83,10 +86,13 @@ build/test/pyrun-traced: build/bin/pyrun
 	@$(BUILD) --output $@ --trace-imports
 	@touch $@
 
+# The interpreter's path and version: when they change, what was made with another is made anew.
 build/.python: FORCE
 	@mkdir -p build
-	@$(PYTHON) -c 'import sys; print(sys.executable, sys.version)' | cmp -s - $@ || \
-	  { $(PYTHON) -c 'import sys; print(sys.executable, sys.version)' > $@; rm -f build/.host-build; }
+	@command -v "$(PYTHON)" >/dev/null || \
+	  { echo "no interpreter \"$(PYTHON)\": pyrun needs Python 3.11 or later (Debian: apt-get install python3)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; print(sys.executable, sys.version)' > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; rm -f build/.host-build; fi
 
 build/.host-build: build/.python $(LAUNCHER)/setup_host.sh
 	@$(HOST) build

@@ -34,14 +34,19 @@ without_services() {
 	fi
 	printf '#!/bin/sh\nexit 101\n' >"$policy"
 	chmod 755 "$policy"
+	trap 'rm -f "$policy"' EXIT
 	status=0
 	"$@" || status=$?
 	rm -f "$policy"
+	trap - EXIT
 	return "$status"
 }
 
 # apt-get prints hundreds of lines; people get a dot a second, and the end of those lines if it fails.
+# Being interrupted waits for apt-get, which can't be without harm, and then ends all.
 apt() {
+	interrupted=
+	trap 'interrupted=1; say " (ending when apt-get has ended)"' HUP INT TERM
 	log=$(mktemp)
 	DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 "$@" </dev/null >"$log" 2>&1 &
 	pid=$!
@@ -54,6 +59,8 @@ apt() {
 	wait "$pid" || status=$?
 	[ "$status" = 0 ] || tail -n 15 "$log" >&2
 	rm -f "$log"
+	trap - HUP INT TERM
+	[ -z "$interrupted" ] || exit 130
 	return "$status"
 }
 

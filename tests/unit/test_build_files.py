@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import needs
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "runtime/launcher"))
@@ -63,3 +64,50 @@ def test_sections_are_what_readelf_says() -> None:
     for each in said:
         if each[0].startswith((".data", ".bss", ".text", "pyrun_data")):
             assert each in ours
+
+
+def _make(folder: Path, *arguments: str) -> tuple[int, str]:
+    """`make` in `folder` under a plain environment: its status, and all that it said."""
+    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    command = ["make", "-C", str(folder), "--no-print-directory", *arguments]
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A tree that was never built in."""
+    needs.program("make")
+    for name in ("Makefile", "runtime", "spec", "pyproject.toml", "tests"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    return tmp_path
+
+
+def test_the_first_rule_on_a_fresh_clone_says_nothing(clone: Path) -> None:
+    """Which interpreter it is gets noted without a word, once; another one makes what was set up stale."""
+    python = clone / "build/.python"
+    ready = clone / "build/.host-build"
+    assert _make(clone, "build/.python", f"PYTHON={sys.executable}") == (0, "")
+    noted = python.stat().st_mtime_ns, python.read_text()
+    assert noted[1].startswith(sys.executable)
+    ready.touch()
+    assert _make(clone, "build/.python", f"PYTHON={sys.executable}") == (0, "")
+    assert (python.stat().st_mtime_ns, python.read_text()) == noted
+    assert ready.exists()
+    assert [path.name for path in python.parent.iterdir() if path.name.startswith(".python")] == [".python"]
+    other = clone / "python"
+    other.symlink_to(sys.executable)
+    assert _make(clone, "build/.python", f"PYTHON={other}") == (0, "")
+    assert python.read_text() != noted[1]
+    assert not ready.exists()
+
+
+@pytest.mark.parametrize("python", ["", "/no/python3"], ids=["none-found", "none-there"])
+def test_without_python_one_line_says_what_to_install(clone: Path, python: str) -> None:
+    """No interpreter at all: make's own words, and one line that names what is missing."""
+    status, said = _make(clone, "demo", f"PYTHON={python}")
+    assert status != 0
+    assert said.count("needs Python 3.11 or later") == 1
+    assert len(said.splitlines()) == 2
