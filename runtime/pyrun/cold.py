@@ -14,7 +14,23 @@ from pyrun import built
 from pyrun.errors import PyrunError
 
 BINARY = "PYRUN_BINARY"  # the environment variable that tells the full interpreter where it came from
-BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pyrun.cli import main; sys.exit(main(sys.argv[1:]))"
+#: What the full interpreter runs: its arguments are the folder beside the binary ("" for modules that pip installed
+#: for this interpreter), where that folder should be, and the command line. A module that is missing or can't be read
+#: ends in one sentence, whether it is the first or one that is imported later.
+BOOT = """
+import sys
+beside, wanted = sys.argv[1:3]
+del sys.argv[1:3]
+if beside:
+    sys.path.insert(0, beside)
+try:
+    from pyrun.cli import main
+    status = main(sys.argv[1:])
+except (ImportError, PermissionError) as error:
+    state = "which is not whole" if beside else "which is not there"
+    sys.exit(f"pyrun: this command needs the folder {wanted}, {state} ({error}): make install puts it there")
+sys.exit(status)
+"""
 
 
 def command(arguments: list[str]) -> tuple[list[str], dict[bytes, bytes]]:
@@ -31,9 +47,10 @@ def command(arguments: list[str]) -> tuple[list[str], dict[bytes, bytes]]:
     prefix = binary.rpartition("/")[0].rpartition("/")[0]
     library = f"{prefix}/lib/pyrun"
     if _exists(f"{library}/pyrun/cli.py"):
-        return [built.PYTHON, "-I", "-S", "-X", "utf8", "-c", BOOT, library, *arguments], environment
+        options = ["-I", "-S", "-X", "utf8", "-c", BOOT, library, library]
+        return [built.PYTHON, *options, *arguments], environment
     python = f"{prefix}/bin/python" if _exists(f"{prefix}/pyvenv.cfg") else built.PYTHON
-    return [python, "-I", "-X", "utf8", "-m", "pyrun.cli", *arguments], environment
+    return [python, "-I", "-X", "utf8", "-c", BOOT, "", library, *arguments], environment
 
 
 def execute(arguments: list[str]) -> None:

@@ -54,6 +54,8 @@ def run(
         log.last_words(render(failed(command, error)))
     except KeyboardInterrupt:
         return 130
+    except ImportError:  # a file of the full interpreter's is missing: cold.BOOT says which
+        raise
     except Exception as error:  # a bug of ours: say so in one sentence all the same
         log.last_words(printable(_bug(error)))
     return 1

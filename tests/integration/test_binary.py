@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import time
@@ -14,6 +15,7 @@ import needs
 import pytest
 from bundles import Bundle, Pyrun, new_id
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 PLANTED = "import os\nos.write(2, b'PLANTED\\n')\nos._exit(66)\n"
 NAMES = "os json re io site sitecustomize encodings posixpath pyrun click jsonschema oci_spec simplejson codecs".split()
 COMMANDS = [
@@ -155,22 +157,120 @@ def test_standard_descriptors_closed(runtime: Path) -> None:
         assert code in (0, 1)
 
 
-def test_installed_by_make(runtime: Path, tmp_path: Path, bundle: Callable[..., Bundle]) -> None:
-    repository = Path(__file__).resolve().parents[2]
+COLD = [
+    "",
+    "--help",
+    "help run",
+    "run --help",
+    "features",
+    "spec --file -",
+    "validate",
+    "completion bash",
+    "nonsense",
+]
+
+
+def _sentence(binary: Path, *command: str) -> str:
+    code, out, err = _run(binary, *command)
+    assert (code, out) == (1, b""), (command, code, out, err)
+    assert err.startswith(b"pyrun: this command needs the folder "), (command, err)
+    assert err.count(b"\n") == 1
+    return err.decode()
+
+
+@pytest.fixture
+def alone(runtime: Path, tmp_path: Path) -> Path:
+    """The binary in a bin folder, and no lib/pyrun beside it."""
+    binary = tmp_path / "prefix/bin/pyrun"
+    binary.parent.mkdir(parents=True)
+    shutil.copy(runtime, binary)
+    return binary
+
+
+@pytest.mark.parametrize("command", COLD, ids=lambda command: command or "nothing")
+def test_a_binary_alone_names_the_folder_that_is_missing(alone: Path, command: str) -> None:
+    """Each command that needs lib/pyrun says in one sentence that it isn't there, and where it should be."""
+    assert f"the folder {alone.parents[1]}/lib/pyrun, which is not there" in _sentence(
+        alone, *command.split()
+    )
+
+
+@pytest.fixture
+def library(alone: Path, runtime: Path) -> Path:
+    """A copy of lib/pyrun beside the binary, which everyone can get to."""
+    folder = alone.parents[1] / "lib/pyrun"
+    shutil.copytree(runtime.parents[1] / "lib/pyrun", folder)
+    for path in alone.parents[:5]:
+        path.chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [
+        ("pyrun/commands/features.py", "features"),
+        ("click", "--help"),
+        ("click", "run --nonsense"),
+        ("jsonschema", "validate"),
+        ("_pyrun_build.py", "spec --file -"),
+    ],
+)
+def test_a_folder_that_is_not_whole_is_named_with_what_lacks(
+    alone: Path, library: Path, missing: str, command: str
+) -> None:
+    """Whichever module is missing, the first or one imported later: one sentence with the folder and the module."""
+    path = library / missing
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    said = _sentence(alone, *command.split())
+    assert f"the folder {library}, which is not whole" in said
+    assert path.stem in said
+
+
+def test_a_folder_that_only_root_may_read_is_named(alone: Path, library: Path) -> None:
+    """For another user, for whom a file of the folder can't be read: the same sentence, and no traceback."""
+    needs.root()
+    for path in (library / "pyrun").rglob("cli.*py*"):
+        path.chmod(0o600)
+    code, out, err = _run(alone, "features", user=65534, group=65534, extra_groups=[], cwd="/")
+    assert (code, out, err.count(b"\n")) == (1, b"", 1), err
+    assert f"the folder {library}, which is not whole".encode() in err
+
+
+def test_a_binary_alone_manages_containers(
+    alone: Path, tmp_path: Path, bundle: Callable[..., Bundle]
+) -> None:
+    """All that makes and manages containers works without lib/pyrun."""
+    one = Pyrun(alone, tmp_path / "run")
+    container = one.create(bundle(sh="while :; do sleep 1; done"))
+    assert one.ok("list", "--format", "json").out.startswith("[{")
+    container.start()
+    assert container.sh("echo $PPID") == "0\n"
+    for command in ("pause", "resume", "ps", "update --pids-limit=100", "events --stats", "kill"):
+        name, *options = command.split()
+        one.ok(name, *options, container.id, *(["KILL"] if name == "kill" else []))
+    container.wait()
+    container.delete()
+    assert one.output(bundle(sh="echo $$")) == "1\n"
+    assert not one.leftovers()
+
+
+@pytest.fixture
+def make_install(runtime: Path) -> list[str]:
+    """The command line that installs what is built, below DESTDIR/opt/x; DESTDIR is to be added."""
     needs.program("make")
-    if runtime != repository / "build/bin/pyrun":
+    if runtime != REPOSITORY / "build/bin/pyrun":
         pytest.skip("needs build/bin/pyrun as the runtime under test")
-    make = [
-        "make",
-        "-C",
-        str(repository),
-        "install",
-        "-o",
-        "build/bin/pyrun",
-        "PREFIX=/opt/x",
-        f"DESTDIR={tmp_path}",
-    ]
-    assert _run(*make, env={"PATH": os.environ["PATH"]})[0] == 0
+    return ["make", "-C", str(REPOSITORY), "install", "-o", "build/bin/pyrun", "PREFIX=/opt/x"]
+
+
+def test_installed_by_make(
+    runtime: Path, make_install: list[str], tmp_path: Path, bundle: Callable[..., Bundle]
+) -> None:
+    """What `make install` installs works as what is built does, and writes nothing beside itself when it is used."""
+    assert _run(*make_install, f"DESTDIR={tmp_path}", env={"PATH": os.environ["PATH"]})[0] == 0
     installed = tmp_path / "opt/x/bin/pyrun"
     assert stat.S_IMODE(installed.stat().st_mode) == 0o755
     before = set((tmp_path / "opt").rglob("*"))
@@ -180,3 +280,33 @@ def test_installed_by_make(runtime: Path, tmp_path: Path, bundle: Callable[..., 
     assert one.output(bundle(sh="echo $$")) == "1\n"
     assert not one.leftovers()
     assert set((tmp_path / "opt").rglob("*")) == before
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids="umask-{:03o}".format)
+def test_everyone_reads_and_only_the_owner_writes_what_is_installed(
+    make_install: list[str], tmp_path: Path, umask: int
+) -> None:
+    """`make install` gives the same modes whatever the umask is, and was when it was built."""
+    built = tmp_path / "built"  # as a clone would be that was made and built with this umask
+    shutil.copytree(REPOSITORY / "build/lib", built / "build/lib")
+    (built / "build/bin").mkdir()
+    shutil.copy(REPOSITORY / "build/bin/pyrun", built / "build/bin")
+    for path in built.rglob("*"):
+        path.chmod((0o777 if path.is_dir() or path.name == "pyrun" else 0o666) & ~umask)
+    for name in ("Makefile", "docs", "runtime", "spec", "pyproject.toml", "build/venv"):
+        (built / name).symlink_to(REPOSITORY / name)
+    make_install[2] = str(built)
+    target = tmp_path / "target"
+    code, _, err = _run(*make_install, f"DESTDIR={target}", env={"PATH": os.environ["PATH"]}, umask=umask)
+    assert code == 0, err
+    installed = {path: stat.S_IMODE(path.stat().st_mode) for path in target.rglob("*")}
+    for path, mode in installed.items():
+        wanted = (0o755,) if path.is_dir() or path == target / "opt/x/bin/pyrun" else (0o644, 0o755)
+        assert mode in wanted, f"{path}: {mode:o}"
+    assert {path.name for path in installed} >= {
+        "pyrun.1",
+        "pyrun-create.1",
+        "_pyrun",
+        "pyrun.fish",
+        "cli.py",
+    }
