@@ -190,6 +190,11 @@ class Container:
         return (self.bundle / "stdout").read_text("utf-8", "replace")
 
     @property
+    def output(self) -> int:
+        """The descriptor of the file that is its standard output, for who calls `create` himself."""
+        return self._stdout.fileno()
+
+    @property
     def stderr(self) -> str:
         """What its process, and create before it, wrote to standard error."""
         return (self.bundle / "stderr").read_text("utf-8", "replace")

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from oci_conformance import hardening, robustness, suites
+from oci_conformance import habits, hardening, robustness, suites
 
 if TYPE_CHECKING:
     from oci_conformance.case import Case
 
 Function = Callable[["Case"], None]
-PACKAGES = {"spec": suites, "hardening": hardening, "robustness": robustness}
+PACKAGES = {"spec": suites, "hardening": hardening, "robustness": robustness, "habits": habits}
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from oci_conformance.habits import records
 from oci_spec import catalogue
 from oci_spec.catalogue import Requirement
 
-PROFILES = ("spec", "hardening", "robustness")
+PROFILES = ("spec", "hardening", "robustness", "habits")
 _HERE = Path(__file__).parent
 
 
@@ -28,7 +29,9 @@ def of(profiles: tuple[str, ...], spec: str) -> Known:
     """The requirements of profiles; those of `spec` as they stood in that version."""
     found: dict[str, Requirement] = {}
     for profile in profiles:
-        if profile != "spec":
+        if profile == "habits":
+            found |= records.requirements()
+        elif profile != "spec":
             found |= catalogue.load(_HERE / profile)
     return Known(catalogue.at(spec) if "spec" in profiles else {}, found)
 

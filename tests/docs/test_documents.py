@@ -16,6 +16,7 @@ import pytest
 from bundles import make_rootfs, new_id
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = REPOSITORY / "docs"
 SHORTEST = 8  # characters of a quoted piece that say anything
 
 
@@ -97,6 +98,17 @@ def test_the_page_of_requirements_is_current():
     assert page == wanted, "run docs/generate_conformance.py"
     names = re.findall(r"^\| `(\S+)`", page, re.MULTILINE)
     assert len(names) == len(set(names)) > 500
+
+
+def test_the_page_of_habits_is_current():
+    """docs/habits.md is made from the records; each habit stands there once, with what was seen of it."""
+    wanted, page = made("habits")
+    assert page == wanted, "run docs/generate_habits.py"
+    names = re.findall(r"^\| `(habits\.\S+)`: ", page, re.MULTILINE)
+    assert len(names) == len(set(names)) > 30
+    assert set(names) == set(
+        re.findall(r"^\| `(habits\.\S+)` ", (PAGES / "conformance.md").read_text(), re.MULTILINE)
+    )
 
 
 @cache

@@ -37,6 +37,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -923,19 +924,27 @@ static int net(CALL) {
 
 /* files */
 
-static int stat_path(CALL) {
-    struct stat seen;
-    const char *path = rest(call, 0);
-    if (lstat(path, &seen))
-        return errno;
+/* Of a file; `path` is where a link is read, and NULL for a descriptor. */
+static int told_status(struct stat seen, const char *path) {
     begin("{");
     FIELD("type", file_type(seen.st_mode)), FIELD("mode", seen.st_mode & 07777), FIELD("uid", seen.st_uid);
     FIELD("gid", seen.st_gid), FIELD("major", major(seen.st_rdev)), FIELD("minor", minor(seen.st_rdev));
     FIELD("size", seen.st_size), FIELD("ino", seen.st_ino), FIELD("nlink", seen.st_nlink);
     addf("\"dev\":\"%u:%u\"", major(seen.st_dev), minor(seen.st_dev));
     addf("\"mtime\":%lld.%09ld", (long long)seen.st_mtim.tv_sec, seen.st_mtim.tv_nsec);
-    FIELD("target", S_ISLNK(seen.st_mode) ? link_target("%s", path) : NULL), end("}");
+    FIELD("target", path && S_ISLNK(seen.st_mode) ? link_target("%s", path) : NULL), end("}");
     return 0;
+}
+
+static int stat_path(CALL) {
+    struct stat seen;
+    const char *path = rest(call, 0);
+    return lstat(path, &seen) ? errno : told_status(seen, path);
+}
+
+static int stat_descriptor(CALL) {
+    struct stat seen;
+    return fstat(integer(call, 0, -1), &seen) ? errno : told_status(seen, NULL);
 }
 
 static int statfs_path(CALL) {
@@ -1352,6 +1361,24 @@ static int echo(CALL) {
     return 0;
 }
 
+/* sd_notify(3): a datagram to the socket whose path the variable NOTIFY_SOCKET has. */
+static int notify(CALL) {
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    const char *path = getenv("NOTIFY_SOCKET"), *text = rest(call, 0);
+    if (!path || strlen(path) >= sizeof to.sun_path)
+        return ENOENT;
+    memcpy(to.sun_path, path, strlen(path));
+    if (*path == '@')
+        *to.sun_path = 0;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    socklen_t size = offsetof(struct sockaddr_un, sun_path) + strlen(path);
+    int error = answer(sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&to, size));
+    close(fd);
+    return error;
+}
+
 /* The descriptor is put high, out of the way of those that commands are about. */
 static int print_to(CALL) {
     static const int places[] = {900, 200, 20, 3};
@@ -1423,6 +1450,7 @@ static const struct command {
     ALONE("stdin", standard_input), ALONE("state", standard_input), ALONE("serve", serve),
     /* files */
     {"stat", stat_path, 1, -1, "PATH"},
+    {"fstat", stat_descriptor, 1, 1, "DESCRIPTOR"},
     {"statfs", statfs_path, 1, -1, "PATH"},
     {"read", read_path, 1, 2, "PATH [BYTES]"},
     {"write", write_path, 1, -1, "PATH TEXT"},
@@ -1458,6 +1486,7 @@ static const struct command {
     {"die", die, 1, 1, "SIGNAL"},
     {"wait-signal", wait_signal, 0, 1, "[SECONDS]"},
     {"echo", echo, 0, -1, "TEXT"},
+    {"notify", notify, 1, -1, "TEXT"},
     {"to", print_to, 1, -1, "FILE"},
     {0}};
 
