@@ -96,6 +96,8 @@ ALLOWED = {
         "features/hooks.py",
         "process.execveat(calls.AT_FDCWD, hook['path'], argv, hook.get('env') or [])",
     ): "a hook's path is the host's, and / is still the host's when it runs",
+    ("features/hooks.py", "posix.chdir(bundle)"): "the host's bundle, for hooks that run on the host",
+    ("features/hooks.py", "posix.chdir('/')"): "the host's root, still",
     (
         "init/old_kernel.py",
         "mounts.mount(None, target, None, propagation | (mounts.MS_REC if recursive else 0), None)",

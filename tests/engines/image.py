@@ -19,6 +19,7 @@ FILES = {
     "etc/group": "root:x:0:\nuser:x:1001:\nextra:x:2000:user\n",
     "etc/not-executable": "text\n",
 }
+NO_PROGRAM = "/bin/no-program"  # may be executed, and only execve knows that it can't be
 FOLDERS = ("bin", "dev", "etc", "home/user", "proc", "root", "run", "sys", "tmp")
 
 
@@ -50,6 +51,7 @@ def image_tar() -> bytes:
                 member = tarfile.TarInfo(f"bin/{applet}")
                 member.type, member.linkname = tarfile.SYMTYPE, "busybox"
                 archive.addfile(member)
+        add_file(archive, NO_PROGRAM[1:], b"no program\n", 0o755)
         for name, text in FILES.items():
             add_file(archive, name, text.encode(), 0o644)
     return memory.getvalue()

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from .engine import write_wrapper
-from .image import docker_archive
+from .image import NO_PROGRAM, docker_archive
 from .private_host import Done, PrivateHost, need, wait_until
+from .refusals import STARTS, left, nothing_is_left
 from .terminal import Terminal
 
 CONFIGURATION = Path(__file__).resolve().parents[2] / "contrib/containerd/config.toml"
@@ -101,6 +102,18 @@ def test_a_missing_program_is_named(containerd: Containerd) -> None:
     assert done.returncode != 0
     assert "not-there" in done.stderr
     assert "executable file not found" in done.stderr
+
+
+def test_failing_starts_leave_nothing(containerd: Containerd) -> None:
+    """The sentence and the status each time; no task, container, shim, cgroup or state in the end."""
+    before = left(containerd.host)
+    for number in range(STARTS):
+        done = containerd.call(*containerd.run_arguments(f"failing{number}", "--rm"), NO_PROGRAM)
+        assert done.returncode == 255, done
+        assert "exec format error: it is neither" in done.stderr
+    for kind in ("task", "container"):
+        assert "failing" not in containerd.call(kind, "list").stdout
+    nothing_is_left(containerd.host, before)
 
 
 def test_background_kill_delete(containerd: Containerd) -> None:

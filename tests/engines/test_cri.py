@@ -14,9 +14,10 @@ import pytest
 from . import cri
 from .behaviour import cgroup_file, status_field
 from .engine import write_wrapper
-from .image import docker_archive
+from .image import NO_PROGRAM, docker_archive
 from .pods import IMAGE, Node, Pod
 from .private_host import PrivateHost, need, wait_until
+from .refusals import STARTS, left, nothing_is_left
 
 CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
 INSTALLED = "/usr/local/bin/pyrun"  # the path that the files under contrib/ name
@@ -173,6 +174,23 @@ def test_a_missing_program_is_named(pod: Pod) -> None:
     status = pod.status(container)
     assert (status["state"], status["reason"]) == (cri.EXITED, "StartError")
     assert status["exit_code"] == 128  # containerd's number for it
+
+
+@pytest.mark.parametrize("processes", [cri.CONTAINER, cri.POD], ids=["own PIDs", "the pod's PIDs"])
+def test_failing_starts_leave_nothing(node: Node, processes: int) -> None:
+    """Each is a container that ended with 255, the sentence in its log; afterwards no shim, cgroup or state."""
+    before = left(node.host)
+    with node.pod(processes) as pod:
+        for number in range(STARTS):
+            name = f"failing{number}"
+            container = pod.start(name, NO_PROGRAM)
+            status = pod.wait(container)
+            assert (status["reason"], status["exit_code"]) == ("Error", 255)
+            ((stream, words),) = pod.log(name)
+            assert stream == "stderr"
+            assert "exec format error: it is neither" in words
+            node.call("RemoveContainer", container_id=container)
+    nothing_is_left(node.host, before)
 
 
 def namespaces(pod: Pod, container: str) -> dict[str, str]:

@@ -15,12 +15,19 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def start_fails(pyrun, one):
-    """The error of `start`, after a create that succeeds; the container is stopped then, and can be deleted."""
+    """What is said of a program that only execve refuses: by the container itself, on the program's stderr. `run`
+    says the same."""
     container = pyrun.create(one)
-    sentence = pyrun.error("start", container.id)
+    container.start()
     container.wait()
     container.delete()
     pyrun.assert_gone(container.id)
+    said = container.out_file.with_name(container.out_file.name.replace("out-", "err-")).read_text()
+    assert said.startswith("pyrun: ")
+    assert said.count("\n") == 1
+    assert said.endswith("\n")
+    sentence = said[len("pyrun: ") : -1]
+    assert pyrun.error("run", "--bundle", str(one.path), pyrun.id()) == sentence
     return sentence
 
 

@@ -13,6 +13,7 @@ from bundles import eventually, new_id
 RUNTIME_KINDS = ("prestart", "createRuntime", "poststart", "poststop")
 CONTAINER_KINDS = ("createContainer", "startContainer")
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+ENV = ["PATH=/bin:/usr/bin"]
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 
 
@@ -452,3 +453,46 @@ def test_pid_in_a_joined_namespace(pyrun, bundle, logged, kind):
     status = Path(f"/proc/{container.pid}/status").read_text()
     numbers = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()
     assert json.loads(read(one))["pid"] == int(numbers[-1]) > 1
+
+
+def test_working_directory(pyrun, logged, tmp_path):
+    """A hook never starts where the caller happens to stand: the runtime's are in the bundle, those of createContainer
+    in the container's root (as the host sees it, nothing of the image is followed), those of startContainer in /."""
+    one, folder = logged
+    for kind in KINDS:
+        one.hook(kind, f"echo {kind} $(pwd -P) >> {folder(kind)}/log; ls > {folder(kind)}/{kind}", env=ENV)
+    one.config["process"]["cwd"] = "/tmp"
+    (one.rootfs / "only-in-the-root").touch()
+    (tmp_path / "elsewhere").mkdir()
+    pyrun.output(one.write(), cwd=tmp_path / "elsewhere")
+    where = dict(line.split() for line in read(one).splitlines())
+    assert where == {
+        "prestart": str(one.path),
+        "createRuntime": str(one.path),
+        "createContainer": str(one.rootfs),
+        "startContainer": "/",
+        "poststart": str(one.path),
+        "poststop": str(one.path),
+    }
+    # what is seen there is the container's root, mounts included, and not the folder that they cover
+    assert "only-in-the-root" in read(one, "createContainer").split()
+
+
+def test_a_relative_name_in_the_bundle(pyrun, logged, tmp_path):
+    """A hook that is a script beside config.json finds its files by relative names."""
+    one, _ = logged
+    (one.path / "settings").write_text("beside config.json\n")
+    one.hook("createRuntime", "cat settings > log/log", env=ENV)
+    pyrun.output(one.write(), cwd=tmp_path)
+    assert read(one) == "beside config.json\n"
+
+
+def test_poststop_without_the_bundle(pyrun, logged, tmp_path):
+    """If the bundle is gone, poststop hooks run in /, and the container is deleted."""
+    one, _ = logged
+    one.hook("poststop", f"pwd > {tmp_path}/poststop", env=ENV)
+    container = pyrun.start(one.write())
+    container.wait()
+    one.path.rename(tmp_path / "moved")
+    pyrun.ok("delete", container.id, cwd=tmp_path)
+    assert (tmp_path / "poststop").read_text() == "/\n"

@@ -1,4 +1,5 @@
-"""Run hooks: state on stdin, their own environment and nothing else, a time limit, and their last words on failure.
+"""Run hooks: state on stdin, their own environment and nothing else, a working directory (the bundle; for
+createContainer hooks the container's root), a time limit, and their last words on failure.
 
 Hot module. Used by the runtime's side (prestart, createRuntime, poststart, poststop) and by init for createContainer.
 startContainer hooks run in stage 2 (kernel/stage2.c), since nothing of ours is left in the container by then.
@@ -22,29 +23,30 @@ LONGEST_WAIT = (1 << 31) - 1  # milliseconds: poll(2) takes an int
 LAST_WORDS = 1024  # bytes of a hook's output that an error quotes
 
 
-def run_all(kind: str, hooks: list[dict[str, Any]], state: dict[str, Any]) -> None:
+def run_all(kind: str, hooks: list[dict[str, Any]], state: dict[str, Any], folder: int = -1) -> None:
     """Run the hooks of one kind in order; PyrunError (kind "hook") at the first that fails."""
     for index in range(len(hooks)):
-        run(kind, index, hooks[index], state)
+        run(kind, index, hooks[index], state, folder)
 
 
-def run(kind: str, index: int, hook: dict[str, Any], state: dict[str, Any]) -> None:
-    """Run one hook; PyrunError (kind "hook") if it can't be executed, fails, or takes longer than its timeout."""
+def run(kind: str, index: int, hook: dict[str, Any], state: dict[str, Any], folder: int = -1) -> None:
+    """Run one hook, in this folder or else in the bundle; PyrunError (kind "hook") if it can't be executed, fails, or
+    takes longer than its timeout."""
     json_path = f"hooks.{kind}[{index}]"
     try:
-        _run(hook, state, json_path)
+        _run(hook, state, json_path, folder)
     except OSError as error:
         raise PyrunError(f"running {hook['path']}: {words(error)}", json_path, kind="hook") from None
 
 
-def _run(hook: dict[str, Any], state: dict[str, Any], json_path: str) -> None:
+def _run(hook: dict[str, Any], state: dict[str, Any], json_path: str, folder: int) -> None:
     stdin = calls.memfd("state", jsontext.encode(state).encode())
     out_read, out_write = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
     failed_read, failed_write = posix.pipe2(posix.O_CLOEXEC)
     caller = posix.getpid()
     pid = posix.fork()
     if pid == 0:
-        _execute(hook, stdin, out_write, failed_write, caller)
+        _execute(hook, stdin, out_write, failed_write, caller, state["bundle"], folder)
     posix.close(out_write)
     posix.close(failed_write)
     posix.close(stdin)
@@ -84,7 +86,20 @@ def last_words(output: bytes) -> str:
     return f": {text}" if text else ""
 
 
-def _execute(hook: dict[str, Any], stdin: int, out: int, failed: int, caller: int) -> None:
+def _enter(bundle: str, folder: int) -> None:
+    """The hook's working directory, as in runc and crun: never the caller's, which nobody could rely on."""
+    try:
+        if folder >= 0:
+            posix.fchdir(folder)
+        else:
+            posix.chdir(bundle)
+    except OSError:
+        posix.chdir("/")  # the bundle is gone, maybe, when poststop hooks run
+
+
+def _execute(
+    hook: dict[str, Any], stdin: int, out: int, failed: int, caller: int, bundle: str, folder: int
+) -> None:
     try:
         process.prctl(
             process.PR_SET_PDEATHSIG, process.SIGKILL
@@ -101,6 +116,7 @@ def _execute(hook: dict[str, Any], stdin: int, out: int, failed: int, caller: in
         for fd in (1, 2):
             posix.set_blocking(fd, True)
         calls.close_range_on_exec(3)
+        _enter(bundle, folder)
         argv = hook.get("args") or [hook["path"]]
         raise process.execveat(calls.AT_FDCWD, hook["path"], argv, hook.get("env") or [])
     except OSError as error:

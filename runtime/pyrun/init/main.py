@@ -116,7 +116,7 @@ def _run(init: Init, sync: int) -> NoReturn:
         inside = dict(init.state)
         inside["pid"] = posix.getpid()
         posix.umask(umask)  # a hook's files are not to be writable for all
-        hooks.run_all("createContainer", plan.hooks("createContainer"), inside)
+        hooks.run_all("createContainer", plan.hooks("createContainer"), inside, folder=root)
         posix.umask(0)
 
     # Inside.

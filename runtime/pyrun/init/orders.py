@@ -79,7 +79,7 @@ class Orders:
 def candidates(process: dict[str, Any]) -> list[str]:
     """Where args[0] may be: itself if it has a slash, else in each folder of the container's PATH: execvp(3)."""
     program = process["args"][0]
-    if "/" in program:
+    if "/" in program or not program:  # "" is a file in no folder: below each of PATH it would be that folder
         return [program]
     return [f"{folder or '.'}/{program}" for folder in search_path(process).split(":")]
 

@@ -116,7 +116,7 @@ static char **texts(void)
 
 /* Reports */
 
-static int reports_to;
+static int reports_to, started; /* started: `start` listens now, and answers */
 static struct report report;
 
 static void tell(enum about about, uint64_t index, long error)
@@ -128,13 +128,7 @@ static void tell(enum about about, uint64_t index, long error)
         leave(1); /* nobody listens any more: create or start was killed, and so there is to be no container */
 }
 
-static void must(long result, enum about about, uint64_t index)
-{
-    if (result < 0) {
-        tell(about, index, -result);
-        leave(1);
-    }
-}
+#include "stage2_failing.h" /* must: tell, and end */
 
 /* Hooks: executed in the container, with the state on stdin; what they say on stderr is kept for the report. */
 
@@ -172,6 +166,7 @@ static void run_hook(const char *path, char **argv, char **envp, const char *sta
         sys(SYS_dup3, out[1], 1, 0);
         sys(SYS_dup3, out[1], 2, 0);
         sys(SYS_fcntl, 1, F_SETFL, 0);
+        sys(SYS_chdir, "/"); /* not the program's cwd, which the image chooses */
         long r = sys(SYS_execve, path, argv, envp);
         sys(SYS_write, failed[1], &r, sizeof r);
         leave(127);
@@ -364,6 +359,7 @@ static _Noreturn void run(char **argv, char **envp)
         if (connection < 0)
             leave(1);
         reports_to = (int)connection;
+        started = 1;
     }
 
     uint64_t state_size;

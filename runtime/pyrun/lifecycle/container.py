@@ -92,6 +92,7 @@ class Container:
         self.record.update(facts)
         data = jsontext.encode(facts).encode() + b"\n"
         if config:
+            self.config = config
             data += CONFIG + f"{len(config)}\n".encode() + config + b"\n"
         flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_NOFOLLOW | O_CLOEXEC
         fd = posix.open("state.json", flags, 0o600, dir_fd=self.dirfd)

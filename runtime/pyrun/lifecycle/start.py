@@ -7,25 +7,40 @@ from __future__ import annotations
 
 import posix
 import sys
+import time
 
 from pyrun import diagnose, jsontext, log, protocol
-from pyrun.errors import PyrunError, failed
+from pyrun.errors import PyrunError, failed, render
 from pyrun.features import hooks
 from pyrun.init import orders
 from pyrun.kernel import calls
 from pyrun.lifecycle import container as containers
 from pyrun.lifecycle.container import Container
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-def start(container: Container) -> None:
-    """Start a created, locked container; PyrunError if its program can't be executed or a hook fails."""
+
+REAP_TIMEOUT = 2.0  # seconds that the init's parent has to reap it
+
+
+def start(container: Container, alone: bool = False) -> None:
+    """Start a created, locked container; PyrunError if its program can't be executed or a hook fails.
+
+    `alone` is the command start: the container's owner is another process, and whoever looks at the program sees its
+    streams. Then a program that can't be executed is no error here: stage 2 repeats the sentence on the program's
+    stderr, and the container has ended with status 255, as under runc. An engine cleans that up, but not what a
+    failing start leaves: it asks its shim at once, which may not know yet that the init is dead.
+    """
     status = containers.status(container)
     if status != containers.CREATED:
         raise PyrunError(f'container "{container.id}" is {status}, and only a created one can be started')
     if not container.record["hasProcess"]:
         raise PyrunError("not set in config.json, so there is nothing to start", "process")
     try:
-        _go(container)
+        if not _go(container, alone):
+            return
         log.debug("the program is executed")
         state = containers.oci_state(container.record, containers.RUNNING)
         hooks.run_all("poststart", container.record["hooks"].get("poststart") or [], state)
@@ -34,34 +49,59 @@ def start(container: Container) -> None:
             from pyrun.lifecycle import destroy
 
             destroy.destroy(container, with_hooks=True)
+        if alone:
+            _until_reaped(container.record)
         raise
 
 
-def _go(container: Container) -> None:
-    """Connect to stage 2; that is the word to start. It says GOING, then fails aloud, or is closed by execve."""
+def _go(container: Container, alone: bool) -> bool:
+    """Connect to stage 2; that is the word to start. It says GOING, then is closed by execve, which is True; or it
+    fails aloud, and then waits for what we answer: False if that was the sentence for the program's stderr."""
     try:
         connection = calls.connect(f"/proc/self/fd/{container.dirfd}/start.sock")
     except OSError as error:
         raise failed(f'waking the init of container "{container.id}"', error) from None
-    going = False
-    data = b""
     try:
-        while len(data) < protocol.LONGEST and (part := protocol.receive(connection)):
-            data += part
+        fault = _fault(container, connection)
+        if fault is None:
+            return True
+        if not alone or fault.kind == "hook":
+            raise fault
+        log.write("info", render(fault))
+        protocol.tell(connection, f"pyrun: {render(fault)}\n".encode("utf-8", "backslashreplace"))
+        return False
     finally:
         posix.close(connection)
-    while len(data) >= 16:
-        size = 16 + int.from_bytes(data[12:16], sys.byteorder)
-        about, fault = orders.understand(data[:size], container.record["hooks"].get("startContainer") or [])
-        data = data[size:]
-        if fault is not None:
-            raise diagnose.explain(fault, container.record["program"], _places(container))
-        going = about == orders.GOING
+
+
+def _fault(container: Container, connection: int) -> PyrunError | None:
+    """Listen until the program is executed, or to what stage 2 failed at. PyrunError if it died without a word."""
+    going = False
+    data = b""
+    while part := protocol.receive(connection):
+        data += part
+        while len(data) >= 16 and len(data) >= (size := 16 + int.from_bytes(data[12:16], sys.byteorder)):
+            about, fault = orders.understand(
+                data[:size], container.record["hooks"].get("startContainer") or []
+            )
+            data = data[size:]
+            if fault is not None:
+                return diagnose.explain(fault, container.record["program"], _places(container))
+            going = about == orders.GOING
     if not going:
         raise PyrunError(
             f'the init of container "{container.id}" died before it could execute the program',
             hint="or a start that was killed had woken it, which state tells",
         )
+    return None
+
+
+def _until_reaped(record: dict[str, Any]) -> None:
+    """Wait until the init's parent has noticed its end: an engine deletes it as soon as we have failed, and its shim
+    refuses while it takes it for alive. A parent that reaps nothing is not waited for for ever."""
+    end = time.monotonic() + REAP_TIMEOUT
+    while containers.process_state(record["pid"])[1] == record["pidStart"] and time.monotonic() < end:
+        time.sleep(0.002)
 
 
 def _places(container: Container) -> diagnose.Places:
