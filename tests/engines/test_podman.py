@@ -83,6 +83,11 @@ class TestPodman(EngineBehaviour, Exec, WhileRunning):
         assert link == "pts/ptmx"
         assert set(names) >= set(hosts) - {"console"}
 
+    def test_without_a_network_there_is_loopback(self, engine: Engine) -> None:
+        """podman leaves the namespace of --network none to the runtime: programs talk to themselves by 127.0.0.1."""
+        script = "nc -l -p 80 -e echo pong & until nc 127.0.0.1 80; do sleep 0.05; done"
+        assert engine.run_output((), "timeout", "20", "sh", "-c", script) == "pong"
+
     def test_health_check(self, engine: Engine) -> None:
         """A check by hand, as its timer would do it."""
         name = engine.start(

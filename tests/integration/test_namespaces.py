@@ -64,6 +64,33 @@ def test_time_namespace(pyrun, sleeper):
     assert ns(container.pid, "time") != ns("self", "time")
 
 
+LOOPBACK = (
+    "cat /sys/class/net/lo/flags; grep -c 127.0.0.1 /proc/net/fib_trie; cut -d' ' -f1 /proc/net/if_inet6"
+)
+UP_AND_LOOPBACK = "0x9"  # IFF_UP | IFF_LOOPBACK
+
+
+@pytest.mark.parametrize("user", [False, True], ids=["the host's users", "a user namespace"])
+def test_loopback_is_up(pyrun, bundle, user):
+    """A new network namespace has its loopback interface up, with its addresses, before the program runs."""
+    one = bundle({"process": {"rlimits": None}}, sh=LOOPBACK)
+    if user:
+        needs.user_namespaces()
+        one.user_namespace()
+    flags, ipv4, *ipv6 = pyrun.output(one.write()).split()
+    assert flags == UP_AND_LOOPBACK
+    assert int(ipv4) > 0
+    assert ipv6 == ["0" * 31 + "1"] * Path("/proc/net/if_inet6").exists()
+
+
+def test_loopback_of_a_joined_namespace_is_left_alone(pyrun, bundle):
+    """Whoever made a network namespace configures it: the container that joins it changes nothing."""
+    needs.program("unshare")
+    with sleeping("unshare", "--net") as pid:
+        one = bundle(sh=LOOPBACK).namespace("network", f"/proc/{pid}/ns/net")
+        assert pyrun.run(one).lines()[0] == "0x8"
+
+
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("when", ["create", "start"])
 def test_joined(pyrun, sleeper, kind, when):

@@ -92,6 +92,8 @@ def _run(init: Init, sync: int) -> NoReturn:
     kernels = mount.make_all(root, plan.mounts, join_cgroups, init.cgroup_view, own_cgroups)
     devices.make_all(root, configured, in_user_namespace, nodes, _dev_is_bound(plan), warn)
     _name_host(plan)
+    if plan.has_new("network"):
+        _set_up_loopback()
     if sysctl:
         from pyrun.features import sysctl as feature
 
@@ -148,3 +150,12 @@ def _name_host(plan: Plan) -> None:
             process.setdomainname(plan.config["domainname"])
     except OSError as error:
         raise failed("setting the domainname", error, "domainname") from None
+
+
+def _set_up_loopback() -> None:
+    """A new network namespace has its loopback interface down; up, it gets 127.0.0.1 and ::1."""
+    try:
+        process.set_up_interface("lo")
+    except OSError as error:
+        hint = "setting it up needs CAP_NET_ADMIN" if error.errno == 1 else ""
+        raise failed("setting up the loopback interface", error, "linux.namespaces", hint) from None

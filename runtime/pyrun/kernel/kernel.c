@@ -8,6 +8,7 @@
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
@@ -92,6 +93,18 @@ long k_permitted_capabilities(unsigned long long *permitted)
 
 long k_sethostname(const char *name, size_t size) { return result(syscall(SYS_sethostname, name, size)); }
 long k_setdomainname(const char *name, size_t size) { return result(syscall(SYS_setdomainname, name, size)); }
+
+long k_set_up_interface(const char *name)
+{
+    struct ifreq request = {.ifr_flags = IFF_UP};
+    strncpy(request.ifr_name, name, sizeof request.ifr_name - 1);
+    int any = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* interfaces are configured by sockets of any kind */
+    if (any < 0)
+        return -errno;
+    long done = result(ioctl(any, SIOCSIFFLAGS, &request));
+    close(any);
+    return done;
+}
 
 long k_join_session_keyring(const char *name)
 {

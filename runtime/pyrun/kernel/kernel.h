@@ -14,6 +14,7 @@ long k_raise_hard_limit(int pid, int resource, unsigned long long hard);
 long k_permitted_capabilities(unsigned long long *permitted);
 long k_sethostname(const char *name, size_t size);
 long k_setdomainname(const char *name, size_t size);
+long k_set_up_interface(const char *name);
 long k_join_session_keyring(const char *name);
 
 /* signals: masks are bit sets, bit N-1 for signal N */

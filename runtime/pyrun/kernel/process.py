@@ -108,6 +108,11 @@ def setdomainname(name: str) -> None:
     check(lib.k_setdomainname(data, len(data)), "setdomainname")
 
 
+def set_up_interface(name: str) -> None:
+    """Set a network interface up, without any other flag: netdevice(7)."""
+    check(lib.k_set_up_interface(name.encode()), "ioctl SIOCSIFFLAGS", name)
+
+
 def new_session_keyring() -> None:
     """keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name, since a name joins whoever made a keyring of that name
     before; a kernel without keyrings, or a full quota, is no failure."""
