@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 for _folder in ("conformance", "spec", "runtime"):
@@ -16,6 +17,9 @@ for _folder in ("conformance", "spec", "runtime"):
 
 import needs  # noqa: E402
 from bundles import Bundle, Config, Pyrun, default_config, make_rootfs, merge  # noqa: E402
+
+settings.register_profile("patient", deadline=None)  # other work on the machine is no failure
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

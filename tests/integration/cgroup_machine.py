@@ -14,7 +14,8 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from pyrun.cgroups import detect, entrance, manager
+from pyrun.cgroups import detect, entrance, manager, removal
+from pyrun.cgroups.record import MARK
 from pyrun.kernel import mounts, process
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def cgroup(
         manager.apply(record, resources or {})
         yield record
     finally:
-        manager.remove(saved)
+        removal.remove(saved)
         own = [hierarchy["mount"] + record["path"] for hierarchy in record["hierarchies"]]
         assert not [
             directory for directory in own if directory not in record["kept"] and os.path.exists(directory)
@@ -134,7 +135,7 @@ def main_directory(record: manager.Record) -> str:
 
 def forget_owner(record: manager.Record) -> None:
     """As if the cgroups had been made by another program."""
-    os.removexattr(main_directory(record), manager.MARK)
+    os.removexattr(main_directory(record), MARK)
 
 
 def existing(record: manager.Record) -> list[str]:

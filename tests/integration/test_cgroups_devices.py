@@ -19,7 +19,7 @@ from cgroup_machine import ask, cgroup
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pyrun.cgroups import detect, devices_v2, manager
+from pyrun.cgroups import detect, devices_v2, manager, removal
 from pyrun.errors import PyrunError
 from pyrun.kernel import bpf
 
@@ -250,7 +250,7 @@ def test_a_hole_is_refused_by_v1_with_its_place_in_the_configuration() -> None:
         manager.create(record)
         with pytest.raises(PyrunError) as caught:
             manager.apply(record, {"devices": config})
-        manager.remove(record)
+        removal.remove(record)
         assert caught.value.json_path == "linux.resources.devices[2]"
 
     machine.run(body, pure_v2=False)

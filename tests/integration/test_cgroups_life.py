@@ -14,7 +14,7 @@ import cgroup_machine as machine
 import pytest
 from cgroup_machine import ask, cgroup, directories, existing, new_path, sleep, spawn, wait_until
 
-from pyrun.cgroups import detect, entrance, files, manager
+from pyrun.cgroups import detect, entrance, files, manager, removal
 from pyrun.errors import PyrunError, render
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ def test_a_process_is_in_all_hierarchies_and_nothing_is_left(run: Run) -> None:
                 assert places[name] == record["path"]
             pid = spawn(record, sleep)
             wait_until(lambda: manager.pids(record) == [pid])
-            manager.kill(record)
+            removal.kill(record)
             assert manager.pids(record) == []
             os.waitpid(pid, 0)
         assert existing(record) == []
-        manager.remove(record)
+        removal.remove(record)
         assert len(os.listdir("/proc/self/fd")) == before
 
     run(body)
@@ -64,7 +64,7 @@ def test_attach_moves_any_process(run: Run) -> None:
             assert manager.pids(record) == [pid]
             for directory in directories(record):
                 assert Path(f"{directory}/cgroup.procs").read_text() == f"{pid}\n"
-            manager.kill(record)
+            removal.kill(record)
             os.waitpid(pid, 0)
 
     run(body)
@@ -132,7 +132,7 @@ def test_a_cgroup_that_is_not_fit_is_refused(run: Run) -> None:
             manager.plan(path, "other", layout)
             pid = spawn(record, sleep)
             refused(f"has processes already, such as {pid}")
-            manager.kill(record)
+            removal.kill(record)
             os.waitpid(pid, 0)
             os.mkdir(directories(record)[0] + "/below")
             refused("has cgroups below it already")
@@ -175,7 +175,7 @@ def test_freezing_stops_all_and_thawing_lets_them_go_on(run: Run) -> None:
             assert not manager.frozen(record)
             wait_until(drained)
             manager.freeze(record)
-            manager.kill(record)  # also of what is frozen
+            removal.kill(record)  # also of what is frozen
             os.waitpid(pid, 0)
         assert not manager.frozen(record)
 
@@ -210,7 +210,7 @@ def test_those_who_fork_faster_than_they_are_killed_end(
             time.sleep(0.2)
             assert manager.pids(record)
             start = time.monotonic()
-            manager.kill(record)
+            removal.kill(record)
             assert time.monotonic() - start < 5
             assert manager.pids(record) == []
             assert not manager.frozen(record)
@@ -269,12 +269,12 @@ def test_a_process_that_left_the_freezer_is_killed_all_the_same() -> None:
 
 def test_the_caller_is_never_killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def body() -> None:
-        monkeypatch.setattr(manager, "PATIENCE", 0.1)
+        monkeypatch.setattr(removal, "PATIENCE", 0.1)
         with cgroup() as record:
             before = Path("/proc/self/cgroup").read_text()
             manager.attach(record, os.getpid())
             with pytest.raises(PyrunError, match="does not end"):
-                manager.kill(record)
+                removal.kill(record)
             for line in before.splitlines():
                 _, name, path = line.split(":", 2)
                 for hierarchy in record["hierarchies"]:
@@ -292,9 +292,9 @@ def test_a_create_that_was_killed_midway_leaves_nothing(run: Run) -> None:
             record = manager.plan(new_path("parent"), "killed", layout)
             for directory in record["made"][:steps]:
                 os.mkdir(directory)
-            manager.remove(record)
+            removal.remove(record)
             assert existing(record) == []
-            manager.remove(record)
+            removal.remove(record)
 
     run(body)
 
@@ -308,9 +308,9 @@ def test_a_shared_parent_goes_with_the_last_container(run: Run) -> None:
             assert all(
                 f"{hierarchy['mount']}{parent}" not in second["made"] for hierarchy in one["hierarchies"]
             )
-            manager.remove(one)
+            removal.remove(one)
             assert len(existing(second)) == 2 * len(second["hierarchies"])
-            manager.remove(second)
+            removal.remove(second)
             assert existing(second) == []
 
     run(body)
@@ -351,9 +351,9 @@ def test_two_creates_on_one_path_at_the_same_time(run: Run) -> None:
         pid = spawn(first, sleep)
         with pytest.raises(PyrunError, match="made by another at this moment"):
             manager.create(second)
-        manager.remove(second)
+        removal.remove(second)
         assert manager.pids(first) == [pid]
-        manager.remove(first)
+        removal.remove(first)
         os.waitpid(pid, 0)
 
     run(body)

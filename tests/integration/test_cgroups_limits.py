@@ -11,7 +11,7 @@ import cgroup_machine as machine
 import pytest
 from cgroup_machine import ask, cgroup, content, new_id, new_path
 
-from pyrun.cgroups import detect, manager
+from pyrun.cgroups import detect, manager, removal
 from pyrun.errors import PyrunError, render
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def error_of(resources: dict[str, Any], path: str | None = None) -> PyrunError:
         with pytest.raises(PyrunError) as caught:
             manager.apply(record, resources)
     finally:
-        manager.remove(record)
+        removal.remove(record)
     return caught.value
 
 
@@ -307,7 +307,7 @@ def test_v2_update_keeps_the_rest() -> None:
                 manager.update(record, {"memory": {"limit": MIB, "checkBeforeUpdate": True}})
             assert caught.value.json_path == "linux.resources.memory.limit"
             assert content(record, "memory.max") == "max"
-            manager.kill(record)
+            removal.kill(record)
             os.waitpid(pid, 0)
 
     on_this_machine(body)
@@ -327,7 +327,7 @@ def test_v2_below_a_parent_with_processes_there_are_containers_but_no_limits() -
                 )
             with cgroup(parent["path"] + "/below") as record:
                 ask(record, os.getpid)
-            manager.kill(parent)
+            removal.kill(parent)
             os.waitpid(pid, 0)
 
     on_this_machine(body)
@@ -340,7 +340,7 @@ def test_a_threaded_cgroup_is_refused() -> None:
             record = manager.plan(above["path"] + "/x", new_id(), detect.layout())
             with pytest.raises(PyrunError, match="it can't hold a process") as caught:
                 manager.create(record)
-            manager.remove(record)
+            removal.remove(record)
             assert caught.value.json_path == "linux.cgroupsPath"
 
     machine.run(body, pure_v2=True)

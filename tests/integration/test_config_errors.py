@@ -89,7 +89,7 @@ NOT_YET = [
     ("linux.resources.blockIO", {"weight": 100}),
     ("linux.resources.network", {"classID": 1}),
     ("linux.resources.rdma", {"mlx5_1": {"hcaHandles": 1}}),
-    ("linux.resources.hugepageLimits", [{"pageSize": "2MB", "limit": 0}]),
+    ("linux.resources.hugepageLimits", [{"pageSize": "2MB", "limit": 1}]),
 ]
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrun.cgroups.files import Before
-    from pyrun.cgroups.manager import Record
+    from pyrun.cgroups.record import Record
 
 # Files with a line per device: a device without a line has these settings.
 UNSET = {"io.max": "rbps=max wbps=max riops=max wiops=max", "io.weight": "default", "io.latency": "target=0"}

@@ -25,7 +25,7 @@ MOST_NUMBER = 0xFFFFFFFF
 _BITS = {"m": MKNOD, "r": READ, "w": WRITE}
 
 # Nodes can always be made (opening them is another matter); then null, zero, full, random, urandom, tty,
-# console, ptmx and all terminals of devpts.
+# console, ptmx and all terminals of devpts; and /dev/net/tun, as with runc and crun: images for VPNs count on it.
 _DEFAULTS = (
     ("c", ANY, ANY, MKNOD),
     ("b", ANY, ANY, MKNOD),
@@ -37,6 +37,7 @@ _DEFAULTS = (
     ("c", 5, 0, ALL_ACCESS),
     ("c", 5, 1, ALL_ACCESS),
     ("c", 5, 2, ALL_ACCESS),
+    ("c", 10, 200, ALL_ACCESS),
     ("c", 136, ANY, ALL_ACCESS),
 )
 

@@ -27,7 +27,8 @@ _EVERYTHING = "a *:* rwm"
 
 
 def apply(directory: str, allowed: bool, rules: Sequence[Rule]) -> None:
-    """Put the rules into effect, from whatever is: first what is added, then what is taken. PyrunError."""
+    """Put the rules into effect, from whatever is: first what is added, then what is taken. PyrunError; of kind
+    "rights" if the kernel lets us change none."""
     wanted = exceptions(allowed, rules)
     listed = files.fetch(directory, "devices.list")
     present: Exceptions = {}
@@ -102,8 +103,7 @@ def _write(directory: str, name: str, wanted: Exceptions, present: Exceptions) -
                     fd = posix.open(f"{directory}/{name}", posix.O_WRONLY | O_CLOEXEC)
                 posix.write(fd, _text(device, extra).encode())
             except OSError as error:
-                sentence = f"writing {_text(device, extra)} to {name} of {directory}: {files.reason(error)}"
-                raise PyrunError(sentence, path) from None
+                raise files.refused(directory, name, _text(device, extra), path, error) from None
     finally:
         if fd >= 0:
             posix.close(fd)

@@ -9,6 +9,7 @@ descriptor stays open.
 
 from __future__ import annotations
 
+import errno
 import posix
 import sys
 
@@ -94,7 +95,7 @@ def _instruction(code: int, target: int = 0, source: int = 0, offset: int = 0, v
 
 def apply(directory: str, allowed: bool, rules: Sequence[Rule]) -> None:
     """Put the rules into effect in a cgroup, atomically in the place of an earlier program of ours.
-    PyrunError.
+    PyrunError; of kind "rights" if bpf(2) isn't for us.
     """
     from pyrun.kernel import bpf
 
@@ -109,7 +110,9 @@ def apply(directory: str, allowed: bool, rules: Sequence[Rule]) -> None:
         elif ours >= 0:
             bpf.detach(cgroup, ours)
     except OSError as error:
-        raise failed(doing, error, PATH) from None
+        refusal = failed(doing, error, PATH)
+        refusal.kind = files.RIGHTS if error.errno == errno.EPERM else ""
+        raise refusal from None
     finally:
         _close(cgroup, ours, new)
 
@@ -125,6 +128,10 @@ def detach(directory: str) -> None:
         if ours >= 0:
             bpf.detach(cgroup, ours)
     except OSError as error:
+        from pyrun.kernel import process
+
+        if error.errno == errno.EPERM and process.in_user_namespace():
+            return  # none is ours: see limits.py
         raise PyrunError(f"taking the device rules from {directory}: {files.reason(error)}") from None
     finally:
         _close(cgroup, ours)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyrun.cgroups.detect import Hierarchy
-    from pyrun.cgroups.manager import Record
+    from pyrun.cgroups.record import Record
 
 JSON_PATH = "linux.cgroupsPath"
 NOWHERE: dict[str, str] = {}  # below the container's cgroup: the cgroup itself

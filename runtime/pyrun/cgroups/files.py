@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     ]  # directory, file, what will be written to it, what it holds until then
 
 V1_MEMORY = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+RIGHTS = "rights"  # the kind of a PyrunError: the kernel says EPERM
 WEIGHTS = ("cpu.shares", "cpu.weight")  # a change of cpu.idle changes these as well
 
 
@@ -47,7 +48,7 @@ def write(directory: str, name: str, value: str, json_path: str, optional: bool 
         put(directory, name, value)
     except OSError as error:
         if not (optional and error.errno == errno.ENOENT):
-            raise _refused(directory, name, value, json_path, error) from None
+            raise refused(directory, name, value, json_path, error) from None
 
 
 def put(directory: str, name: str, value: str) -> None:
@@ -82,10 +83,10 @@ def write_all(directory: str, writes: Sequence[Write], before: list[Before] | No
                     again.append(entry)
                     reason = error
                 elif not (optional and error.errno == errno.ENOENT):
-                    raise _refused(directory, name, value, json_path, error) from None
+                    raise refused(directory, name, value, json_path, error) from None
         if len(again) == len(pending):
             name, value, json_path, _ = again[-1]
-            raise _refused(directory, name, value, json_path, reason)
+            raise refused(directory, name, value, json_path, reason)
         pending = again
 
 
@@ -104,13 +105,15 @@ def _contents(directory: str, writes: Sequence[Write]) -> list[Before]:
     return found
 
 
-def _refused(directory: str, name: str, value: str, json_path: str, error: OSError) -> PyrunError:
+def refused(directory: str, name: str, value: str, json_path: str, error: OSError) -> PyrunError:
+    """The sentence for a write that failed."""
     hint = ""
     if error.errno == errno.ENOENT:
         hint = f"this kernel has no {name}"
     elif error.errno == errno.EINVAL and name in V1_MEMORY:
         hint = "memory may not be above memory and swap together"
-    return PyrunError(f"writing {value} to {name} of {directory}: {reason(error)}", json_path, hint)
+    kind = RIGHTS if error.errno == errno.EPERM else ""
+    return PyrunError(f"writing {value} to {name} of {directory}: {reason(error)}", json_path, hint, kind)
 
 
 def reason(error: OSError) -> str:

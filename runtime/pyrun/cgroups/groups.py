@@ -163,12 +163,14 @@ def remove_below(directory: str) -> bool:
 
 
 def rmdir(directory: str) -> bool:
-    """Remove one cgroup; fine if it is gone, False if it is in use. PyrunError."""
+    """Remove one cgroup; fine if it is gone or never was, False if it is in use. PyrunError."""
     try:
         posix.rmdir(directory)
     except OSError as error:
         if error.errno == errno.EBUSY:
             return False
-        if error.errno != errno.ENOENT:
+        if error.errno != errno.ENOENT and exists(
+            directory
+        ):  # a read-only file system says EROFS of anything
             raise PyrunError(f"removing the cgroup {directory}: {files.reason(error)}") from None
     return True

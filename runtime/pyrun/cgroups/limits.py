@@ -6,6 +6,7 @@ enabled first.
 
 from __future__ import annotations
 
+from pyrun import log
 from pyrun.cgroups import devices, files, v2
 from pyrun.errors import PyrunError
 
@@ -15,10 +16,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrun.cgroups.detect import Hierarchy
+    from pyrun.cgroups.devices import Rule
     from pyrun.cgroups.files import Before, Write
 
 # controller: the part of linux.resources that it limits
-PARTS = (("memory", "memory"), ("cpu", "cpu"), ("cpuset", "cpu"), ("pids", "pids"))
+PARTS = (
+    ("memory", "memory"),
+    ("cpu", "cpu"),
+    ("cpuset", "cpu"),
+    ("pids", "pids"),
+    ("hugetlb", "hugepageLimits"),
+)
 
 
 def apply(
@@ -60,7 +68,7 @@ def apply(
         _devices(where.get("devices", ""), unified, resources["devices"])
 
 
-def _writes(controller: str, part: dict[str, Any], version: str, directory: str) -> list[Write]:
+def _writes(controller: str, part: Any, version: str, directory: str) -> list[Write]:
     if controller == "memory":
         from pyrun.cgroups.controllers import memory
 
@@ -73,6 +81,10 @@ def _writes(controller: str, part: dict[str, Any], version: str, directory: str)
         from pyrun.cgroups.controllers import cpuset
 
         return cpuset.writes(part)
+    if controller == "hugetlb":
+        from pyrun.cgroups.controllers import hugetlb
+
+        return hugetlb.v1(part) if version == "v1" else hugetlb.v2(part)
     from pyrun.cgroups.controllers import pids
 
     return pids.writes(part)
@@ -119,7 +131,9 @@ def _apply_v2(
         return
     failures = v2.enable(unified, mount, wanted) if unified else dict.fromkeys(wanted, "it is not mounted")
     for controller, entries in writes:
-        if entries and controller in failures:
+        if controller in failures and all([may_be_missing for _, _, _, may_be_missing in entries]):
+            entries.clear()
+        elif entries and controller in failures:
             sentence = f"the cgroup controller {controller!r} can't be had: {failures[controller]}"
             raise PyrunError(sentence, entries[0][2])
     for controller, part in parts:
@@ -133,6 +147,19 @@ def _apply_v2(
 
 def _devices(v1_directory: str, unified: str, rules: Sequence[dict[str, Any]]) -> None:
     allowed, ordered = devices.ordered(rules)
+    try:
+        _write_devices(v1_directory, unified, allowed, ordered)
+    except PyrunError as error:
+        from pyrun.kernel import process
+
+        # Root of a user namespace can't limit devices, nor make nodes, nor open those that it brings in by a mount of
+        # its own. runc and crun leave the rules out there, too.
+        if error.kind != files.RIGHTS or not process.in_user_namespace():
+            raise
+        log.debug(f"{error.sentence}; in this user namespace the device rules are left out")
+
+
+def _write_devices(v1_directory: str, unified: str, allowed: bool, ordered: Sequence[Rule]) -> None:
     if v1_directory:
         from pyrun.cgroups import devices_v1
 
@@ -142,4 +169,4 @@ def _devices(v1_directory: str, unified: str, rules: Sequence[dict[str, Any]]) -
 
         devices_v2.apply(unified, allowed, ordered)
     elif not allowed:
-        raise PyrunError("this machine has no cgroup that limits devices", devices.PATH)
+        raise PyrunError("there is no cgroup that limits devices", devices.PATH, kind=files.RIGHTS)

@@ -1,48 +1,27 @@
-"""A container's cgroups, one in each hierarchy: plan, create, limit, enter, freeze, kill, remove.
+"""A container's cgroups, one in each hierarchy: plan, create, limit, enter, freeze; `removal` ends them.
 
-Hot module; with `entrance`, the only one of this package that others call. A `Record` is planned before the first side
-effect and kept in the container's state; it is all that later calls need.
+Hot module; with `removal` and `entrance`, the only one of this package that others call.
 """
 
 from __future__ import annotations
 
 import errno
 import posix
-import time
 
+from pyrun import log
 from pyrun.cgroups import files, groups, v1, v2
+from pyrun.cgroups import record as records
 from pyrun.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any, NotRequired, TypedDict
+    from collections.abc import Mapping
+    from typing import Any
 
-    from pyrun.cgroups.detect import Hierarchy, Layout
-    from pyrun.cgroups.units import Unit
-
-    class Record(TypedDict):
-        """`path` counts from each hierarchy's mount. `made`: the directories that create makes, parents
-        first.
-
-        `kept`: those at `path` that were there before and will stay. `unit`: what systemd makes the cgroup for, if
-        it does.
-        """
-
-        id: str
-        path: str
-        hierarchies: list[Hierarchy]
-        made: list[str]
-        kept: list[str]
-        unit: NotRequired[Unit]
-
+    from pyrun.cgroups.detect import Layout
+    from pyrun.cgroups.record import Record
 
 JSON_PATH = "linux.cgroupsPath"
-# An attribute of directories. A container's cgroup (in the main hierarchy) has its id: no other may have the
-# path until it is deleted. One above that pyrun made has an empty one: whoever removes the last container
-# removes it too.
-MARK = "trusted.pyrun"
-PATIENCE = 10.0  # seconds that kill and remove wait
 
 
 def plan(cgroups_path: str | None, container_id: str, layout: Layout) -> Record:
@@ -70,7 +49,7 @@ def plan(cgroups_path: str | None, container_id: str, layout: Layout) -> Record:
         if not missing:
             record["kept"].append(directory)
             _check_free(directory, container_id)
-        if directory != mount and _is_frozen(hierarchy, directory):
+        if directory != mount and records.is_frozen(hierarchy, directory):
             raise PyrunError(f"the cgroup {directory} is frozen", JSON_PATH)
     return record
 
@@ -93,7 +72,7 @@ def _parts(path: str) -> list[str]:
 
 def _check_free(directory: str, container_id: str) -> None:
     held = groups.processes(directory)
-    owner = _owner(directory)
+    owner = records.owner_of(directory)
     if owner and owner != container_id:
         what = f"the container {owner!r}, which is not deleted yet"
     elif held:
@@ -117,30 +96,48 @@ def _exists(directory: str) -> bool:
     return True
 
 
-def create(record: Record) -> None:
+def create(record: Record, may_lack: bool = False) -> None:
     """Make the cgroups of the plan. PyrunError; what was made stays, for `remove`.
 
     Should another container get hold of the path at the same moment, this record is cut down to what is
-    ours: remove by this object, not by a copy made before.
+    ours: remove by this object, not by a copy made before. It is also cut down if the container `may_lack` cgroups
+    and some can't be made for want of rights, in a user namespace that we are root of: then it stays in ours.
 
     systemd makes its cgroups around a process that lives: see `begin`.
     """
     if "unit" in record:
         return
+    lacking = []
     for number, hierarchy in enumerate(record["hierarchies"]):
         mount = hierarchy["mount"]
         directory = mount + record["path"]
-        if directory not in record["kept"] and not _make(directory, mount):
+        try:
+            ours = directory in record["kept"] or _make(directory, mount)
+        except PyrunError as error:
+            if not (may_lack and error.kind == "access" and _in_user_namespace()):
+                raise
+            log.debug(f"{error.sentence}; in this user namespace the container does without")
+            lacking.append(hierarchy)
+            continue
+        if not ours:
             record["hierarchies"] = record["hierarchies"][:number]
             raise PyrunError(f"the cgroup {directory} was made by another at this moment", JSON_PATH)
-        if hierarchy is _main(record):
-            _mark(directory, record["id"])
+        if hierarchy is records.main_of(record):
+            records.mark(directory, record["id"])
         if "cpuset" in hierarchy["controllers"]:
             v1.inherit_cpuset(directory, mount, directory not in record["kept"])
         if hierarchy["name"] == "unified":
             v2.check_domain(directory)
             if len(record["hierarchies"]) == 1:
                 v2.enable(directory, mount, v2.ACCOUNTED)
+    if lacking:
+        record["hierarchies"] = [each for each in record["hierarchies"] if each not in lacking]
+
+
+def _in_user_namespace() -> bool:
+    from pyrun.kernel import process
+
+    return process.in_user_namespace()
 
 
 def begin(
@@ -152,8 +149,8 @@ def begin(
     from pyrun.cgroups import systemd
 
     systemd.begin(record, pid, resources, annotations)
-    directory = _directory(record, _main(record))
-    _mark(directory, record["id"])
+    directory = records.directory_of(record, records.main_of(record))
+    records.mark(directory, record["id"])
     v2.enable(directory, record["hierarchies"][0]["mount"], v2.ACCOUNTED)
     if owner > 0:
         v2.give(directory, owner)
@@ -163,7 +160,7 @@ def give(record: Record, uid: int) -> None:
     """Make a user of the host the owner of the container's cgroup, if there is no v1, which isn't safe to give away
     (config-linux.md#cgroup-ownership). PyrunError."""
     if [hierarchy["name"] for hierarchy in record["hierarchies"]] == ["unified"]:
-        v2.give(_directory(record, record["hierarchies"][0]), uid)
+        v2.give(records.directory_of(record, record["hierarchies"][0]), uid)
 
 
 def _make(directory: str, mount: str) -> bool:
@@ -192,26 +189,12 @@ def _make_parent(directory: str, mount: str) -> None:
         elif error.errno != errno.EEXIST:
             raise _not_made(directory, error) from None
         return
-    _mark(directory, "")
+    records.mark(directory, "")
 
 
 def _not_made(directory: str, error: OSError) -> PyrunError:
-    return PyrunError(f"making the cgroup {directory}: {files.reason(error)}", JSON_PATH)
-
-
-def _mark(directory: str, owner: str) -> None:
-    try:
-        posix.setxattr(directory, MARK, owner.encode())
-    except OSError:
-        pass  # only root of the machine may; then the plan alone tells what is ours
-
-
-def _owner(directory: str) -> str | None:
-    """The container that a cgroup belongs to, "" for one above that pyrun made, None for others."""
-    try:
-        return posix.getxattr(directory, MARK).decode()
-    except OSError:
-        return None
+    kind = "access" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else ""
+    return PyrunError(f"making the cgroup {directory}: {files.reason(error)}", JSON_PATH, kind=kind)
 
 
 def meant(resources: dict[str, Any], oci_version: str) -> dict[str, Any]:
@@ -245,20 +228,23 @@ def attach(record: Record, pid: int) -> None:
 
 
 def pids(record: Record) -> list[int]:
-    """The processes of the container, those in cgroups that it made below its own included."""
-    return groups.processes(_directory(record, _main(record)))
+    """The processes of the container, those in cgroups that it made below its own included. PyrunError if it has no
+    cgroup."""
+    return groups.processes(records.directory_of(record, records.main_of(record)))
 
 
 def frozen(record: Record) -> bool:
     """Whether the container is paused."""
-    hierarchy = _main(record)
-    return _is_frozen(hierarchy, _directory(record, hierarchy))
+    if not record["hierarchies"]:
+        return False
+    hierarchy = records.main_of(record)
+    return records.is_frozen(hierarchy, records.directory_of(record, hierarchy))
 
 
 def freeze(record: Record) -> None:
     """Pause all processes, and wait until they are. PyrunError."""
-    hierarchy = _main(record)
-    directory = _directory(record, hierarchy)
+    hierarchy = records.main_of(record)
+    directory = records.directory_of(record, hierarchy)
     if hierarchy["name"] == "unified":
         v2.freeze(directory)
     else:
@@ -267,95 +253,12 @@ def freeze(record: Record) -> None:
 
 def thaw(record: Record) -> None:
     """Let all processes go on. PyrunError."""
-    hierarchy = _main(record)
-    directory = _directory(record, hierarchy)
+    hierarchy = records.main_of(record)
+    directory = records.directory_of(record, hierarchy)
     if hierarchy["name"] == "unified":
         v2.thaw(directory)
     else:
         v1.thaw(directory)
-
-
-def kill(record: Record) -> None:
-    """Kill all processes of the container and wait until none is left, up to 10 s. PyrunError."""
-    hierarchy = _main(record)
-    directory = _directory(record, hierarchy)
-    left: Sequence[int] = ()
-    for pause in _pauses():
-        left = groups.processes(directory)
-        if not left:
-            return
-        groups.kill_in(directory, hierarchy["name"] == "unified", left)
-        time.sleep(pause)
-    raise PyrunError(f"killing all in {directory}: process {left[0]} does not end")
-
-
-def remove(record: Record) -> None:
-    """Kill what remains and remove what `create` made, and what the container made below; up to 10 s.
-
-    Cgroups that are gone are fine. A cgroup that was there before stays, without our device rules where
-    these are a program. Directories above go when they are empty and a pyrun made them. PyrunError.
-    """
-    if "unit" in record:
-        from pyrun.cgroups import systemd
-
-        kill(record)
-        systemd.end(record)
-    busy = []
-    for hierarchy in record["hierarchies"]:
-        directory = _directory(record, hierarchy)
-        if directory in record["kept"] or not groups.rmdir(directory):
-            busy.append(hierarchy)
-    if busy:
-        kill(record)
-        for hierarchy in busy:
-            _clear(record, hierarchy)
-    for hierarchy in record["hierarchies"]:
-        _remove_parents(record, hierarchy)
-
-
-def _clear(record: Record, hierarchy: Hierarchy) -> None:
-    directory = _directory(record, hierarchy)
-    kept = directory in record["kept"]
-    for pause in _pauses():
-        left = groups.processes(directory)
-        if left:
-            # Those that left the container's cgroup of the main hierarchy, or that entered it, frozen, just now.
-            groups.kill_all(left)
-            main = _main(record)
-            groups.kill_in(_directory(record, main), main["name"] == "unified", left)
-        if groups.remove_below(directory) and not left and (kept or groups.rmdir(directory)):
-            if kept:
-                _leave_clean(record, hierarchy, directory)
-            return
-        time.sleep(pause)
-    raise PyrunError(f"removing the cgroup {directory}: it is still in use")
-
-
-def _leave_clean(record: Record, hierarchy: Hierarchy, directory: str) -> None:
-    if hierarchy["name"] == "unified":
-        from pyrun.cgroups import devices_v2
-
-        devices_v2.detach(directory)
-    if hierarchy is _main(record):
-        thaw(record)
-    try:
-        posix.removexattr(directory, MARK)
-    except OSError:
-        pass  # it had none
-
-
-def _remove_parents(record: Record, hierarchy: Hierarchy) -> None:
-    mount = hierarchy["mount"]
-    directory = _directory(record, hierarchy)
-    while (directory := directory[: directory.rindex("/")]) != mount:
-        try:
-            if directory not in record["made"] and _owner(directory) != "":
-                return
-            posix.rmdir(directory)
-        except FileNotFoundError:
-            pass  # create was killed before it made this one, or an earlier removal after it took it away
-        except OSError:
-            return  # not empty
 
 
 def mount_view(record: Record) -> list[tuple[str, str]]:
@@ -363,36 +266,6 @@ def mount_view(record: Record) -> list[tuple[str, str]]:
     cgroup).
     """
     return [
-        (hierarchy["mount"].rpartition("/")[2], _directory(record, hierarchy))
+        (hierarchy["mount"].rpartition("/")[2], records.directory_of(record, hierarchy))
         for hierarchy in record["hierarchies"]
     ]
-
-
-def _pauses() -> Iterator[float]:
-    """Longer and longer pauses in seconds, until PATIENCE is at its end."""
-    end = time.monotonic() + PATIENCE
-    pause = 0.0005
-    while time.monotonic() < end:
-        yield pause
-        pause = min(pause * 1.5, 0.1)
-
-
-def _directory(record: Record, hierarchy: Hierarchy) -> str:
-    return hierarchy["mount"] + record["path"]
-
-
-def _main(record: Record) -> Hierarchy:
-    """The hierarchy that freezes and that says which processes there are."""
-    for hierarchy in record["hierarchies"]:
-        if "freezer" in hierarchy["controllers"]:
-            return hierarchy
-    for hierarchy in record["hierarchies"]:
-        if hierarchy["name"] == "unified":
-            return hierarchy
-    return record["hierarchies"][0]
-
-
-def _is_frozen(hierarchy: Hierarchy, directory: str) -> bool:
-    if hierarchy["name"] == "unified":
-        return v2.frozen(directory)
-    return "freezer" in hierarchy["controllers"] and v1.frozen(directory)

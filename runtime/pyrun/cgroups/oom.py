@@ -15,7 +15,7 @@ from pyrun.kernel.calls import O_CLOEXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.cgroups.manager import Record
+    from pyrun.cgroups.record import Record
 
 
 class Watch:

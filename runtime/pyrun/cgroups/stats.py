@@ -11,12 +11,13 @@ from __future__ import annotations
 import posix
 
 from pyrun.cgroups import files, groups
+from pyrun.cgroups.record import main_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyrun.cgroups.manager import Record
+    from pyrun.cgroups.record import Record
 
 UNLIMITED = (1 << 64) - 1
 TICK = 10_000_000  # ns of the unit in cpuacct.stat: USER_HZ is 100 on every architecture with these files
@@ -61,6 +62,7 @@ def collect(record: Record, pid: int) -> dict[str, Any]:
     """The statistics of a container whose first process is `pid`; of one that is ending, what can still be read."""
     where = {}
     unified = ""
+    main_of(record)  # PyrunError if there are none to be read
     for hierarchy in record["hierarchies"]:
         directory = hierarchy["mount"] + record["path"]
         for controller in hierarchy["controllers"]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrun.cgroups.detect import Layout
-    from pyrun.cgroups.manager import Record
+    from pyrun.cgroups.record import Record
 
 PRIVATE = "/run/systemd/private"  # systemd's own socket: root's calls need no bus, and no daemon between
 SYSTEM_BUS = "/run/dbus/system_bus_socket"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrun.cgroups import manager
+from pyrun.cgroups import manager, removal
 from pyrun.errors import PyrunError
 from pyrun.kernel import process
 from pyrun.lifecycle import container
@@ -68,7 +68,7 @@ def _signal_all(found: container.Container, number: int) -> None:
     if not cgroup:
         return
     if number == process.SIGKILL:
-        manager.kill(cgroup)
+        removal.kill(cgroup)
         return
     import posix
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pyrun.lifecycle.plan import Plan
 
 
+CAP_SETGID = 1 << 6
+
+
 class Init:
     """What the parent hands over at birth, by memory: to a container's init, or to a process of exec (which has no
     listen_fd and created_fd, but a pidfd of the init, and its root if the mount namespace's isn't the container's)."""
@@ -87,6 +90,16 @@ def become_root() -> None:
         pass  # denied by the namespace's setgroups file; stage 2 reports it if groups are asked for
 
 
+def _groups_are_gone(rights: int) -> bool:
+    """Let go of the caller's groups, if they aren't here to stay: the user namespace that we were called in may deny
+    setgroups(2) to its root, whatever its `rights`. False if stage 2 is to try it, and to report that it can't."""
+    try:
+        posix.setgroups([])
+    except OSError:
+        return bool(rights & CAP_SETGID)
+    return True
+
+
 def enter_cwd(slash: int, program: dict[str, Any], make: bool) -> None:
     """process.cwd, made if it is missing and `make` says so. It is reached without magic links, so that
     /proc/self/fd/N can't lead out of the container (CVE-2024-21626), and what we stand in is then checked to be below
@@ -132,7 +145,7 @@ def become_stage2(init: Init, sync: int, umask: int, slash: int) -> NoReturn:
     out.number(1 if program.get("noNewPrivileges") else 0)
     out.number(1 if init.seccomp else 0)
     groups = user.get("additionalGids") or []
-    out.number(1 if groups or "user" not in plan.namespaces else 0)
+    out.number(1 if groups or not ("user" in plan.namespaces or _groups_are_gone(all_capabilities)) else 0)
     out.data(b"".join([gid.to_bytes(4, sys.byteorder) for gid in groups]))
     out.number(user.get("gid", 0))
     out.number(user.get("uid", 0))

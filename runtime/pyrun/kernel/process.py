@@ -6,7 +6,7 @@ import errno
 
 from _pyrun_kernel import ffi, lib
 
-from pyrun.kernel.calls import check, failure
+from pyrun.kernel.calls import check, failure, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +94,11 @@ def permitted_capabilities() -> int:
     mask = ffi.new("unsigned long long *")
     check(lib.k_permitted_capabilities(mask), "capget")
     return int(mask[0])
+
+
+def in_user_namespace() -> bool:
+    """Is our user namespace another than the machine's? Then its map of ids isn't the identity: user_namespaces(7)."""
+    return read_file("/proc/self/uid_map").split() != [b"0", b"0", b"4294967295"]
 
 
 def sethostname(name: str) -> None:

@@ -53,13 +53,22 @@ KINDS = (
 
 
 def root_folder(option: str) -> str:
-    """Where state is kept: --root, or /run/pyrun, or $XDG_RUNTIME_DIR/pyrun for a user who is not root."""
+    """Where state is kept: --root, or /run/pyrun, or $XDG_RUNTIME_DIR/pyrun for a user who is not root of the machine:
+    another user, or root of a user namespace, unless $USER is root (who `unshare -r` has made so)."""
     if option:
         return option if option[0] == "/" else f"{posix.getcwd()}/{option}"
     runtime_dir = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-    if posix.geteuid() != 0 and runtime_dir:
+    if runtime_dir and (posix.geteuid() != 0 or _is_root_of_a_user_namespace()):
         return runtime_dir + "/pyrun"
     return "/run/pyrun"
+
+
+def _is_root_of_a_user_namespace() -> bool:
+    if posix.environ.get(b"USER") == b"root":
+        return False
+    from pyrun.kernel import process
+
+    return process.in_user_namespace()
 
 
 def check_id(container_id: str) -> str:

@@ -25,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrun.cgroups.record import Record
     from pyrun.fastargs import Values
 
 
@@ -70,7 +71,10 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     record = container.record
     cgroup = record["cgroup"]
     owner = planned.cgroup_owner()
-    manager.create(cgroup)
+    planned_groups = cgroup["hierarchies"]
+    manager.create(cgroup, may_lack=planned.may_lack_cgroups())
+    if cgroup["hierarchies"] is not planned_groups:
+        container.add({"cgroup": cgroup})
     if owner > 0 and "unit" not in cgroup:
         manager.give(cgroup, owner)
     log.debug(f"cgroups are made: {cgroup['path']}")
@@ -196,7 +200,7 @@ def _first_record(planned: plan.Plan, container_id: str, by_systemd: bool) -> di
     }
 
 
-def _plan_cgroups(planned: plan.Plan, container_id: str, by_systemd: bool) -> manager.Record:
+def _plan_cgroups(planned: plan.Plan, container_id: str, by_systemd: bool) -> Record:
     path = planned.linux.get("cgroupsPath")
     if not by_systemd:
         return manager.plan(path, container_id, detect.layout())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posix
 
 from pyrun import log
-from pyrun.cgroups import manager
+from pyrun.cgroups import manager, removal
 from pyrun.errors import PyrunError, render
 from pyrun.features import hooks
 from pyrun.kernel import calls, process
@@ -27,7 +27,7 @@ def destroy(container: Container, with_hooks: bool) -> None:
     record = container.record
     kill_init(record)
     if record.get("cgroup"):
-        manager.remove(record["cgroup"])
+        removal.remove(record["cgroup"])
     container.remove()
     container.close()
     log.debug("its processes, cgroups and state are gone")

@@ -122,6 +122,13 @@ class Plan:
         uid: int = self.process["user"]["uid"]
         return self.host_id("uid", uid) if self.has_new("user") else uid
 
+    def may_lack_cgroups(self) -> bool:
+        """Is there no word of cgroups: no path, and no limit but those of devices?"""
+        resources = self.linux.get("resources") or {}
+        return not self.linux.get("cgroupsPath") and not _asks_for_something(
+            {name: value for name, value in resources.items() if name not in ("devices", "hugepageLimits")}
+        )
+
     def host_id(self, kind: str, number: int) -> int:
         """The host's number of a "uid" or "gid" of the user namespace, by linux.uidMappings; -1: it has none."""
         for mapping in self.linux.get(f"{kind}Mappings") or ():
@@ -223,6 +230,8 @@ def refused_resources(resources: dict[str, Any]) -> Iterator[PyrunError]:
     """What of `linux.resources` this runtime can't do yet."""
     for name in NOT_YET_RESOURCES:
         value = resources.get(name)
+        if name == "hugepageLimits":  # engines send 0 for each page size; that much we can do
+            value = [entry for entry in value or () if entry["limit"]]
         if value if name == "rdma" else _asks_for_something(value):
             yield PyrunError("not supported yet", f"linux.resources.{name}")
 

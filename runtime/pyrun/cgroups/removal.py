@@ -1,0 +1,113 @@
+"""The end of a container's cgroups: all processes killed, all directories removed. Hot module."""
+
+from __future__ import annotations
+
+import posix
+import time
+
+from pyrun.cgroups import groups, manager
+from pyrun.cgroups import record as records
+from pyrun.errors import PyrunError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pyrun.cgroups.detect import Hierarchy
+    from pyrun.cgroups.record import Record
+
+PATIENCE = 10.0  # seconds that kill and remove wait
+
+
+def kill(record: Record) -> None:
+    """Kill all processes of the container and wait until none is left, up to 10 s. PyrunError."""
+    if not record["hierarchies"]:
+        return
+    hierarchy = records.main_of(record)
+    directory = records.directory_of(record, hierarchy)
+    left: Sequence[int] = ()
+    for pause in _pauses():
+        left = groups.processes(directory)
+        if not left:
+            return
+        groups.kill_in(directory, hierarchy["name"] == "unified", left)
+        time.sleep(pause)
+    raise PyrunError(f"killing all in {directory}: process {left[0]} does not end")
+
+
+def remove(record: Record) -> None:
+    """Kill what remains and remove what `create` made, and what the container made below; up to 10 s.
+
+    Cgroups that are gone are fine. A cgroup that was there before stays, without our device rules where
+    these are a program. Directories above go when they are empty and a pyrun made them. PyrunError.
+    """
+    if "unit" in record:
+        from pyrun.cgroups import systemd
+
+        kill(record)
+        systemd.end(record)
+    busy = []
+    for hierarchy in record["hierarchies"]:
+        directory = records.directory_of(record, hierarchy)
+        if directory in record["kept"] or not groups.rmdir(directory):
+            busy.append(hierarchy)
+    if busy:
+        kill(record)
+        for hierarchy in busy:
+            _clear(record, hierarchy)
+    for hierarchy in record["hierarchies"]:
+        _remove_parents(record, hierarchy)
+
+
+def _clear(record: Record, hierarchy: Hierarchy) -> None:
+    directory = records.directory_of(record, hierarchy)
+    kept = directory in record["kept"]
+    for pause in _pauses():
+        left = groups.processes(directory)
+        if left:
+            # Those that left the container's cgroup of the main hierarchy, or that entered it, frozen, just now.
+            groups.kill_all(left)
+            main = records.main_of(record)
+            groups.kill_in(records.directory_of(record, main), main["name"] == "unified", left)
+        if groups.remove_below(directory) and not left and (kept or groups.rmdir(directory)):
+            if kept:
+                _leave_clean(record, hierarchy, directory)
+            return
+        time.sleep(pause)
+    raise PyrunError(f"removing the cgroup {directory}: it is still in use")
+
+
+def _leave_clean(record: Record, hierarchy: Hierarchy, directory: str) -> None:
+    if hierarchy["name"] == "unified":
+        from pyrun.cgroups import devices_v2
+
+        devices_v2.detach(directory)
+    if hierarchy is records.main_of(record):
+        manager.thaw(record)
+    try:
+        posix.removexattr(directory, records.MARK)
+    except OSError:
+        pass  # it had none
+
+
+def _remove_parents(record: Record, hierarchy: Hierarchy) -> None:
+    mount = hierarchy["mount"]
+    directory = records.directory_of(record, hierarchy)
+    while (directory := directory[: directory.rindex("/")]) != mount:
+        try:
+            if directory not in record["made"] and records.owner_of(directory) != "":
+                return
+            posix.rmdir(directory)
+        except FileNotFoundError:
+            pass  # create was killed before it made this one, or an earlier removal after it took it away
+        except OSError:
+            return  # not empty
+
+
+def _pauses() -> Iterator[float]:
+    """Longer and longer pauses in seconds, until PATIENCE is at its end."""
+    end = time.monotonic() + PATIENCE
+    pause = 0.0005
+    while time.monotonic() < end:
+        yield pause
+        pause = min(pause * 1.5, 0.1)
