@@ -63,8 +63,8 @@ class SystemdStandIn:
                 if not part:
                     return
                 data += part
-            assert data.startswith(b"\0AUTH EXTERNAL "), data
-            connection.sendall(b"OK 0123456789abcdef0123456789abcdef\r\n")
+            assert data.startswith(b"\0AUTH EXTERNAL\r\nDATA\r\n"), data
+            connection.sendall(b"DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n")
             parser = Parser()
             messages = parser.feed(data.partition(b"BEGIN\r\n")[2])
             while True:

@@ -262,23 +262,24 @@ class Connection:
     __slots__ = ("_received", "_serial", "destination", "fd", "signals")
 
     def __init__(self, path: str, destination: str) -> None:
-        """Connect to the socket at `path` and say who we are. `destination` is the name on the bus, or "" where the
-        socket is the service's own. Raises OSError, Malformed."""
+        """Connect to the socket at `path`. `destination` is the name on the bus, or "" where the socket is the
+        service's own. The other side learns from the kernel who we are: in a user namespace we don't know our number
+        there, so that we say none. Raises OSError, Malformed."""
         self.destination = destination
         self.signals: list[Message] = []
         self._received = b""
         self._serial = 0
         self.fd = calls.connect(path)
         try:
-            uid = str(posix.geteuid()).encode().hex().encode()
-            calls.write_all(self.fd, b"\0AUTH EXTERNAL " + uid + b"\r\nBEGIN\r\n")
-            while b"\r\n" not in self._received:
+            calls.write_all(self.fd, b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")
+            while self._received.count(b"\r\n") < 2 and self._received[:8] != b"REJECTED":
                 self._receive()
         except BaseException:
             self.close()
             raise
-        line, _, self._received = self._received.partition(b"\r\n")
-        if line[:3] != b"OK ":
+        asked, _, rest = self._received.partition(b"\r\n")
+        line, _, self._received = rest.partition(b"\r\n")
+        if asked != b"DATA" or line[:3] != b"OK ":
             self.close()
             raise OSError(errno.EACCES, f"D-Bus: {posix.strerror(errno.EACCES)}", path)
         if destination:
