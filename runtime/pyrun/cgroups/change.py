@@ -29,7 +29,7 @@ def apply(record: Record, resources: dict[str, Any], device_rules: list[dict[str
         if "unit" in record:
             from pyrun.cgroups import systemd
 
-            systemd.change(record["unit"]["name"], systemd.limit_properties(record, resources))
+            systemd.change(record["unit"], systemd.limit_properties(record, resources))
     except PyrunError as error:
         left = put_back(before)
         if "devices" in resources:  # they come last: now they are as they were, or half of the new ones

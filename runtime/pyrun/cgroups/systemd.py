@@ -9,12 +9,12 @@ Source: org.freedesktop.systemd1(5), systemd.resource-control(5).
 
 from __future__ import annotations
 
-import errno
+import posix
 
 from pyrun import log
 from pyrun.cgroups import groups, limits, units
-from pyrun.errors import PyrunError, failed
-from pyrun.kernel import dbus
+from pyrun.errors import PyrunError, failed, words
+from pyrun.kernel import calls, dbus, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,28 +33,82 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 JSON_PATH = "linux.cgroupsPath"
 UNIT_EXISTS = "org.freedesktop.systemd1.UnitExists"
 NO_SUCH_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
-UNKNOWN_PROPERTY = "org.freedesktop.DBus.Error.UnknownProperty"
+AUTHORIZATION = "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
 
 
-def _connect() -> dbus.Connection:
-    """A connection to the system's systemd that hears of its jobs. Raises PyrunError if there is none."""
+def _places(user: bool) -> list[tuple[str, str]]:
+    """The sockets where systemd answers, of the system or of the user: path, and the name on a bus."""
+    if not user:
+        return [(PRIVATE, ""), (SYSTEM_BUS, SERVICE)]
+    found = []
+    if folder := _variable(b"XDG_RUNTIME_DIR"):
+        found.append((f"{folder}/systemd/private", ""))
+    for address in _variable(b"DBUS_SESSION_BUS_ADDRESS").split(";"):
+        if address.startswith("unix:path="):
+            found.append((address[len("unix:path=") :].partition(",")[0], SERVICE))
+    if folder:
+        found.append((f"{folder}/bus", SERVICE))
+    return found
+
+
+def _variable(name: bytes) -> str:
+    return posix.environ.get(name, b"").decode("utf-8", "surrogateescape")
+
+
+def is_users() -> bool:
+    """Is it the user's systemd that we may ask, and not the system's? So for all but root; root of a user namespace may
+    be the root of a container with a systemd of its own."""
+    if posix.geteuid() != 0:
+        return True
+    return process.in_user_namespace() and not _answers(PRIVATE)
+
+
+def _answers(path: str) -> bool:
     try:
-        return dbus.Connection(PRIVATE, "")
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ECONNREFUSED, errno.EACCES):
-            raise failed("connecting to systemd", error, JSON_PATH) from None
+        posix.close(calls.connect(path))
+    except OSError:
+        return False
+    return True
+
+
+def _connect(user: bool) -> dbus.Connection:
+    """A connection to systemd that hears of its jobs. Raises PyrunError if there is none."""
+    places = _places(user)
+    why = ""
+    for path, name in places:
+        try:
+            connection = dbus.Connection(path, name)
+            if name:
+                rule = f"type='signal',sender='{SERVICE}',interface='{MANAGER}',member='JobRemoved'"
+                connection.call(dbus.BUS, "/org/freedesktop/DBus", dbus.BUS, "AddMatch", "s", rule)
+                _manager(connection, "Subscribe")
+            return connection
+        except OSError as error:
+            why = f" ({path}: {words(error)})"
+        except dbus.CallFailed as error:
+            why = f" ({path}: {error.text})"
+    if not user:
+        hint = "without systemd, leave out --systemd-cgroup (podman: --cgroup-manager=cgroupfs)"
+        raise PyrunError(f"systemd can't be reached{why}", JSON_PATH, hint)
+    lacks = "" if places else ": XDG_RUNTIME_DIR and DBUS_SESSION_BUS_ADDRESS are not set"
+    hint = "root can start one for good: loginctl enable-linger USER; or leave out --systemd-cgroup"
+    raise PyrunError(f"the user's systemd can't be reached{lacks}{why}", JSON_PATH, hint)
+
+
+def _above(user: bool) -> str:
+    """The cgroup below which systemd makes its slices: "" for the system's."""
+    if not user:
+        return ""
+    connection = _connect(user)
     try:
-        bus = dbus.Connection(SYSTEM_BUS, SERVICE)
-        rule = f"type='signal',sender='{SERVICE}',interface='{MANAGER}',member='JobRemoved'"
-        bus.call(dbus.BUS, "/org/freedesktop/DBus", dbus.BUS, "AddMatch", "s", rule)
-        _manager(bus, "Subscribe")
-    except OSError as error:
-        raise PyrunError(
-            f"systemd can't be reached: {PRIVATE} and {SYSTEM_BUS} don't answer ({error.strerror})",
-            JSON_PATH,
-            "without systemd, leave out --systemd-cgroup (podman: --cgroup-manager=cgroupfs)",
-        ) from None
-    return bus
+        answer = connection.call(SERVICE, OBJECT, PROPERTIES, "Get", "ss", MANAGER, "ControlGroup")
+        return str(answer[0][1])
+    except dbus.CallFailed as error:
+        raise _refused("asking systemd for its cgroup", error) from None
+    except (OSError, dbus.Malformed) as error:
+        raise _broken("asking systemd for its cgroup", error) from None
+    finally:
+        connection.close()
 
 
 def _manager(connection: dbus.Connection, member: str, signature: str = "", *values: Any) -> list[Any]:
@@ -71,11 +125,12 @@ def plan(
             JSON_PATH,
             "leave it out (podman: --cgroup-manager=cgroupfs)",
         )
-    unit, path = units.place(cgroups_path, container_id)
+    user = is_users()
+    unit, path = units.place(cgroups_path, container_id, user)
     units.from_annotations(annotations)
     return {
         "id": container_id,
-        "path": path,
+        "path": _above(user) + path,
         "hierarchies": layout["hierarchies"],
         "made": [],
         "kept": [],
@@ -100,14 +155,14 @@ def limit_properties(record: Record, resources: dict[str, Any]) -> list[units.Pr
 def end(record: Record) -> None:
     """Stop the unit if its cgroup is still there, and wait until it is gone. Raises PyrunError."""
     if groups.exists(record["hierarchies"][0]["mount"] + record["path"]):
-        stop(record["unit"]["name"])
+        stop(record["unit"])
 
 
 def start(unit: units.Unit, pid: int, properties: Sequence[units.Property]) -> None:
     """Make the unit with the process in it, and wait until it is there. A unit of that name which failed, or which an
     earlier container left, is reset and the call made once more. Raises PyrunError."""
     doing = f"making the unit {unit['name']}"
-    connection = _connect()
+    connection = _connect(unit["user"])
     try:
         try:
             _start(connection, unit, pid, properties)
@@ -150,10 +205,11 @@ def _wait_for(connection: dbus.Connection, job: str) -> str:
             return str(signal.body[3])
 
 
-def stop(name: str) -> None:
+def stop(unit: units.Unit) -> None:
     """Stop a unit and wait until it is gone; one that doesn't exist is fine. Raises PyrunError."""
+    name = unit["name"]
     doing = f"stopping the unit {name}"
-    connection = _connect()
+    connection = _connect(unit["user"])
     try:
         answer = _manager(connection, "StopUnit", "ss", name, "replace")
         _wait_for(connection, str(answer[0]))
@@ -167,12 +223,13 @@ def stop(name: str) -> None:
         connection.close()
 
 
-def change(name: str, properties: Sequence[units.Property]) -> None:
+def change(unit: units.Unit, properties: Sequence[units.Property]) -> None:
     """Set properties of a unit that runs, until it ends. Raises PyrunError."""
     if not properties:
         return
+    name = unit["name"]
     doing = f"changing the unit {name}"
-    connection = _connect()
+    connection = _connect(unit["user"])
     try:
         _manager(connection, "SetUnitProperties", "sba(sv)", name, True, properties)
     except dbus.CallFailed as error:
@@ -184,7 +241,8 @@ def change(name: str, properties: Sequence[units.Property]) -> None:
 
 
 def _refused(doing: str, error: dbus.CallFailed) -> PyrunError:
-    return PyrunError(f"{doing}: systemd says: {error.text or error.name}", JSON_PATH)
+    hint = "only root may; an ordinary user has a systemd of his own" if error.name == AUTHORIZATION else ""
+    return PyrunError(f"{doing}: systemd says: {error.text or error.name}", JSON_PATH, hint)
 
 
 def _broken(doing: str, error: Exception) -> PyrunError:

@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     Property = tuple[str, tuple[str, Any]]  # name, (D-Bus type, value)
 
     class Unit(TypedDict):
-        """`name` ends with .scope or .slice; `slice` is the one that it is in; `description` is for people."""
+        """`name` ends with .scope or .slice; `slice` is the one that it is in; `description` is for people; `user`
+        says that it is a unit of the user's systemd, not of the system's."""
 
         name: str
         slice: str
         description: str
+        user: bool
 
 
 JSON_PATH = "linux.cgroupsPath"
 DEFAULT_SLICE, DEFAULT_PREFIX = "system.slice", "runc"
+DEFAULT_USER_SLICE = "user.slice"
 UNLIMITED = (1 << 64) - 1
 ANNOTATION = "org.systemd.property."
 MILLION = 1_000_000
@@ -46,9 +49,11 @@ NUMBERS = {
 CPU_LISTS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
 
 
-def place(cgroups_path: str | None, container_id: str) -> tuple[Unit, str]:
-    """The unit for a cgroupsPath in systemd's form (slice:prefix:name), and its cgroup's path. Raises PyrunError."""
-    parts = (cgroups_path or f"{DEFAULT_SLICE}:{DEFAULT_PREFIX}:{container_id}").split(":")
+def place(cgroups_path: str | None, container_id: str, user: bool = False) -> tuple[Unit, str]:
+    """The unit for a cgroupsPath in systemd's form (slice:prefix:name), and its cgroup's path
+    below systemd's own. Raises PyrunError."""
+    usual = DEFAULT_USER_SLICE if user else DEFAULT_SLICE
+    parts = (cgroups_path or f"{usual}:{DEFAULT_PREFIX}:{container_id}").split(":")
     if len(parts) != 3 or not parts[2]:
         raise PyrunError(
             f"{cgroups_path!r} is not in systemd's form, slice:prefix:name",
@@ -56,14 +61,19 @@ def place(cgroups_path: str | None, container_id: str) -> tuple[Unit, str]:
             "such as system.slice:pyrun:ID; for a plain path leave out --systemd-cgroup",
         )
     slice_, prefix, name = parts
-    slice_ = slice_ or DEFAULT_SLICE
+    slice_ = slice_ or usual
     if name.endswith(".slice"):
         slice_path(name)
     else:
         name = escape(f"{prefix}-{name}" if prefix else name) + ".scope"
     if len(name) > LONGEST_NAME:
         raise PyrunError(f"the unit's name {name} is longer than {LONGEST_NAME} characters", JSON_PATH)
-    unit: Unit = {"name": name, "slice": slice_, "description": f"libcontainer container {container_id}"}
+    unit: Unit = {
+        "name": name,
+        "slice": slice_,
+        "description": f"libcontainer container {container_id}",
+        "user": user,
+    }
     if name.endswith(".slice"):
         return unit, slice_path(name)
     return unit, f"{slice_path(slice_)}/{name}"
