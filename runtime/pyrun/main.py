@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pyrun.fastargs import Values
 
 
+CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
+ROOTLESS = ("auto", "true", "false")
+
+
 def main(arguments: list[str]) -> int:
     """Run one command line (without the program's name); returns the exit code."""
     try:
@@ -64,10 +68,11 @@ def run(
 def _dispatch(global_values: Values, command: str, values: Values, arguments: list[str]) -> int:
     """Load what this command needs, and nothing else."""
     root = str(global_values.get("root", ""))
-    if global_values.get("systemd-cgroup") or global_values.get("cgroup-manager") == "systemd":
-        values["systemd-cgroup"] = (
-            True  # create and run ask systemd; others find the unit in the container's state
-        )
+    for name in ("cgroup-manager", "rootless"):  # for create and run; others find what was done in the state
+        if name in global_values:
+            values[name] = global_values[name]
+    if global_values.get("systemd-cgroup"):
+        values["cgroup-manager"] = "systemd"
     if command == "--version":
         from pyrun.commands import version
 
@@ -122,14 +127,10 @@ def _dispatch(global_values: Values, command: str, values: Values, arguments: li
 
 
 def check_global(values: Values) -> None:
-    """Refuse by name what the global options may ask for and isn't there yet."""
-    manager = values.get("cgroup-manager", "cgroupfs")
-    if manager not in ("cgroupfs", "systemd"):
-        raise PyrunError(
-            f"--cgroup-manager={manager} is not supported{' yet' if manager == 'disabled' else ''}"
-        )
-    if values.get("rootless", "auto") not in ("auto", "false"):
-        raise PyrunError(f"--rootless={values['rootless']} is not supported yet")
+    """Refuse values that the global options don't have."""
+    for name, known in (("cgroup-manager", CGROUP_MANAGERS), ("rootless", ROOTLESS)):
+        if values.get(name, known[0]) not in known:
+            raise PyrunError(f"--{name}={values[name]}: there are {', '.join(known)}")
 
 
 def _bug(error: Exception) -> str:

@@ -20,7 +20,7 @@ GLOBAL = (
     (("--debug",), FLAG, "", "the same as --log-level debug"),
     (("--systemd-cgroup",), FLAG, "", "let systemd make the cgroups (on cgroup v2)"),
     (("--cgroup-manager",), TEXT, "cgroupfs|systemd|disabled", "who makes the cgroups (default: cgroupfs)"),
-    (("--rootless",), TEXT, "true|false|auto", "whether cgroup errors for lack of rights are ignored (true: not yet)"),
+    (("--rootless",), TEXT, "true|false|auto", "do without cgroups that can't be made, if no limit is asked for"),
     (("--version", "-v"), FLAG, "", "print the version"),
 )  # fmt: skip
 

@@ -130,7 +130,7 @@ def detach(directory: str) -> None:
     except OSError as error:
         from pyrun.kernel import process
 
-        if error.errno == errno.EPERM and process.in_user_namespace():
+        if error.errno == errno.EPERM and process.is_ordinary():
             return  # none is ours: see limits.py
         raise PyrunError(f"taking the device rules from {directory}: {files.reason(error)}") from None
     finally:

@@ -62,7 +62,7 @@ def check_places(record: Record, below: Mapping[str, str]) -> None:
 def seat_of_init(record: Record, pid: int) -> str:
     """Where below the container's cgroup its init has moved itself, on a pure v2 host ("" if nowhere): a cgroup that
     has others below it takes no process any more, so exec follows the init."""
-    if len(record["hierarchies"]) > 1 or record["hierarchies"][0]["name"] != "unified":
+    if [hierarchy["name"] for hierarchy in record["hierarchies"]] != ["unified"]:
         return ""
     try:
         lines = files.read(f"/proc/{pid}/cgroup").split("\n")

@@ -152,11 +152,11 @@ def _devices(v1_directory: str, unified: str, rules: Sequence[dict[str, Any]]) -
     except PyrunError as error:
         from pyrun.kernel import process
 
-        # Root of a user namespace can't limit devices, nor make nodes, nor open those that it brings in by a mount of
-        # its own. runc and crun leave the rules out there, too.
-        if error.kind != files.RIGHTS or not process.in_user_namespace():
+        # An ordinary user, or root of a user namespace, can't limit devices, nor make nodes, nor open those that it
+        # brings in by a mount of its own. runc and crun leave the rules out there, too.
+        if error.kind != files.RIGHTS or not process.is_ordinary():
             raise
-        log.debug(f"{error.sentence}; in this user namespace the device rules are left out")
+        log.debug(f"{error.sentence}; without the machine's root, the device rules are left out")
 
 
 def _write_devices(v1_directory: str, unified: str, allowed: bool, ordered: Sequence[Rule]) -> None:

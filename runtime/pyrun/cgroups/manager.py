@@ -96,12 +96,18 @@ def _exists(directory: str) -> bool:
     return True
 
 
-def create(record: Record, may_lack: bool = False) -> None:
+def none(container_id: str) -> Record:
+    """No cgroups at all: the container stays in its caller's."""
+    return {"id": container_id, "path": "/", "hierarchies": [], "made": [], "kept": []}
+
+
+def create(record: Record, rootless: str = "false") -> None:
     """Make the cgroups of the plan. PyrunError; what was made stays, for `remove`.
 
     Should another container get hold of the path at the same moment, this record is cut down to what is
-    ours: remove by this object, not by a copy made before. It is also cut down if the container `may_lack` cgroups
-    and some can't be made for want of rights, in a user namespace that we are root of: then it stays in ours.
+    ours: remove by this object, not by a copy made before. `rootless` says what becomes of a cgroup that we have
+    no right to make: "false", an error; "true", the container does without, and the record is cut down to those that it
+    has; "auto", the same if we aren't root of the machine.
 
     systemd makes its cgroups around a process that lives: see `begin`.
     """
@@ -114,9 +120,9 @@ def create(record: Record, may_lack: bool = False) -> None:
         try:
             ours = directory in record["kept"] or _make(directory, mount)
         except PyrunError as error:
-            if not (may_lack and error.kind == "access" and _in_user_namespace()):
+            if error.kind != "access" or rootless == "false" or (rootless == "auto" and not _is_ordinary()):
                 raise
-            log.debug(f"{error.sentence}; in this user namespace the container does without")
+            log.debug(f"{error.sentence}; the container does without")
             lacking.append(hierarchy)
             continue
         if not ours:
@@ -134,10 +140,10 @@ def create(record: Record, may_lack: bool = False) -> None:
         record["hierarchies"] = [each for each in record["hierarchies"] if each not in lacking]
 
 
-def _in_user_namespace() -> bool:
+def _is_ordinary() -> bool:
     from pyrun.kernel import process
 
-    return process.in_user_namespace()
+    return process.is_ordinary()
 
 
 def begin(

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # path until it is deleted. One above that pyrun made has an empty one: whoever removes the last container
 # removes it too.
 MARK = "trusted.pyrun"
-NONE = "the container has no cgroup of its own, since none could be made in this user namespace"
+NONE = "the container has no cgroup of its own, since none could be made without rights"
 
 
 def mark(directory: str, owner: str) -> None:

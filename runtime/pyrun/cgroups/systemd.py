@@ -74,7 +74,7 @@ def _answers(path: str) -> bool:
 def _connect(user: bool) -> dbus.Connection:
     """A connection to systemd that hears of its jobs. Raises PyrunError if there is none."""
     places = _places(user)
-    why = ""
+    tried = []
     for path, name in places:
         try:
             connection = dbus.Connection(path, name)
@@ -84,15 +84,15 @@ def _connect(user: bool) -> dbus.Connection:
                 _manager(connection, "Subscribe")
             return connection
         except OSError as error:
-            why = f" ({path}: {words(error)})"
+            tried.append(f"{path}: {words(error)}")
         except dbus.CallFailed as error:
-            why = f" ({path}: {error.text})"
+            tried.append(f"{path}: {error.text}")
     if not user:
         hint = "without systemd, leave out --systemd-cgroup (podman: --cgroup-manager=cgroupfs)"
-        raise PyrunError(f"systemd can't be reached{why}", JSON_PATH, hint)
-    lacks = "" if places else ": XDG_RUNTIME_DIR and DBUS_SESSION_BUS_ADDRESS are not set"
+        raise PyrunError(f"systemd can't be reached: {'; '.join(tried)}", JSON_PATH, hint)
+    why = "; ".join(tried) or "XDG_RUNTIME_DIR and DBUS_SESSION_BUS_ADDRESS are not set"
     hint = "root can start one for good: loginctl enable-linger USER; or leave out --systemd-cgroup"
-    raise PyrunError(f"the user's systemd can't be reached{lacks}{why}", JSON_PATH, hint)
+    raise PyrunError(f"the user's systemd can't be reached: {why}", JSON_PATH, hint)
 
 
 def _above(user: bool) -> str:

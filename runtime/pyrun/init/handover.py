@@ -90,14 +90,20 @@ def become_root() -> None:
         pass  # denied by the namespace's setgroups file; stage 2 reports it if groups are asked for
 
 
-def _groups_are_gone(rights: int) -> bool:
-    """Let go of the caller's groups, if they aren't here to stay: the user namespace that we were called in may deny
-    setgroups(2) to its root, whatever its `rights`. False if stage 2 is to try it, and to report that it can't."""
+def _groups(plan: Plan, user: dict[str, Any], rights: int, warn: Callable[[str], None]) -> list[int] | None:
+    """The groups that stage 2 sets, or None if those that there are can't be changed: the user namespace denies
+    setgroups(2) to its root. They are gone then already, or the container's user is the caller, who keeps them. Without
+    the right to set groups stage 2 tries all the same, and reports that it can't."""
+    groups: list[int] = user.get("additionalGids") or []
     try:
         posix.setgroups([])
     except OSError:
-        return bool(rights & CAP_SETGID)
-    return True
+        if not rights & CAP_SETGID:
+            return groups if groups or "user" not in plan.namespaces else None
+        if groups:
+            warn("process.user.additionalGids: left out: this user namespace has given up setgroups(2)")
+        return None
+    return groups
 
 
 def enter_cwd(slash: int, program: dict[str, Any], make: bool) -> None:
@@ -129,10 +135,13 @@ def become_stage2(init: Init, sync: int, umask: int, slash: int) -> NoReturn:
     kept = [_above(fd, first) for fd in (sync, init.listen_fd, init.created_fd, init.stage2_fd)]
     sync, listen_fd, created_fd, stage2_fd = kept
 
+    def warn(text: str) -> None:
+        protocol.send(sync, protocol.WARNING + text[:4096].encode())
+
     all_capabilities = process.permitted_capabilities()
     sets, warnings = capabilities.masks(program.get("capabilities") or {}, all_capabilities)
     for text in warnings:
-        protocol.send(sync, protocol.WARNING + text[:4096].encode())
+        warn(text)
 
     out = orders.Orders()
     out.number(listen_fd)
@@ -144,9 +153,9 @@ def become_stage2(init: Init, sync: int, umask: int, slash: int) -> NoReturn:
         out.number(sets[name])
     out.number(1 if program.get("noNewPrivileges") else 0)
     out.number(1 if init.seccomp else 0)
-    groups = user.get("additionalGids") or []
-    out.number(1 if groups or not ("user" in plan.namespaces or _groups_are_gone(all_capabilities)) else 0)
-    out.data(b"".join([gid.to_bytes(4, sys.byteorder) for gid in groups]))
+    groups = _groups(plan, user, all_capabilities, warn)
+    out.number(0 if groups is None else 1)
+    out.data(b"".join([gid.to_bytes(4, sys.byteorder) for gid in groups or ()]))
     out.number(user.get("gid", 0))
     out.number(user.get("uid", 0))
     out.texts(orders.candidates(program) if program else [])

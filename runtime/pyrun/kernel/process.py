@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import posix
 
 from _pyrun_kernel import ffi, lib
 
@@ -99,6 +100,11 @@ def permitted_capabilities() -> int:
 def in_user_namespace() -> bool:
     """Is our user namespace another than the machine's? Then its map of ids isn't the identity: user_namespaces(7)."""
     return read_file("/proc/self/uid_map").split() != [b"0", b"0", b"4294967295"]
+
+
+def is_ordinary() -> bool:
+    """Do we lack the rights of the machine's root, as an ordinary user or as root of a user namespace?"""
+    return posix.geteuid() != 0 or in_user_namespace()
 
 
 def sethostname(name: str) -> None:

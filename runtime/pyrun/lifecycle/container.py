@@ -54,13 +54,23 @@ KINDS = (
 
 def root_folder(option: str) -> str:
     """Where state is kept: --root, or /run/pyrun, or $XDG_RUNTIME_DIR/pyrun for a user who is not root of the machine:
-    another user, or root of a user namespace, unless $USER is root (who `unshare -r` has made so)."""
+    another user, or root of a user namespace, unless $USER is root (who `unshare -r` has made so). Raises PyrunError
+    if an ordinary user has no such folder."""
     if option:
         return option if option[0] == "/" else f"{posix.getcwd()}/{option}"
-    runtime_dir = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    runtime_dir = _session_folder()
+    if not runtime_dir and posix.geteuid() != 0:
+        raise PyrunError(
+            "an ordinary user's containers are kept below $XDG_RUNTIME_DIR, which is not set",
+            hint="a login sets it, or for good `loginctl enable-linger USER`; or give --root DIR",
+        )
     if runtime_dir and (posix.geteuid() != 0 or _is_root_of_a_user_namespace()):
         return runtime_dir + "/pyrun"
     return "/run/pyrun"
+
+
+def _session_folder() -> str:
+    return posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
 
 
 def _is_root_of_a_user_namespace() -> bool:
@@ -245,7 +255,8 @@ def claim(root: str, container_id: str) -> Container:
 
 
 def make_root(root: str) -> None:
-    """Make the folder that holds the state of all containers, if it isn't there. OSError."""
+    """Make the folder that holds the state of all containers, if it isn't there. In a session's folder it gets the
+    sticky bit, by which the programs that clean there leave it alone (XDG Base Directory Specification). OSError."""
     at = root.find("/", 1)
     while at > 0:
         try:
@@ -253,8 +264,9 @@ def make_root(root: str) -> None:
         except FileExistsError:
             pass
         at = root.find("/", at + 1)
+    session = _session_folder()
     try:
-        posix.mkdir(root, 0o700)
+        posix.mkdir(root, 0o1700 if session and root.startswith(session + "/") else 0o700)
     except FileExistsError:
         pass
 

@@ -56,7 +56,7 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
     container = containers.claim(root, container_id)
     try:
         # from here on, `delete --force` finds whatever we make
-        container.add(_first_record(planned, container_id, bool(options.get("systemd-cgroup"))), data)
+        container.add(_first_record(planned, container_id, options), data)
         _make(container, planned, init, console_socket, options)
     except OSError as error:
         _undo(container, ran_hooks=False)
@@ -72,7 +72,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     cgroup = record["cgroup"]
     owner = planned.cgroup_owner()
     planned_groups = cgroup["hierarchies"]
-    manager.create(cgroup, may_lack=planned.may_lack_cgroups())
+    manager.create(cgroup, str(options.get("rootless", "auto")) if planned.may_lack_cgroups() else "false")
     if cgroup["hierarchies"] is not planned_groups:
         container.add({"cgroup": cgroup})
     if owner > 0 and "unit" not in cgroup:
@@ -102,14 +102,19 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     for fd in (*handed, *init.cgroup_entrance):
         if fd >= 0:
             posix.close(fd)
-    _map_ids(planned, pid)
+    if planned.has_new("user"):
+        from pyrun.lifecycle import id_maps
+
+        for kind in ("uid", "gid"):
+            id_maps.write(pid, kind, planned.linux.get(f"{kind}Mappings") or [])
     set_oom_score(planned, pid)
     raise_hard_limits(planned, pid)
     # Device rules before init may enter the cgroups: it must not meet them half written. The other limits while it
     # makes its mounts; that on memory when only stage 2 is left to count.
     resources = manager.meant(planned.linux.get("resources") or {}, planned.config["ociVersion"])
     manager.begin(cgroup, pid, resources, planned.config.get("annotations") or {}, owner)
-    manager.apply(cgroup, {"devices": resources.get("devices") or []})
+    if options.get("cgroup-manager") != "disabled":
+        manager.apply(cgroup, {"devices": resources.get("devices") or []})
     protocol.tell(sync, protocol.GO)
     log.debug("ids are mapped and devices limited: init may go on")
     manager.update(
@@ -176,7 +181,7 @@ def seccomp_of(planned: plan.Plan, root: str) -> tuple[int, bytes] | None:
     return seccomp.flags(profile), seccomp.program(profile, root + "/.seccomp")
 
 
-def _first_record(planned: plan.Plan, container_id: str, by_systemd: bool) -> dict[str, Any]:
+def _first_record(planned: plan.Plan, container_id: str, options: Values) -> dict[str, Any]:
     """state.json as it is before the first side effect: what will be made, and what later commands need."""
     config = planned.config
     return {
@@ -189,7 +194,7 @@ def _first_record(planned: plan.Plan, container_id: str, by_systemd: bool) -> di
         "created": containers.timestamp(),
         "owner": posix.geteuid(),
         "annotations": config.get("annotations") or {},
-        "cgroup": _plan_cgroups(planned, container_id, by_systemd),
+        "cgroup": _plan_cgroups(planned, container_id, str(options.get("cgroup-manager", ""))),
         "configVersion": config["ociVersion"],
         "devices": (planned.linux.get("resources") or {}).get("devices") or [],
         "hasProcess": planned.process is not None,
@@ -200,9 +205,13 @@ def _first_record(planned: plan.Plan, container_id: str, by_systemd: bool) -> di
     }
 
 
-def _plan_cgroups(planned: plan.Plan, container_id: str, by_systemd: bool) -> Record:
+def _plan_cgroups(planned: plan.Plan, container_id: str, driver: str) -> Record:
     path = planned.linux.get("cgroupsPath")
-    if not by_systemd:
+    if driver == "disabled":
+        if planned.asks_for_limits():
+            raise PyrunError("limits need cgroups, and --cgroup-manager is disabled", "linux.resources")
+        return manager.none(container_id)
+    if driver != "systemd":
         return manager.plan(path, container_id, detect.layout())
     from pyrun.cgroups import systemd
 
@@ -284,20 +293,6 @@ def _join_and_clone(planned: plan.Plan, init: Init, sync: int, flags: int, cgrou
         init_main.run(init, sync)
     protocol.send(sync, protocol.PID + str(pid).encode())
     posix._exit(0)
-
-
-def _map_ids(planned: plan.Plan, pid: int) -> None:
-    """Write the id maps of a new user namespace: user_namespaces(7)."""
-    if not planned.has_new("user"):
-        return
-    for kind in ("uid", "gid"):
-        mappings = planned.linux.get(f"{kind}Mappings") or []
-        lines = [f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in mappings]
-        if lines:
-            try:
-                calls.write_file(f"/proc/{pid}/{kind}_map", "".join(lines))
-            except OSError as error:
-                raise failed("mapping ids", error, f"linux.{kind}Mappings") from None
 
 
 def set_oom_score(planned: plan.Plan, pid: int) -> None:

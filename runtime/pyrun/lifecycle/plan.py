@@ -124,8 +124,12 @@ class Plan:
 
     def may_lack_cgroups(self) -> bool:
         """Is there no word of cgroups: no path, and no limit but those of devices?"""
+        return not self.linux.get("cgroupsPath") and not self.asks_for_limits()
+
+    def asks_for_limits(self) -> bool:
+        """Is there a limit, other than those of devices?"""
         resources = self.linux.get("resources") or {}
-        return not self.linux.get("cgroupsPath") and not _asks_for_something(
+        return _asks_for_something(
             {name: value for name, value in resources.items() if name not in ("devices", "hugepageLimits")}
         )
 

@@ -1,0 +1,184 @@
+"""pyrun for a user without privileges: in a user namespace that maps the user's own id, or a range of /etc/subuid."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import needs
+import pytest
+from bundles import Config, make_rootfs
+
+UID, GID = 61234, 61235  # nobody's here
+
+
+class User:
+    """An ordinary user with a session's folder, a copy of the runtime, and a bundle by `spec --rootless`."""
+
+    def __init__(self, folder: Path, runtime: Path, busybox: str) -> None:
+        self.folder = folder
+        self.binary = folder / "bin/pyrun"
+        (folder / "bin").mkdir()
+        shutil.copy(runtime, self.binary)
+        shutil.copytree(runtime.parent.parent / "lib/pyrun", folder / "lib/pyrun")
+        self.bundle = folder / "bundle"
+        make_rootfs(self.bundle / "rootfs", busybox)
+        self.session = folder / "session"
+        self.session.mkdir(mode=0o700)
+        for each in (self.bundle, self.bundle / "rootfs", self.session):
+            os.chown(each, UID, GID)
+        self.ok("spec", "--rootless", "--bundle", str(self.bundle))
+        self.config: Config = json.loads((self.bundle / "config.json").read_text())
+        self.config["process"]["terminal"] = False
+
+    def __call__(self, *words: str, uid: int = UID, session: bool = True) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": os.environ["PATH"]} | ({"XDG_RUNTIME_DIR": str(self.session)} if session else {})
+        with (
+            tempfile.TemporaryFile("w+") as out,
+            tempfile.TemporaryFile("w+") as err,
+        ):  # a container keeps them open
+            done = subprocess.run(
+                [str(self.binary), *words],
+                env=env,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                user=uid,
+                group=GID,
+                extra_groups=[],
+                timeout=60,
+                check=False,
+            )
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(done.args, done.returncode, out.read(), err.read())
+
+    def ok(self, *words: str) -> str:
+        """A command line that must succeed silently; what it prints."""
+        done = self(*words)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    def error(self, *words: str, **more: Any) -> str:
+        """A command line that must fail with one sentence."""
+        done = self(*words, **more)
+        assert done.returncode != 0, done
+        assert done.stderr.startswith("pyrun: "), done
+        assert done.stderr.count("\n") == 1, done
+        assert "internal error" not in done.stderr, done
+        return done.stderr
+
+    def write(self, *args: str) -> str:
+        """Write the configuration, with another program if one is given."""
+        if args:
+            self.config["process"]["args"] = list(args)
+        (self.bundle / "config.json").unlink(missing_ok=True)
+        (self.bundle / "config.json").write_text(json.dumps(self.config))
+        return str(self.bundle)
+
+
+@pytest.fixture
+def user(runtime: Path, busybox: str) -> Iterator[User]:
+    """The user; what is left of containers at the end fails the test."""
+    needs.user_namespaces()
+    folder = Path(tempfile.mkdtemp(prefix="pyrun-user-"))  # tmp_path is closed to other users
+    folder.chmod(0o755)
+    one = User(folder, runtime, busybox)
+    yield one
+    state = one.session / "pyrun"
+    left = [name for name in os.listdir(state) if name[0] != "."] if state.exists() else []
+    for name in left:
+        one("delete", "--force", name)
+    shutil.rmtree(folder)
+    assert not left
+
+
+def test_a_bundle_in_two_commands(user: User) -> None:
+    """`spec --rootless` and `run`: the user is root in there, alone, and nobody else is anybody."""
+    script = "id -u; id -g; cat /proc/self/uid_map; echo x >/dev/null && hostname"
+    assert user.ok("run", "--bundle", user.write("sh", "-c", script), "c1").split() == [
+        *("0", "0"), *("0", str(UID), "1"), "pyrun",
+    ]  # fmt: skip
+
+
+def test_a_whole_life(user: User) -> None:
+    """Create, start, state, exec, list, kill and delete work for the owner."""
+    user.ok("create", "--bundle", user.write("sleep", "1000"), "c1")
+    assert json.loads(user.ok("state", "c1"))["status"] == "created"
+    user.ok("start", "c1")
+    assert user.ok("exec", "c1", "id", "-u") == "0\n"
+    assert json.loads(user.ok("list", "--format", "json"))[0]["status"] == "running"
+    user.ok("kill", "c1", "KILL")
+    user.ok("delete", "--force", "c1")
+    assert user.ok("list", "--quiet") == ""
+
+
+def test_others_are_refused(user: User) -> None:
+    """Another user of the host reaches neither the container nor its state, and is told so in one sentence."""
+    user.ok("create", "--bundle", user.write("sleep", "1000"), "c1")
+    for words in (("state", "c1"), ("exec", "c1", "id"), ("kill", "c1", "KILL"), ("delete", "--force", "c1")):
+        assert "access refused" in user.error(*words, uid=UID + 7)
+    assert json.loads(user.ok("state", "c1"))["status"] == "created"
+    user.ok("delete", "--force", "c1")
+
+
+def test_a_limit_that_cannot_be_had_is_an_error(user: User) -> None:
+    """A limit that was asked for is refused by its name where the user has no cgroup; without one, none is missed."""
+    user.config["linux"]["resources"] = {"pids": {"limit": 50}}
+    assert "cgroup" in user.error("run", "--bundle", user.write("true"), "c1")
+
+
+def test_ranges_come_from_newuidmap(user: User) -> None:
+    """More than one's own id is given out by newuidmap; a range that the user hasn't got is refused in its words, with
+    the file that gives ranges."""
+    needs.program("newuidmap")
+    user.config["linux"]["uidMappings"].append({"containerID": 1, "hostID": 3_000_000_000, "size": 10})
+    sentence = user.error("run", "--bundle", user.write("true"), "c1")
+    assert "linux.uidMappings" in sentence
+    assert "newuidmap" in sentence
+    assert "/etc/subuid" in sentence
+
+
+def test_groups_that_cannot_be_set_are_left_out(user: User) -> None:
+    """A user who maps the own id alone has given up setgroups(2): additional groups are left out, as runc and crun do,
+    with a warning that names the property."""
+    user.config["process"]["user"]["additionalGids"] = [0]
+    done = user("run", "--bundle", user.write("true"), "c1")
+    assert done.returncode == 0, done
+    assert "process.user.additionalGids" in done.stderr
+
+
+def test_without_a_session_the_sentence_says_what_is_missing(user: User) -> None:
+    """Without XDG_RUNTIME_DIR the user has no place for state."""
+    assert "XDG_RUNTIME_DIR" in user.error("run", "--bundle", user.write("true"), "c1", session=False)
+
+
+def test_state_is_safe_from_cleaners(user: User) -> None:
+    """The root folder carries the sticky bit, by which programs that clean $XDG_RUNTIME_DIR leave it alone."""
+    user.ok("run", "--bundle", user.write("true"), "c1")
+    assert (user.session / "pyrun").stat().st_mode & 0o7777 == 0o1700
+
+
+def test_rootless_false_insists_on_cgroups(user: User) -> None:
+    """--rootless=false makes an error of a cgroup that can't be made."""
+    assert "cgroup" in user.error("--rootless=false", "run", "--bundle", user.write("true"), "c1")
+
+
+def test_no_cgroups_on_request(user: User) -> None:
+    """--cgroup-manager=disabled makes none, and refuses limits by name."""
+    script = "cat /proc/self/cgroup"
+    user.config["linux"]["namespaces"] = [
+        each for each in user.config["linux"]["namespaces"] if each["type"] != "cgroup"
+    ]
+    inside = user.ok("--cgroup-manager=disabled", "run", "--bundle", user.write("sh", "-c", script), "c1")
+    assert inside == Path("/proc/self/cgroup").read_text()
+    user.config["linux"]["resources"] = {"pids": {"limit": 50}}
+    sentence = user.error("--cgroup-manager=disabled", "run", "--bundle", user.write("true"), "c1")
+    assert sentence.startswith("pyrun: linux.resources: limits need cgroups")
