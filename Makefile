@@ -30,7 +30,7 @@ demo: build/bin/pyrun
 	@$(PY) $(LAUNCHER)/demo.py build/bin/pyrun
 
 test: build/bin/pyrun $(SUITE) build/test/pyrun-traced build/.host-test build/.venv-dev
-	$(TESTPATH) $(PY) -m pytest -ra --durations=10 $(PYTEST_FLAGS) $(TESTS)
+	$(TESTPATH) $(PY) -m pytest -rfExX --durations=10 $(PYTEST_FLAGS) $(TESTS)
 
 lint: build/.host-test build/.venv-dev build/bin/pyrun
 	$(VENV)/bin/ruff check .
@@ -44,7 +44,7 @@ bench: build/bin/pyrun build/.host-test build/.venv-dev
 
 stress: build/bin/pyrun build/.host-test build/.venv-dev
 	$(PY) -m tests.stress --output docs $(STRESS_FLAGS)
-	PYRUN_CRASH_POINTS=all $(TESTPATH) $(PY) -m pytest -ra --timeout=3600 $(PYTEST_FLAGS) tests/crash
+	PYRUN_CRASH_POINTS=all $(TESTPATH) $(PY) -m pytest -rfExX --timeout=3600 $(PYTEST_FLAGS) tests/crash
 
 # RUNTIME=… EXPECT=… choose another runtime and what is known of it; FLAGS=… are the suite's own.
 conformance: all

@@ -16,10 +16,17 @@ for _folder in ("conformance", "spec", "runtime"):
         sys.path.insert(0, str(REPOSITORY / _folder))
 
 import needs  # noqa: E402
+import session  # noqa: E402
 from bundles import Bundle, Config, Pyrun, default_config, make_rootfs, merge  # noqa: E402
 
 settings.register_profile("patient", deadline=None)  # other work on the machine is no failure
 settings.load_profile("patient")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave the caller's world, before pytest asks where temporary files go."""
+    session.start(config)
 
 
 @pytest.fixture(scope="session")
