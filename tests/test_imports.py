@@ -63,6 +63,7 @@ ARROWS = (
     ("diagnose", "kernel", "system calls"),
     ("diagnose", "pyrun.init.under_root", "the one way from a container's path to a file"),
     ("diagnose", "pyrun.init.orders", "where a program is looked for"),
+    ("diagnose", "pyrun.init.environment", "which text execve finds too long"),
     ("lifecycle", "ground", "errors, JSON, the log, the protocol"),
     ("lifecycle", "kernel", "system calls"),
     ("lifecycle", "cgroups", "made, limited and removed by the parent"),

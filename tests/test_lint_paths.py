@@ -88,7 +88,7 @@ ALLOWED = {
     ("init/rootfs.py", "posix.chroot('.')"): "the folder that we stand in",
     (
         "init/handover.py",
-        "process.execveat(stage2_fd, '', program.get('args') or ['pyrun-init'], [str(orders_fd), *environment])",
+        "process.execveat(stage2_fd, '', argv, [str(orders_fd), *variables])",
     ): "the sealed memfd",
     ("init/enter.py", "posix.chroot('.')"): "the root of the container's init, which is a descriptor",
     ("init/enter.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",

@@ -11,7 +11,7 @@ import errno
 import posix
 
 from pyrun.errors import PyrunError
-from pyrun.init import orders, under_root
+from pyrun.init import environment, orders, under_root
 from pyrun.kernel import calls
 
 TYPE_CHECKING = False
@@ -90,6 +90,8 @@ def _parts(path: str) -> list[str]:
 def program(number: int, process: dict[str, Any], places: Places) -> PyrunError:
     """The sentence for a program that execve (or the search before it) refused with errno `number`."""
     name = process["args"][0]
+    if number == errno.E2BIG:
+        return environment.too_long(process)
     if number == errno.ENOENT and "/" not in name:
         path = orders.search_path(process)
         return PyrunError(f'"{name}": executable file not found in $PATH ({path})', JSON_PATH)

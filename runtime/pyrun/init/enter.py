@@ -15,7 +15,7 @@ import posix
 from pyrun import protocol
 from pyrun.cgroups import entrance
 from pyrun.errors import failed
-from pyrun.init import handover
+from pyrun.init import environment, handover
 from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ def preload(init: Init, user: str | None) -> None:
     """Import, in the parent, what this process needs beyond the ordinary."""
     if init.plan.terminal:
         import pyrun.init.console
-    if user is not None or handover.lacks_home(init.plan.process or {}):
+    if user is not None or environment.lacks_home(init.plan.process or {}):
         import pyrun.features.users  # noqa: F401
 
 
@@ -48,7 +48,7 @@ def _run(init: Init, sync: int, user: str | None) -> NoReturn:
     assert program is not None
     process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)
     process.prctl(process.PR_SET_DUMPABLE, 0)  # those inside must not look into us (CVE-2016-9962)
-    umask = posix.umask(0)
+    posix.umask(0)
     try:
         if "user" in plan.namespaces and posix.geteuid() == 0:
             posix.setgroups([])
@@ -89,4 +89,4 @@ def _run(init: Init, sync: int, user: str | None) -> NoReturn:
     if plan.new_keyring:
         process.new_session_keyring()
     handover.enter_cwd(slash, program, make=False)
-    handover.become_stage2(init, sync, umask, slash)
+    handover.become_stage2(init, sync, slash)

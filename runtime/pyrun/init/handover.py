@@ -5,6 +5,7 @@ Hot module. Two stories end here: a container's init (init/main.py) and a proces
 
 from __future__ import annotations
 
+import errno
 import posix
 import sys
 
@@ -12,7 +13,7 @@ from oci_spec.names import RLIMITS
 from pyrun import jsontext, protocol
 from pyrun.errors import PyrunError, failed
 from pyrun.features import capabilities
-from pyrun.init import orders, stdio, under_root
+from pyrun.init import environment, orders, stdio, under_root
 from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from pyrun.lifecycle.plan import Plan
+
+UMASK = 0o022  # where none is configured: runc's and crun's, whatever their caller's is
 
 
 CAP_SETGID = 1 << 6
@@ -125,7 +128,7 @@ def enter_cwd(slash: int, program: dict[str, Any], make: bool) -> None:
         raise PyrunError(f"{cwd} is outside of the container", "process.cwd")
 
 
-def become_stage2(init: Init, sync: int, umask: int, slash: int) -> NoReturn:
+def become_stage2(init: Init, sync: int, slash: int) -> NoReturn:
     """Write the orders, keep what stage 2 and the program are to have open, and become stage 2."""
     plan = init.plan
     program = plan.process or {}
@@ -146,8 +149,8 @@ def become_stage2(init: Init, sync: int, umask: int, slash: int) -> NoReturn:
     out = orders.Orders()
     out.number(listen_fd)
     out.number(created_fd)
-    configured = user.get("umask")
-    out.number(umask if configured is None else configured)
+    umask = user.get("umask")
+    out.number(UMASK if umask is None else umask)
     out.number(all_capabilities)
     for name in ("bounding", "effective", "permitted", "inheritable", "ambient"):
         out.number(sets[name])
@@ -183,13 +186,11 @@ def become_stage2(init: Init, sync: int, umask: int, slash: int) -> NoReturn:
         out.data(filter_program)
     orders_fd = _above(calls.memfd("pyrun-orders", out.finish(sync)), first)
 
-    environment = list(program.get("env") or [])
-    if lacks_home(program):
-        from pyrun.features import users
-
-        environment.append(f"HOME={users.home(slash, user.get('uid', 0))}")
+    variables = environment.of(program, slash) if program else []
     if plan.listen_fds:
-        environment += [f"LISTEN_FDS={plan.listen_fds}", f"LISTEN_PID={posix.getpid()}"]
+        variables += [f"LISTEN_FDS={plan.listen_fds}", f"LISTEN_PID={posix.getpid()}"]
+        variables = environment.once(variables)
+    process.all_cpus()
     process.default_signals()
     calls.close_range_on_exec(first)
     for fd in range(3, first):
@@ -197,15 +198,11 @@ def become_stage2(init: Init, sync: int, umask: int, slash: int) -> NoReturn:
     for fd in (sync, listen_fd, created_fd, orders_fd):
         if fd >= 0:
             posix.set_inheritable(fd, True)
-    error = process.execveat(
-        stage2_fd, "", program.get("args") or ["pyrun-init"], [str(orders_fd), *environment]
-    )
-    raise failed("executing stage 2", error, "process.args", "arguments and environment may be too long")
-
-
-def lacks_home(program: dict[str, Any]) -> bool:
-    """Is HOME missing? Engines leave it to the runtime, as runc and crun give it."""
-    return bool(program) and not [entry for entry in program.get("env") or () if entry[:5] == "HOME="]
+    argv = program.get("args") or ["pyrun-init"]
+    error = process.execveat(stage2_fd, "", argv, [str(orders_fd), *variables])
+    if error.errno == errno.E2BIG:
+        raise environment.too_long(program)
+    raise failed("executing stage 2", error)
 
 
 def _above(fd: int, first: int) -> int:

@@ -13,7 +13,7 @@ from pyrun import protocol
 from pyrun.cgroups import entrance
 from pyrun.errors import failed
 from pyrun.features import hooks
-from pyrun.init import devices, handover, masks, mount, proc_files, rootfs
+from pyrun.init import devices, environment, handover, masks, mount, proc_files, rootfs
 from pyrun.kernel import process
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def preload(plan: Plan) -> None:
         import pyrun.features.sysctl
     if plan.terminal:
         import pyrun.init.console
-    if handover.lacks_home(plan.process or {}):
+    if environment.lacks_home(plan.process or {}):
         import pyrun.features.users
     import pyrun.init.old_kernel
 
@@ -130,7 +130,7 @@ def _run(init: Init, sync: int) -> NoReturn:
         process.new_session_keyring()
     if plan.process:
         handover.enter_cwd(slash, plan.process, make=True)
-    handover.become_stage2(init, sync, umask, slash)
+    handover.become_stage2(init, sync, slash)
 
 
 def _dev_is_bound(plan: Plan) -> bool:

@@ -11,6 +11,7 @@ import sys
 
 from pyrun.errors import PyrunError
 from pyrun.features.hooks import describe_status, last_words
+from pyrun.init import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,10 +87,7 @@ def candidates(process: dict[str, Any]) -> list[str]:
 
 def search_path(process: dict[str, Any]) -> str:
     """PATH of the container's environment, or execvp's default."""
-    path = None
-    for entry in process.get("env") or ():
-        if path is None and entry[:5] == "PATH=":
-            path = entry[5:]
+    path = environment.value(process.get("env") or [], "PATH")
     return "/bin:/usr/bin" if path is None else path
 
 

@@ -90,6 +90,12 @@ def raise_hard_limit(pid: int, resource: int, hard: int) -> None:
     check(lib.k_raise_hard_limit(pid, resource, hard), "prlimit")
 
 
+def all_cpus() -> None:
+    """Run on every CPU that the cpuset allows, whatever our caller was pinned to: sched_setaffinity(2). To be refused
+    is no failure."""
+    lib.k_all_cpus()
+
+
 def permitted_capabilities() -> int:
     """This process's permitted set as a bit mask: capget(2)."""
     mask = ffi.new("unsigned long long *")
