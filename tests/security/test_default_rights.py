@@ -54,6 +54,80 @@ def test_the_callers_inheritable_and_groups_stay_outside(pyrun, bundle, tmp_path
     assert found["Groups"] == ""
 
 
+@pytest.mark.parametrize("way", ["run", "exec"])
+@pytest.mark.parametrize("user", [0, 1000])
+def test_the_callers_ambient_are_cleared(pyrun, bundle, user, way):
+    """A caller's ambient capability that the configuration has permitted and inheritable, but not ambient."""
+    needs.program("setpriv")
+    sets = {kind: ["CAP_NET_RAW"] for kind in ("bounding", "permitted", "effective", "inheritable")}
+    process = {"capabilities": {**sets, "ambient": []}, "user": {"uid": user, "gid": user}, "rlimits": []}
+    one = bundle({"process": process}, sh=LOOK)
+    wrapper = "setpriv --inh-caps=+net_raw --ambient-caps=+net_raw".split()
+    if way == "exec":
+        container = pyrun.start(one.args("sleep", "1000"))
+        pyrun.wrapper = wrapper
+        found = facts(container.sh(LOOK))
+    else:
+        pyrun.wrapper = wrapper
+        found = facts(pyrun.output(one))
+    pyrun.wrapper = []
+    assert int(found["CapAmb"], 16) == 0
+    assert int(found["CapInh"], 16) == 1 << 13
+
+
+LEFT_OUT = {
+    "unknown": ("bounding", "CAP_NEW", {"bounding": ["CAP_NEW"]}),
+    "not-ours": ("permitted", "CAP_SYS_TIME", {"permitted": ["CAP_SYS_TIME"], "bounding": ["CAP_SYS_TIME"]}),
+    "effective-not-permitted": (
+        "effective",
+        "CAP_KILL",
+        {"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"]},
+    ),
+    "permitted-not-bounding": ("permitted", "CAP_KILL", {"permitted": ["CAP_KILL"]}),
+    "ambient-not-inheritable": (
+        "ambient",
+        "CAP_KILL",
+        {"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"], "ambient": ["CAP_KILL"]},
+    ),
+    "ambient-not-permitted": ("ambient", "CAP_KILL", {"inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"]}),
+    "inheritable-not-ours": ("inheritable", "CAP_SYS_TIME", {"inheritable": ["CAP_SYS_TIME"]}),
+}
+
+
+@pytest.mark.parametrize("case", LEFT_OUT)
+def test_what_cant_be_granted_is_a_warning(pyrun, bundle, tmp_path, case):
+    """config.md, Linux Process: it is left out, and the log names the set and the capability; so does exec's."""
+    needs.program("setpriv")
+    kind, name, sets = LEFT_OUT[case]
+    one = bundle({"process": {"capabilities": None}}, sh=LOOK)
+    one.config["process"]["capabilities"] = sets
+    log = tmp_path / "log"
+    pyrun.wrapper = ["setpriv", "--bounding-set=-sys_time", "--inh-caps=-all"]
+    result = pyrun("--log", str(log), "run", "-b", str(one.write().path), pyrun.id())
+    assert (result.code, result.err) == (0, "")
+    assert f"process.capabilities.{kind}: {name} " in log.read_text()
+    running = pyrun.id()
+    pyrun.ok("--log", str(log), "run", "-d", "-b", str(one.args("sleep", "1000").path), running)
+    log.unlink()
+    result = pyrun("--log", str(log), "exec", running, "true")
+    pyrun.wrapper = []
+    assert (result.code, result.err) == (0, "")
+    assert f"process.capabilities.{kind}: {name} " in log.read_text()
+
+
+def test_no_warning_for_what_execve_takes(pyrun, bundle, tmp_path):
+    """Engines give a user's program permitted capabilities that execve will take: no warning, they were granted."""
+    log = tmp_path / "log"
+    kinds = ("bounding", "permitted", "effective", "inheritable", "ambient")
+    for used in (kinds[:3], kinds[:1], kinds[:4], kinds):
+        for user in (0, 1000):
+            sets = {kind: ["CAP_KILL", "CAP_CHOWN"] for kind in used}
+            one = bundle({"process": {"user": {"uid": user, "gid": 0}, "rlimits": []}}).args("true")
+            one.config["process"]["capabilities"] = sets
+            pyrun.ok("--log", str(log), "run", "-b", str(one.write().path), pyrun.id())
+    assert not log.exists() or log.read_text() == ""
+
+
 def test_no_capabilities_means_none(pyrun, bundle):
     """Without process.capabilities even root has none."""
     one = bundle({"process": {"capabilities": None}}, sh=LOOK)

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 import pytest
-from bundles import new_id
+from bundles import eventually, new_id, process_status
 from hostile import Outside, open_folders
 
 LIST = "ls -l /proc/$$/fd; true"  # `ls` is a child: these are the shell's own
@@ -40,12 +40,13 @@ def test_program(pyrun, bundle, host_fds):
 
 
 def test_created(pyrun, bundle, host_fds):
-    """Stage 2 has those, the socket that `start` connects to and the lock that says `created`."""
+    """Stage 2 has those, the socket that `start` connects to, the lock that says `created`, and its signals'."""
     container = pyrun.create(bundle(), close_fds=False)
+    eventually(lambda: process_status(container.pid)["State"].startswith("S"), "it doesn't wait")
     folder = f"/proc/{container.pid}/fd"
     found = {int(number): os.readlink(f"{folder}/{number}") for number in os.listdir(folder)}
     rest = sorted(target.partition(":")[0] for number, target in found.items() if number > 2)
-    assert rest == [str(pyrun.root / container.id / "state.json"), "socket"]
+    assert rest == [str(pyrun.root / container.id / "state.json"), "anon_inode", "socket"]
     info = [
         line.split()[1]
         for number, target in found.items()

@@ -134,6 +134,7 @@ def _refused(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
             from pyrun.features import seccomp
 
             seccomp.flags(profile)
+            seccomp.check_execve(profile)
             from pyrun import seccomp_compiler
 
             seccomp_compiler.compile_profile(profile)

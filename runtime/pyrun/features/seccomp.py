@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 FORMAT = 1
 #: What the program depends on, besides the machine.
 INPUTS = ("defaultAction", "defaultErrnoRet", "architectures", "syscalls")
+#: Actions by which a system call is never made.
+REFUSING = (
+    "SCMP_ACT_KILL",
+    "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_KILL_PROCESS",
+    "SCMP_ACT_TRAP",
+    "SCMP_ACT_ERRNO",
+)
 MAX_ENTRIES = 64
 MAX_FILE = 1 << 24
 
@@ -50,6 +58,26 @@ def flags(profile: dict[str, Any]) -> int:
             raise PyrunError(f"{name}: unknown flag", f"linux.seccomp.flags[{index}]")
         result |= _FLAGS[name]
     return result
+
+
+def check_execve(profile: dict[str, Any]) -> None:
+    """PyrunError for a profile that refuses execve whatever its arguments: no program could ever be executed under it,
+    and a filter that refuses the report as well would have the failure end in silence."""
+    action = profile["defaultAction"]
+    path = "defaultAction"
+    conditional = False
+    for index, rule in enumerate(profile.get("syscalls") or ()):
+        if "execve" in rule["names"]:
+            if not rule.get("args"):
+                action, path, conditional = rule["action"], f"syscalls[{index}].action", False
+                break
+            conditional = True
+    if action in REFUSING and not conditional:
+        raise PyrunError(
+            f"it is {action} for execve, so that the filter would refuse the program itself",
+            f"linux.seccomp.{path}",
+            "allow execve",
+        )
 
 
 def program(profile: dict[str, Any], cache_dir: str) -> bytes:

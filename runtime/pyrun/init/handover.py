@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 UMASK = 0o022  # where none is configured: runc's and crun's, whatever their caller's is
 
+# The signals that end a created container, as a mask: those that people and engines stop containers with. They are
+# blocked until stage 2, as pid 1, reads them.
+ENDING = sum(1 << signal - 1 for signal in (process.SIGHUP, process.SIGINT, process.SIGQUIT, process.SIGTERM))
+
 
 CAP_SETGID = 1 << 6
 
@@ -86,7 +90,8 @@ def become_root() -> None:
         posix.setresuid(0, 0, 0)
     except OSError as error:
         raise failed("becoming root in the user namespace", error, "linux.uidMappings") from None
-    process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)  # a change of identity had cleared it
+    process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)  # a change of identity had cleared it,
+    process.prctl(process.PR_SET_DUMPABLE, 0)  # and may have ended this (fs.suid_dumpable)
     try:
         posix.setgroups([])
     except OSError:
@@ -156,6 +161,10 @@ def become_stage2(init: Init, sync: int, slash: int) -> NoReturn:
         out.number(sets[name])
     out.number(1 if program.get("noNewPrivileges") else 0)
     out.number(1 if init.seccomp else 0)
+    if init.seccomp:
+        flags, filter_program = init.seccomp
+        out.number(flags)
+        out.data(filter_program)
     groups = _groups(plan, user, all_capabilities, warn)
     out.number(0 if groups is None else 1)
     out.data(b"".join([gid.to_bytes(4, sys.byteorder) for gid in groups or ()]))
@@ -180,10 +189,6 @@ def become_stage2(init: Init, sync: int, slash: int) -> NoReturn:
         out.number(RLIMITS.index(limit["type"]))
         out.number(limit["soft"])
         out.number(limit["hard"])
-    if init.seccomp:
-        flags, filter_program = init.seccomp
-        out.number(flags)
-        out.data(filter_program)
     orders_fd = _above(calls.memfd("pyrun-orders", out.finish(sync)), first)
 
     variables = environment.of(program, slash) if program else []
@@ -191,7 +196,7 @@ def become_stage2(init: Init, sync: int, slash: int) -> NoReturn:
         variables += [f"LISTEN_FDS={plan.listen_fds}", f"LISTEN_PID={posix.getpid()}"]
         variables = environment.once(variables)
     process.all_cpus()
-    process.default_signals()
+    process.default_signals(ENDING if listen_fd >= 0 else 0)
     calls.close_range_on_exec(first)
     for fd in range(3, first):
         posix.set_inheritable(fd, True)

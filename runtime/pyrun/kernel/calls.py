@@ -64,7 +64,7 @@ def flock(fd: int, operation: int) -> bool:
     return True
 
 
-def sealed_memfd(name: str, content: bytes) -> int:
+def sealed_memfd(name: str, content: bytes, mode: int) -> int:
     """A file of memory that holds `content` and can never be changed: memfd_create(2), F_ADD_SEALS."""
     flags = MFD_CLOEXEC | MFD_ALLOW_SEALING
     result = lib.k_memfd_create(name.encode(), flags | MFD_EXEC)
@@ -72,6 +72,7 @@ def sealed_memfd(name: str, content: bytes) -> int:
         result = lib.k_memfd_create(name.encode(), flags)
     fd = check(result, "memfd_create", name)
     write_all(fd, content)
+    posix.fchmod(fd, mode)
     check(lib.k_seal(fd), "fcntl(F_ADD_SEALS)", name)
     return fd
 

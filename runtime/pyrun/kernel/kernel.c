@@ -142,14 +142,14 @@ long k_signalfd(unsigned long long mask)
     return result(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
-long k_default_signals(void)
+long k_default_signals(unsigned long long blocked)
 {
     /* The kernel's struct sigaction, all zero: SIG_DFL. Not by sigaction(3), which refuses glibc's own two (32 and 33);
      * our caller may have left these ignored. SIGKILL and SIGSTOP refuse, as they should. */
     const unsigned long action[4] = {0};
     for (int signal = 1; signal <= 64; signal++)
         syscall(SYS_rt_sigaction, signal, action, NULL, sizeof(uint64_t));
-    return k_signal_mask(0);
+    return k_signal_mask(blocked);
 }
 
 long k_own_signals(void)

@@ -21,7 +21,7 @@ long k_join_session_keyring(const char *name);
 /* signals: masks are bit sets, bit N-1 for signal N */
 long k_signal_mask(unsigned long long mask);
 long k_signalfd(unsigned long long mask);
-long k_default_signals(void);
+long k_default_signals(unsigned long long blocked);
 long k_own_signals(void);
 
 /* mounts */

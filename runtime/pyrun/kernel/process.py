@@ -138,9 +138,9 @@ def new_session_keyring() -> None:
         check(result, "keyctl")
 
 
-def default_signals() -> None:
-    """Every signal's action to the default, none blocked: what a new program expects."""
-    check(lib.k_default_signals(), "sigprocmask")
+def default_signals(blocked: int = 0) -> None:
+    """Every signal's action to the default, and exactly those of the mask `blocked`: what a new program expects."""
+    check(lib.k_default_signals(blocked), "sigprocmask")
 
 
 def own_signals() -> None:

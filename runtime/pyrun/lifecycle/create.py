@@ -9,7 +9,6 @@ from __future__ import annotations
 import posix
 
 from pyrun import diagnose, jsontext, log, protocol
-from pyrun.built import STAGE2
 from pyrun.cgroups import detect, entrance, manager
 from pyrun.errors import PyrunError, failed, words
 from pyrun.features import hooks
@@ -18,7 +17,7 @@ from pyrun.init import orders
 from pyrun.init.handover import Init
 from pyrun.kernel import calls, process
 from pyrun.lifecycle import container as containers
-from pyrun.lifecycle import destroy, plan
+from pyrun.lifecycle import destroy, plan, stage2_file
 from pyrun.lifecycle.container import Container
 
 TYPE_CHECKING = False
@@ -83,7 +82,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     init.cgroup_entrance = entrance.tasks(cgroup)
     init.listen_fd = calls.listen(container.dirfd, "start.sock")
     init.created_fd = container.hold_for_init()
-    init.stage2_fd = calls.sealed_memfd("pyrun-init", bytes(STAGE2))
+    init.stage2_fd = stage2_file.make("pyrun-init")
     init.console_socket = console_socket
     if "user" in planned.namespaces and planned.linux.get("devices"):
         from pyrun.init import device_nodes
@@ -177,6 +176,7 @@ def seccomp_of(planned: plan.Plan, root: str) -> tuple[int, bytes] | None:
         return None
     from pyrun.features import seccomp
 
+    seccomp.check_execve(profile)
     containers.make_root(root)  # the cache is in there
     return seccomp.flags(profile), seccomp.program(profile, root + "/.seccomp")
 
@@ -223,7 +223,14 @@ def _clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[
 
     The cgroup namespace comes later (init/main.py): its root is the cgroup that one is in at that moment.
     Children let go of the lock: should we be killed while they are stuck, `delete --force` must get it.
+
+    Nobody may look into the init, and that must hold from its first moment, so we are like that before: who is uid 0
+    on the host is the owner of a new user namespace and has all capabilities over whoever is in it, though it be in a
+    container with the host's PID namespace. The init still stands on the host's root folder. (An ordinary user is the
+    owner himself, and may write the id maps of none but who can be looked into.)
     """
+    if planned.joins or posix.geteuid() == 0:
+        process.prctl(process.PR_SET_DUMPABLE, 0)
     flags = planned.new_namespaces() & ~process.CLONE_NEWCGROUP
     ours, theirs = calls.socketpair()
     if not planned.joins:
@@ -264,12 +271,11 @@ def _clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[
 def _join_and_clone(planned: plan.Plan, init: Init, sync: int, flags: int, cgroup_fd: int) -> None:
     """In a process between: join the namespaces given by path, then make the init as our own sibling in them.
 
-    Those who live in the joined namespaces must not look into it, nor into the init, which inherits that; and the
+    Those who live in the joined namespaces can't look into it, nor into the init (PR_SET_DUMPABLE is inherited); the
     groups of the host's root are dropped here, as a joined user namespace may forbid it.
     """
     at = None
     try:
-        process.prctl(process.PR_SET_DUMPABLE, 0)
         if planned.namespaces.get("user") and posix.geteuid() == 0:
             posix.setgroups([])
         if cgroup_fd >= 0 and planned.namespaces.get("cgroup"):

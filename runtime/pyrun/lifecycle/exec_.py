@@ -14,7 +14,6 @@ from oci_spec import rules
 from oci_spec.fields import LARGEST_ID, ConfigError
 from oci_spec.names import CAPABILITIES
 from pyrun import diagnose, jsontext, log, protocol
-from pyrun.built import STAGE2
 from pyrun.cgroups import entrance, manager
 from pyrun.errors import PyrunError, failed
 from pyrun.features import hooks
@@ -22,7 +21,7 @@ from pyrun.init import enter, orders
 from pyrun.init.handover import Init
 from pyrun.kernel import calls, process
 from pyrun.lifecycle import container as containers
-from pyrun.lifecycle import create, plan
+from pyrun.lifecycle import create, plan, stage2_file
 from pyrun.lifecycle.container import Container
 
 TYPE_CHECKING = False
@@ -193,7 +192,7 @@ def _make(
         below = {"": moved}
     entrance.check_places(record["cgroup"], below)
     init.cgroup_entrance = entrance.tasks(record["cgroup"], below)
-    init.stage2_fd = calls.sealed_memfd("pyrun-exec", bytes(STAGE2))
+    init.stage2_fd = stage2_file.make("pyrun-exec")
     init.join = kinds
     ours, theirs = calls.socketpair()
     try:

@@ -1,0 +1,79 @@
+/* Stage 2 becomes the program's user with its limits, capabilities and seccomp filter. */
+#ifndef STAGE2_IDENTITY_H
+#define STAGE2_IDENTITY_H
+#include "stage2_calls.h"
+
+#define CAP_SYS_ADMIN_BIT (1ULL << CAP_SYS_ADMIN)
+
+static void set_limits(void)
+{
+    uint64_t count = number();
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t resource = number(), soft = number(), hard = number();
+        uint64_t limit[2] = {soft, hard};
+        must(sys(SYS_prlimit64, 0, resource, limit, 0), LIMITS, i);
+    }
+}
+
+static void set_capabilities(uint64_t effective, uint64_t permitted, uint64_t inheritable, enum about about)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {
+        {(uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable},
+        {(uint32_t)(effective >> 32), (uint32_t)(permitted >> 32), (uint32_t)(inheritable >> 32)}};
+    must(sys(SYS_capset, &header, data), about, 0);
+}
+
+struct identity {
+    uint64_t all, bounding, effective, permitted, inheritable, ambient; /* `all`: permitted as we are now */
+    uint64_t no_new_privileges;
+};
+
+struct filter {
+    uint64_t wanted, flags, size;
+    const void *program;
+};
+
+static long load(const struct filter *filter)
+{
+    struct {
+        unsigned short count;
+        const void *filter;
+    } program = {(unsigned short)(filter->size / 8), filter->program};
+    return filter->wanted ? sys(SYS_seccomp, SECCOMP_SET_MODE_FILTER, filter->flags, &program) : 0;
+}
+
+static void become(const struct identity *id, const struct filter *filter)
+{
+    sys(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* the caller's; EINVAL: there are none */
+    /* Inheritable first: a capability can be made inheritable only while it is in the bounding set. */
+    set_capabilities(id->all, id->all, id->inheritable, INHERITABLE);
+    for (unsigned long cap = 0; cap < 64; cap++)
+        if (!(id->bounding >> cap & 1)) {
+            long r = sys(SYS_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
+            if (r == -EINVAL)
+                break; /* past the kernel's last capability */
+            must(r, BOUNDING, cap);
+        }
+
+    must(sys(SYS_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0), CAPABILITIES, 0); /* until execve */
+    uint64_t size, set_groups = number();
+    const void *groups = bytes(&size);
+    if (set_groups)
+        must(sys(SYS_setgroups, size / sizeof(uint32_t), groups), GROUPS, 0);
+    uint64_t gid = number(), uid = number();
+    must(sys(SYS_setresgid, gid, gid, gid), GID, 0);
+    must(sys(SYS_setresuid, uid, uid, uid), UID, 0);
+    /* What the program may do after execve follows from its uid and the inheritable, bounding and ambient sets; what
+     * is permitted until then only matters under no_new_privs. So keeping CAP_SYS_ADMIN up to execve, to load the
+     * seccomp filter last, gives the program nothing. */
+    uint64_t extra = filter->wanted && !id->no_new_privileges ? CAP_SYS_ADMIN_BIT & id->all : 0;
+    set_capabilities(id->effective | extra, id->permitted | extra, id->inheritable, CAPABILITIES);
+    for (unsigned long cap = 0; cap < 64; cap++)
+        if (id->ambient >> cap & 1)
+            must(sys(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0), AMBIENT, cap);
+    if (id->no_new_privileges)
+        must(sys(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), NO_NEW_PRIVILEGES, 0);
+    sys(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0); /* a change of identity may have ended it (fs.suid_dumpable) */
+}
+#endif

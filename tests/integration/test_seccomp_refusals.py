@@ -1,0 +1,93 @@
+"""A seccomp profile that refuses what stage 2 itself calls at its end: it ends all the same, and says what it can."""
+
+from __future__ import annotations
+
+import pytest
+
+ENDS = ["exit_group", "exit"]
+REPORTS = ["sendto", "write", "sendmsg", "writev"]
+
+
+def errno(*names: str, number: int = 1) -> dict[str, object]:
+    """A profile by which these calls fail."""
+    rule = {"names": list(names), "action": "SCMP_ACT_ERRNO", "errnoRet": number}
+    return {"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}}}
+
+
+def garbage(bundle, config):
+    """A bundle whose program is one that only execve finds unfit."""
+    one = bundle(config)
+    one.script("/garbage", "\0\1\2 no program\n")
+    return one.args("/garbage")
+
+
+@pytest.mark.parametrize(
+    ("seccomp", "path"),
+    [
+        ({"defaultAction": "SCMP_ACT_ERRNO"}, "linux.seccomp.defaultAction"),
+        ({"defaultAction": "SCMP_ACT_KILL_PROCESS"}, "linux.seccomp.defaultAction"),
+        (errno("execve")["linux"]["seccomp"], "linux.seccomp.syscalls[0].action"),
+    ],
+    ids=["errno-by-default", "kill-by-default", "execve-by-name"],
+)
+def test_execve_refused(pyrun, bundle, seccomp, path):
+    """No program can be executed under such a profile: create says so, and nothing waits for ever."""
+    sentence = pyrun.refused(bundle({"linux": {"seccomp": seccomp}}))
+    assert sentence.startswith(path), sentence
+    assert "execve" in sentence
+    result = pyrun("validate", str(bundle({"linux": {"seccomp": seccomp}}).path))
+    assert result.code == 1
+    assert path in result.out + result.err
+
+
+@pytest.mark.parametrize("number", [1, 0], ids=["EPERM", "success"])
+@pytest.mark.parametrize("names", [ENDS, ["exit_group"], ENDS + REPORTS], ids=["ends", "exit_group", "all"])
+def test_every_end_ends(pyrun, bundle, names, number):
+    """The program can't be executed, and the calls that end a process or tell are refused: the process ends."""
+    one = garbage(bundle, errno(*names, number=number))
+    container = pyrun.create(one)
+    pyrun("start", container.id)
+    container.wait()
+    container.delete()
+    result = pyrun.run(one)
+    assert result.code != 0
+    if "sendto" not in names:
+        assert "exec format error" in result.err
+
+
+@pytest.mark.parametrize("names", [["sendto"], ["write"]], ids=["sendto", "write"])
+def test_a_report_goes_another_way(pyrun, bundle, names):
+    """If one call that sends the report is refused, another one takes it."""
+    assert "exec format error" in pyrun.run(garbage(bundle, errno(*names))).err
+
+
+@pytest.mark.parametrize("names", [ENDS + REPORTS], ids=["all"])
+def test_every_end_of_exec_ends(pyrun, bundle, names):
+    """The same for a process of exec; the container's own program has ended no call of these."""
+    one = bundle(errno(*names), sh="while :; do sleep 1000; done")
+    one.script("/garbage", "\0\1\2 no program\n")
+    container = pyrun.start(one)
+    assert container.exec(("/garbage",)).code != 0
+    container.delete("--force")
+
+
+def test_hooks_run_under_the_filter(pyrun, bundle):
+    """startContainer hooks run under the container's seccomp filter, as in runc and crun."""
+    one = bundle(errno("mkdir", "mkdirat"), sh="mkdir /tmp/a || grep ^Seccomp: /proc/self/status")
+    look = "grep ^Seccomp: /proc/self/status >&2; mkdir /tmp/hook || exit 7"
+    one.hook("startContainer", look)
+    sentence = pyrun.error("run", "-b", str(one.path), pyrun.id())
+    assert sentence.startswith("hooks.startContainer[0]: /bin/sh exited with status 7")
+    assert "Seccomp: 2" in sentence
+
+
+@pytest.mark.parametrize("no_new_privileges", [True, False], ids=["nnp", "no-nnp"])
+def test_a_hook_that_ends_well_leaves_the_rest(pyrun, bundle, no_new_privileges):
+    """The program has one filter, with hooks before it as without them."""
+    config = errno("acct")
+    config["process"] = {"noNewPrivileges": no_new_privileges}
+    one = bundle(config, sh="grep ^Seccomp /proc/self/status")
+    without = pyrun.output(one)
+    one.hook("startContainer", "true")
+    assert pyrun.output(one.write()) == without
+    assert "2" in without
