@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -220,16 +219,3 @@ def test_the_checker_refuses_what_is_no_checkout(
     monkeypatch.chdir(tmp_path)
     assert drift.main(arguments) == 2
     assert says in capsys.readouterr().err
-
-
-def test_the_catalogue_fits_a_checkout_of_1_3_0() -> None:
-    checkout = os.environ.get("OCI_SPEC_CHECKOUT")
-    if not checkout:
-        pytest.skip("OCI_SPEC_CHECKOUT names no checkout of the specification at v1.3.0")
-    assert [str(change) for change in drift.changes(Path(checkout))] == []
-    sections = {
-        section
-        for path in Path(checkout).glob("*.md")
-        for section, _ in drift.sentences(path.name, path.read_text("utf-8"))
-    }
-    assert {each.section for each in EVERY if not each.until} <= sections
