@@ -25,7 +25,7 @@ LEVELS = ("s0:c311,c577", "s0")  # SELinux: of another category than anything el
 def apparmor(t: Case) -> None:
     """The program is confined by the AppArmor profile: it has its name, and can't do what that forbids."""
     name = f"oci-conformance-{os.getpid()}"
-    with _profile(t, name):
+    with profile(t, name):
         changes = dict(FREE)
         changes["process.apparmorProfile"] = name
         seen = t.run(changes, "lsm", "write /denied text", "write /allowed text")
@@ -36,7 +36,7 @@ def apparmor(t: Case) -> None:
 
 
 @contextlib.contextmanager
-def _profile(t: Case, name: str) -> Iterator[None]:
+def profile(t: Case, name: str) -> Iterator[None]:
     """A profile that forbids one thing is loaded meanwhile."""
     rules = "".join(f"  {rule},\n" for rule in RULES)
     text = f"profile {name} flags=(attach_disconnected,mediate_deleted) {{\n{rules}}}\n"
