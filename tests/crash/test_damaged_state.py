@@ -25,6 +25,16 @@ def second_line_lost(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 1)
 
 
+def within_the_configuration(path: Path) -> None:
+    """The copy of config.json is shorter than its line says."""
+    os.truncate(path, path.read_bytes().index(b"\nconfig ") + 100)
+
+
+def without_last_line(path: Path) -> None:
+    """All lines are whole, and the one with the pid is lost: as if create had been interrupted, but the init lives."""
+    os.truncate(path, path.read_bytes().rindex(b"\n", 0, -1) + 1)
+
+
 def second_line_garbage(path: Path) -> None:
     """A damaged disk."""
     lines = path.read_bytes().split(b"\n")
@@ -68,14 +78,15 @@ def in_place_of(make: Callable[[Path], None]) -> Callable[[Path], None]:
     return write
 
 
-HARMLESS = {
+DAMAGES = {
     "absent": in_place_of(lambda path: None),
     "empty": line(""),
     "no end": line("{"),
     "lost": second_line_lost,
     "FIFO": in_place_of(os.mkfifo),
-}
-DAMAGES = {
+    "half": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "within the configuration": within_the_configuration,
+    "no last line": without_last_line,
     "truncated": line('{"id": "x"\n'),
     "garbage": second_line_garbage,
     "null": line("null\n"),
@@ -93,27 +104,38 @@ DAMAGES = {
     "link": in_place_of(lambda path: path.symlink_to("/etc/passwd")),
 }
 
+FIRST_LINE_IS_WHOLE = ("lost", "garbage", "half", "within the configuration", "no last line")
 
-@pytest.mark.parametrize("name", [*HARMLESS, *DAMAGES])
+
+@pytest.mark.parametrize("name", DAMAGES)
 def test_damaged(name: str, pyrun: Pyrun, bundle: Callable[..., Bundle]) -> None:
+    """Each command names a damaged state, and leaves the container alone, which lives; list warns of it. Only
+    `delete --force` removes it, with all that the first line names."""
     container = pyrun.create(bundle().args("sleep", "1000"))
     path = pyrun.root / container.id / "state.json"
     record = path.read_bytes()
-    (HARMLESS | DAMAGES)[name](path)
-    # half a record is that of a create that was interrupted: a container, and stopped
-    for command in ("start", "kill") if name in HARMLESS else COMMANDS:
+    pid = container.pid
+    DAMAGES[name](path)
+    for command in COMMANDS:
+        if (name, command) == ("no last line", "ps"):
+            continue  # it lists what is in the cgroup, without asking for more
         result = pyrun(command, container.id, time_limit=10)
         assert result.code == 1, (command, result)
         assert one_sentence(result.err), (command, result)
-        assert name in HARMLESS or "damaged" in result.err, (command, result)
-    result = pyrun("list")
-    assert (result.code, result.err) == (0, "")
+        assert "damaged" in result.err, (command, result)
+        assert f"delete --force {container.id}" in result.err, (command, result)
+    result = pyrun("list", "--format", "json")
+    assert result.code == 0
+    assert container.id not in result.out
+    assert result.err.count("\n") == 1
+    assert f'warning: state.json of container "{container.id}" is damaged' in result.err
+    assert os.path.exists(f"/proc/{pid}")
     assert "in use" in pyrun.error("create", "--bundle", str(container.bundle.path), container.id)
     result = pyrun("delete", "--force", container.id, time_limit=10)
     assert result.code == 0, result
-    assert name in HARMLESS or result.err.startswith("pyrun: warning: state.json of container "), result
+    assert name == "no last line" or result.err.startswith("pyrun: warning: state.json of container "), result
     assert not path.parent.exists()
-    if name not in ("lost", "garbage"):  # their first line names the cgroup, and so all processes
+    if name not in FIRST_LINE_IS_WHOLE:  # it names the cgroup, and so all processes
         path.parent.mkdir(mode=0o700)
         path.write_bytes(record)
         container.delete("--force")

@@ -142,10 +142,38 @@ def kill_in(directory: str, unified: bool, pids: Sequence[int]) -> None:
             pids = processes(directory)
         kill_all(pids)
         files.put(directory, name, thawed)  # nothing dies frozen in v1
+        if not unified:
+            thaw_below(directory)
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise PyrunError(f"freezing {directory}: {files.reason(error)}") from None
         kill_all(pids)  # gone, or a machine without a freezer: killing goes on, by rounds
+
+
+def thaw_below(directory: str) -> None:
+    """Thaw the cgroups of the freezer hierarchy below one: the container may have frozen some itself. OSError."""
+    if not has_children(directory):
+        return
+    for parent, name in _below(directory):
+        try:
+            fd = posix.open(f"{name}/freezer.state", posix.O_WRONLY | O_CLOEXEC, dir_fd=parent)
+        except OSError:
+            continue  # gone meanwhile
+        try:
+            posix.write(fd, b"THAWED")
+        except OSError:
+            pass
+        finally:
+            posix.close(fd)
+
+
+def move(pids: Sequence[int], directory: str) -> None:
+    """Move processes into a cgroup; those that ended meanwhile are fine. OSError."""
+    for pid in pids:
+        try:
+            files.put(directory, "cgroup.procs", str(pid))
+        except ProcessLookupError:
+            pass
 
 
 def remove_below(directory: str) -> bool:

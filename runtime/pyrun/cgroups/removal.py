@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 import time
 
-from pyrun.cgroups import groups, manager
+from pyrun.cgroups import groups, manager, v1
 from pyrun.cgroups import record as records
 from pyrun.errors import PyrunError
 
@@ -31,8 +31,37 @@ def kill(record: Record) -> None:
         if not left:
             return
         groups.kill_in(directory, hierarchy["name"] == "unified", left)
+        _leave_frozen(hierarchy, directory, left)
         time.sleep(pause)
     raise PyrunError(f"killing all in {directory}: process {left[0]} does not end")
+
+
+def thaw(record: Record) -> None:
+    """Let those die who are killed already: in cgroup v1 nothing dies frozen, whoever froze it, the container itself a
+    cgroup below its own, or somebody one above. Those of the latter are killed and moved out."""
+    if not record["hierarchies"]:
+        return
+    hierarchy = records.main_of(record)
+    directory = records.directory_of(record, hierarchy)
+    if "freezer" not in hierarchy["controllers"]:
+        return
+    try:
+        groups.thaw_below(directory)
+        if not v1.frozen(directory):
+            return
+        v1.thaw(directory)
+        if v1.frozen(directory):
+            left = groups.processes(directory)
+            groups.kill_all(left)
+            _leave_frozen(hierarchy, directory, left)
+    except FileNotFoundError:
+        pass  # the cgroup is gone
+
+
+def _leave_frozen(hierarchy: Hierarchy, directory: str, killed: Sequence[int]) -> None:
+    """Move killed processes out of a cgroup that is frozen by one above: where nothing is frozen, they die."""
+    if "freezer" in hierarchy["controllers"] and v1.frozen(directory):
+        groups.move(killed, hierarchy["mount"])
 
 
 def remove(record: Record) -> None:

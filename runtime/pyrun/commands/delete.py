@@ -16,16 +16,17 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     process.own_signals()
     force = bool(values.get("force"))
     try:
-        found = container.find(container.root_folder(root), arguments[0], lock=True, damaged=force)
+        found = container.find(container.root_folder(root), arguments[0], lock=True, force=force)
     except PyrunError as error:
         if force and error.kind == "missing":
             return 0
         raise
-    status = container.status(found)
-    if status != container.STOPPED and not force:
-        raise PyrunError(
-            f'container "{found.id}" is {status}, and only a stopped one can be deleted',
-            hint="kill it, or use --force",
-        )
+    if not force:
+        status = container.status(found)
+        if status != container.STOPPED:
+            raise PyrunError(
+                f'container "{found.id}" is {status}, and only a stopped one can be deleted',
+                hint="kill it, or use --force",
+            )
     destroy.destroy(found, with_hooks=True)
     return 0

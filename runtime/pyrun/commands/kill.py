@@ -38,17 +38,26 @@ def signal_number(text: str) -> int:
 
 
 def run(root: str, values: Values, arguments: list[str]) -> int:
-    """Signal the container's process, or all of its processes."""
+    """Signal the container's process, or all of its processes. KILL is for all where they don't die with the first."""
     number = signal_number(arguments[1] if len(arguments) > 1 else "TERM")
     found = container.find(container.root_folder(root), arguments[0], lock=False)
     status = container.status(found)
     if values.get("all"):
         _signal_all(found, number)
+    elif number == process.SIGKILL and not found.record.get("ownPids", True):
+        if status not in container.ALIVE and not _lives(found):
+            raise container.not_running(found, status)
+        _signal_all(found, number)
     elif status not in container.ALIVE or not _signal_init(found, number):
         raise container.not_running(found, status)
-    elif number == process.SIGKILL and status == container.PAUSED:
-        manager.thaw(found.record["cgroup"])  # in cgroup v1, nothing dies frozen
+    elif number == process.SIGKILL:
+        removal.thaw(found.record["cgroup"])  # in cgroup v1, nothing dies frozen
     return 0
+
+
+def _lives(found: container.Container) -> bool:
+    cgroup = found.record.get("cgroup")
+    return bool(cgroup and cgroup["hierarchies"] and manager.pids(cgroup))
 
 
 def _signal_init(found: container.Container, number: int) -> bool:
@@ -66,6 +75,10 @@ def _signal_all(found: container.Container, number: int) -> None:
     """Every process in the container's cgroup, also when its first one is gone; none left is no error."""
     cgroup = found.record.get("cgroup")
     if not cgroup:
+        return
+    if not cgroup["hierarchies"]:  # all that can be known of
+        if container.is_alive(found.record):
+            _signal_init(found, number)
         return
     if number == process.SIGKILL:
         removal.kill(cgroup)

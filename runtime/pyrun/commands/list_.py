@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 
-from pyrun import jsontext
+from pyrun import jsontext, log
 from pyrun.commands import state
-from pyrun.errors import PyrunError
+from pyrun.errors import PyrunError, printable, render
 from pyrun.kernel import calls
 from pyrun.lifecycle import container
 
@@ -20,7 +20,7 @@ COLUMNS = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
 
 
 def run(root: str, values: Values) -> int:
-    """Print the containers under the root: a table, JSON, or ids alone."""
+    """Print the containers under the root: a table, JSON, or ids alone. A damaged one is a warning."""
     layout = values.get("format", "table")
     if layout not in ("table", "json"):
         raise PyrunError(f'--format: "{layout}" is neither table nor json')
@@ -43,22 +43,48 @@ def _documents(folder: str) -> list[dict[str, Any]]:
     for name in container.ids(folder):
         try:
             found = container.find(folder, name, lock=False)
-        except PyrunError:
-            continue  # deleted meanwhile, or no container
-        if found.record:
-            documents.append(state.document(found))
-        found.close()
+            try:
+                if found.record:
+                    documents.append(state.document(found))
+                else:
+                    _say_unfinished(found)
+            finally:
+                found.close()
+        except PyrunError as error:
+            if error.kind != "missing":  # deleted meanwhile
+                log.warn(render(error))
     return documents
+
+
+def _say_unfinished(found: container.Container) -> None:
+    if container.status(found) != container.CREATING and found.is_current():
+        log.warn(render(state.unfinished(found)))
 
 
 def _table(documents: list[dict[str, Any]]) -> str:
     rows = [COLUMNS]
+    names = _user_names() if documents else {}
     for one in documents:
+        owner = names.get(one["owner"], one["owner"])
         rows.append(
-            (one["id"], str(one["pid"]), one["status"], one["bundle"], one["created"], one["owner"]),
+            (one["id"], str(one["pid"]), one["status"], printable(one["bundle"]), one["created"], owner),
         )
     widths = [max([len(row[i]) for row in rows]) for i in range(len(COLUMNS))]
     return "".join([_line(row, widths) for row in rows])
+
+
+def _user_names() -> dict[str, str]:
+    """The names of the host's users by their numbers, the first of a number's: passwd(5)."""
+    names: dict[str, str] = {}
+    try:
+        text = calls.read_file("/etc/passwd").decode("utf-8", "replace")
+    except OSError:
+        return names  # then numbers do
+    for line in text.split("\n"):
+        fields = line.split(":")
+        if len(fields) > 2 and fields[0].isprintable() and " " not in fields[0] and fields[0]:
+            names.setdefault(fields[2], fields[0])
+    return names
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:

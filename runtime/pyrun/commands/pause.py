@@ -19,6 +19,7 @@ def pause(root: str, arguments: list[str]) -> int:
         raise PyrunError(f'container "{found.id}" is paused already')
     if status not in container.ALIVE:
         raise container.not_running(found, status)
+    found.take_part()
     manager.freeze(found.record["cgroup"])
     return 0
 
@@ -29,6 +30,7 @@ def resume(root: str, arguments: list[str]) -> int:
     status = container.status(found)
     if status != container.PAUSED:
         raise PyrunError(f'container not paused: "{found.id}" is {status}')
+    found.take_part()
     cgroup = found.record["cgroup"]
     manager.thaw(cgroup)
     end = time.monotonic() + PATIENCE

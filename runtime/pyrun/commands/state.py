@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from pyrun import jsontext
 from pyrun.errors import PyrunError
 from pyrun.kernel import calls
@@ -11,15 +13,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+PATIENCE = 1.0  # seconds that a create which has just begun may take for its first line
+
 
 def run(root: str, arguments: list[str]) -> int:
     """Print the state document, with what runc adds to it. Takes no lock, so that hooks can ask."""
     found = container.find(container.root_folder(root), arguments[0], lock=False)
     if not found.record:
-        raise PyrunError(
-            f'container "{found.id}" was never completed, because its create was interrupted',
-            hint=f"pyrun delete --force {found.id}",
-        )
+        _wait_for_record(found)
     calls.write_all(1, (jsontext.pretty(document(found)) + "\n").encode())
     return 0
 
@@ -32,3 +33,28 @@ def document(found: container.Container) -> dict[str, Any]:
         state[key] = record[key]
     state["owner"] = str(record["owner"])
     return state
+
+
+def unfinished(found: container.Container) -> PyrunError:
+    """The error for a container of which no more than the folder was made."""
+    return PyrunError(
+        f'container "{found.id}" was never completed, because its create was interrupted',
+        hint=f"pyrun delete --force {found.id}",
+    )
+
+
+def _wait_for_record(found: container.Container) -> None:
+    """A create that has just begun writes its first line in a moment. PyrunError if there is none, or it doesn't."""
+    end = time.monotonic() + PATIENCE
+    while container.status(found) == container.CREATING:
+        if time.monotonic() > end:
+            raise PyrunError(
+                f'container "{found.id}" is creating: its create has begun, and not written yet what it makes'
+            )
+        time.sleep(0.005)
+        found.load()
+        if found.record:
+            return
+    found.load()  # it may have ended between our look at its file and at its lock
+    if not found.record:
+        raise unfinished(found) if found.is_current() else container.missing(found.id)

@@ -53,6 +53,8 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     status = container.status(found)
     if status not in container.ALIVE:
         raise container.not_running(found, status)
+    found.take_part()
+    found.load()  # the last update may have changed the device rules
     resources = manager.meant(resources, found.record.get("configVersion", container.OCI_VERSION))
     rules = found.record.get("devices") or []
     # Kubernetes sends the rules of create again; those that are in force already are left in peace.

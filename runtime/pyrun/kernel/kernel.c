@@ -156,6 +156,8 @@ long k_own_signals(void)
 {
     struct sigaction ignored = {.sa_handler = SIG_IGN}, reported = {.sa_handler = SIG_DFL};
     long r = result(sigaction(SIGPIPE, &ignored, NULL));
+    if (r == 0)
+        r = result(sigaction(SIGXFSZ, &ignored, NULL));
     return r < 0 ? r : result(sigaction(SIGCHLD, &reported, NULL));
 }
 

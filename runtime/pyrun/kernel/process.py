@@ -144,7 +144,8 @@ def default_signals(blocked: int = 0) -> None:
 
 
 def own_signals() -> None:
-    """SIGPIPE ignored: writing to one who is gone is an error to be told. SIGCHLD not: a caller that ignores it, which
+    """SIGPIPE and SIGXFSZ ignored: writing to one who is gone, or more than a file may hold, is an error to be told.
+    SIGCHLD not: a caller that ignores it, which
     is inherited, would let us wait for children in vain."""
     check(lib.k_own_signals(), "sigaction")
 

@@ -20,9 +20,14 @@ import time
 
 from pyrun import jsontext, log
 from pyrun.cgroups import manager
-from pyrun.errors import PyrunError, failed, render, words
+from pyrun.errors import PyrunError, failed, words
 from pyrun.kernel import calls
 from pyrun.kernel.calls import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, O_CLOEXEC
+from pyrun.lifecycle import state_file
+from pyrun.lifecycle.root import check_id as check_id
+from pyrun.lifecycle.root import ids as ids
+from pyrun.lifecycle.root import make_root as make_root
+from pyrun.lifecycle.root import root_folder as root_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,67 +35,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 OCI_VERSION = "1.3.0"
-CONFIG = b"config "  # begins the line of state.json that says how many bytes of config.json follow
 CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
 PAUSED = "paused"  # created or running, and frozen: the specification allows a runtime states of its own
 ALIVE = (CREATED, RUNNING, PAUSED)
-# What the first line of state.json has.
-KINDS = (
-    ("id", str),
-    ("status", str),
-    ("pid", int),
-    ("pidStart", int),
-    ("bundle", str),
-    ("rootfs", str),
-    ("created", str),
-    ("owner", int),
-    ("annotations", dict),
-    ("cgroup", dict),
-    ("hasProcess", bool),
-    ("hooks", dict),
-    ("program", dict),
-)
-
-
-def root_folder(option: str) -> str:
-    """Where state is kept: --root, or /run/pyrun, or $XDG_RUNTIME_DIR/pyrun for a user who is not root of the machine:
-    another user, or root of a user namespace, unless $USER is root (who `unshare -r` has made so). Raises PyrunError
-    if an ordinary user has no such folder."""
-    if option:
-        return option if option[0] == "/" else f"{posix.getcwd()}/{option}"
-    runtime_dir = _session_folder()
-    if not runtime_dir and posix.geteuid() != 0:
-        raise PyrunError(
-            "an ordinary user's containers are kept below $XDG_RUNTIME_DIR, which is not set",
-            hint="a login sets it, or for good `loginctl enable-linger USER`; or give --root DIR",
-        )
-    if runtime_dir and (posix.geteuid() != 0 or _is_root_of_a_user_namespace()):
-        return runtime_dir + "/pyrun"
-    return "/run/pyrun"
-
-
-def _session_folder() -> str:
-    return posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-
-
-def _is_root_of_a_user_namespace() -> bool:
-    if posix.environ.get(b"USER") == b"root":
-        return False
-    from pyrun.kernel import process
-
-    return process.in_user_namespace()
-
-
-def check_id(container_id: str) -> str:
-    """The id, if it can be one: letters, digits and _ + - . in ASCII, at most 255, the first no dot (names that begin
-    with one are the runtime's own)."""
-    plain = container_id.replace("_", "a").replace("+", "a").replace("-", "a").replace(".", "a")
-    if not (plain.isascii() and plain.isalnum()) or container_id[0] == "." or len(container_id) > 255:
-        raise PyrunError(
-            f"container ID {jsontext.quote(container_id)} is not valid",
-            hint="letters, digits and _ + - . are allowed, 255 at most, the first no dot",
-        )
-    return container_id
 
 
 class Container:
@@ -112,7 +59,7 @@ class Container:
         data = jsontext.encode(facts).encode() + b"\n"
         if config:
             self.config = config
-            data += CONFIG + f"{len(config)}\n".encode() + config + b"\n"
+            data += state_file.CONFIG + f"{len(config)}\n".encode() + config + b"\n"
         flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_NOFOLLOW | O_CLOEXEC
         fd = posix.open("state.json", flags, 0o600, dir_fd=self.dirfd)
         try:
@@ -123,30 +70,44 @@ class Container:
     def load(self) -> None:
         """Read state.json; an absent one (create was killed before its first line) leaves an empty record. PyrunError
         of kind "damaged" if it isn't what we have written: then the record is what can be used of it."""
+        why = self._read()
+        if why == state_file.CUT_OFF:
+            # whoever writes it holds the lock, and may have ended the line, and let go, since we read
+            why = "" if not self.locked and _is_locked(self.dirfd) else self._read()
+        if why:
+            raise PyrunError(
+                f'state.json of container "{self.id}" is damaged: {why}',
+                hint=f"pyrun delete --force {self.id}",
+                kind="damaged",
+            )
+
+    def _read(self) -> str:
+        """Set the record and the configuration by state.json; returns what is wrong with it, or ""."""
         self.record = {}
-        record: dict[str, Any] = {}
-        why = ""
+        data = b""
         try:
             fd = self.open_state()
-            if fd < 0:
-                return
-            try:
-                data = calls.read_all(fd, 1 << 26)
-            finally:
-                posix.close(fd)
-            self.config = _read(data, record)
+            if fd >= 0:
+                try:
+                    data = calls.read_all(fd, 1 << 26)
+                finally:
+                    posix.close(fd)
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.EISDIR, errno.EFBIG):  # no file that we have written
                 raise
-            why = words(error)
-        except (ValueError, TypeError) as error:  # not JSON, or no object
-            why = str(error)
-        if all([type(record.get(key)) is kind for key, kind in KINDS]) and record["id"] == self.id:
-            self.record = record
-        elif record:
-            why = why or "it is not this container's"
-        if why:
-            raise PyrunError(f'state.json of container "{self.id}" is damaged: {why}', kind="damaged")
+            return words(error)
+        self.record, self.config, why = state_file.parse(data, self.id)
+        if (not data or why == state_file.CUT_OFF) and not self.record:
+            # Nothing is made before the first line is written, and the socket is what is made next in the folder.
+            return state_file.CUT_OFF if self._has_socket() else ""
+        return why
+
+    def _has_socket(self) -> bool:
+        try:
+            posix.stat("start.sock", dir_fd=self.dirfd, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
 
     def open_state(self) -> int:
         """state.json, to read it or to ask for the init's lock on it; -1 if there is none."""
@@ -162,10 +123,25 @@ class Container:
         calls.flock(fd, LOCK_EX | LOCK_NB)
         return fd
 
-    def lock(self) -> None:
-        """Wait until no other command changes the container."""
-        calls.flock(self.dirfd, LOCK_EX)
+    def lock(self, force: bool = False) -> None:
+        """Wait until no other command changes the container. PyrunError if that takes too long, or if the other one
+        waits for us; the other one is ended, if we are to `force` it."""
+        if not calls.flock(self.dirfd, LOCK_EX | LOCK_NB):
+            from pyrun.lifecycle import locks
+
+            locks.wait(self.dirfd, self.id, force)
         self.locked = True
+
+    def take_part(self) -> None:
+        """Lock the container that was found, as `lock` does. Not if the holder of the lock waits for us, who are called
+        by a hook: nobody else can change it then either. PyrunError if it is gone meanwhile."""
+        try:
+            self.lock()
+        except PyrunError as error:
+            if error.kind != "hook":
+                raise
+        if not self.is_current():
+            raise missing(self.id)
 
     def unlock(self) -> None:
         """Let others change it."""
@@ -207,22 +183,6 @@ class Container:
                 pass
 
 
-def _read(data: bytes, record: dict[str, Any]) -> bytes:
-    """Add the lines of a state.json to the record; returns the bytes of config.json."""
-    config = b""
-    at = 0
-    while (end := data.find(b"\n", at)) >= 0:
-        line = data[at:end]
-        at = end + 1
-        if line.startswith(CONFIG):
-            size = int(line[len(CONFIG) :])
-            config = data[at : at + size]
-            at += size + 1
-        else:
-            record.update(jsontext.decode(line))
-    return config
-
-
 def missing(container_id: str) -> PyrunError:
     """The error for an id that nobody uses."""
     return PyrunError(f'container "{container_id}" does not exist', kind="missing")
@@ -254,23 +214,6 @@ def claim(root: str, container_id: str) -> Container:
     return container
 
 
-def make_root(root: str) -> None:
-    """Make the folder that holds the state of all containers, if it isn't there. In a session's folder it gets the
-    sticky bit, by which the programs that clean there leave it alone (XDG Base Directory Specification). OSError."""
-    at = root.find("/", 1)
-    while at > 0:
-        try:
-            posix.mkdir(root[:at], 0o755)
-        except FileExistsError:
-            pass
-        at = root.find("/", at + 1)
-    session = _session_folder()
-    try:
-        posix.mkdir(root, 0o1700 if session and root.startswith(session + "/") else 0o700)
-    except FileExistsError:
-        pass
-
-
 def _open(root: str, container_id: str) -> int:
     flags = posix.O_RDONLY | posix.O_DIRECTORY | O_CLOEXEC | posix.O_NOFOLLOW
     try:
@@ -288,25 +231,25 @@ def _open(root: str, container_id: str) -> int:
     return fd
 
 
-def find(root: str, container_id: str, lock: bool, damaged: bool = False) -> Container:
-    """An existing container, with its record; PyrunError of kind "missing" if there is none. One with a `damaged`
-    state.json is an error too, or a warning if that is wanted."""
+def find(root: str, container_id: str, lock: bool, force: bool = False) -> Container:
+    """An existing container, with its record; PyrunError of kind "missing" if there is none, of kind "damaged" if its
+    state.json is. `force` is for who takes what there is: damage is a warning, and who holds the lock too long ends."""
     check_id(container_id)
     while True:
         container = Container(root, container_id, _open(root, container_id))
         if not lock:
             break
-        container.lock()
+        container.lock(force)
         if container.is_current():
             break
         container.close()  # deleted while we waited; perhaps made anew
     try:
         container.load()
     except PyrunError as error:
-        if not damaged:
+        if not force:
             container.close()
             raise
-        log.warn(f"{render(error)}; processes and cgroups that it doesn't name may be left")
+        log.warn(f"{error.sentence}; processes and cgroups that it doesn't name may be left")
     return container
 
 
@@ -334,7 +277,10 @@ def status(container: Container) -> str:
     record = container.record
     if record.get("status") != CREATED:
         # creating, if somebody is at it; else create was killed, and its half-made container can only be deleted
-        return STOPPED if container.locked or not _is_locked(container.dirfd) else CREATING
+        if not container.locked and _is_locked(container.dirfd):
+            return CREATING
+        _check_dead(container)
+        return STOPPED
     if not is_alive(record):
         return STOPPED
     fd = container.open_state()
@@ -345,6 +291,24 @@ def status(container: Container) -> str:
     if manager.frozen(record["cgroup"]):
         return PAUSED
     return CREATED if waiting else RUNNING
+
+
+def _check_dead(container: Container) -> None:
+    """PyrunError of kind "damaged" if processes live for longer than those of a killed create, which die with it: then
+    the last line has been lost."""
+    cgroup = container.record.get("cgroup")
+    if not cgroup or not cgroup["hierarchies"]:
+        return
+    end = time.monotonic() + 1.0
+    while left := manager.pids(cgroup):
+        if time.monotonic() > end:
+            raise PyrunError(
+                f'state.json of container "{container.id}" is damaged: it says nothing of process {left[0]}, which '
+                "lives in its cgroup",
+                hint=f"pyrun delete --force {container.id}",
+                kind="damaged",
+            )
+        time.sleep(0.01)
 
 
 def not_running(container: Container, status_now: str) -> PyrunError:
@@ -381,11 +345,3 @@ def timestamp() -> str:
     """Now, as RFC 3339 with nanoseconds, which engines parse."""
     now = time.time_ns()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09d}Z"
-
-
-def ids(root: str) -> list[str]:
-    """The ids of all containers under `root`, sorted."""
-    try:
-        return sorted(name for name in posix.listdir(root) if name[0] != ".")
-    except FileNotFoundError:
-        return []

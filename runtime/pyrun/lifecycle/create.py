@@ -140,9 +140,8 @@ def preserved_fds(options: Values) -> tuple[int, int]:
     wanted = int(str(options.get("preserve-fds", 0)))
     listening = 0
     listen_fds = posix.environ.get(b"LISTEN_FDS", b"")
-    if listen_fds.isdigit() and posix.environ.get(b"LISTEN_PID", str(posix.getpid()).encode()) == (
-        str(posix.getpid()).encode()
-    ):
+    own = str(posix.getpid()).encode()
+    if listen_fds.isdigit() and posix.environ.get(b"LISTEN_PID", own) == own:
         listening = int(listen_fds)
     for fd in range(3, 3 + wanted + listening):
         try:
@@ -198,6 +197,7 @@ def _first_record(planned: plan.Plan, container_id: str, options: Values) -> dic
         "configVersion": config["ociVersion"],
         "devices": (planned.linux.get("resources") or {}).get("devices") or [],
         "hasProcess": planned.process is not None,
+        "ownPids": planned.has_new("pid"),
         "hooks": {kind: planned.hooks(kind) for kind in LATER_HOOKS if planned.hooks(kind)},
         "program": {"args": planned.process["args"], "env": planned.process.get("env") or []}
         if planned.process

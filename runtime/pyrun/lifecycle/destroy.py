@@ -6,6 +6,7 @@ Hot module. One way for delete, `delete --force`, a failed create, and `run` at 
 from __future__ import annotations
 
 import posix
+import time
 
 from pyrun import log
 from pyrun.cgroups import manager, removal
@@ -19,7 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-KILL_TIMEOUT = 10_000  # ms to wait for a killed process to be gone
+KILL_TIMEOUT = 10.0  # seconds to wait for a killed process to be gone
+FIRST_PAUSE = 100  # milliseconds until it is looked after
 
 
 def destroy(container: Container, with_hooks: bool) -> None:
@@ -50,16 +52,51 @@ def kill_init(record: dict[str, Any]) -> None:
             return
         if letter not in ("Z", "X"):
             process.pidfd_send_signal(pidfd, process.SIGKILL)
-            if manager.frozen(record["cgroup"]):
-                manager.thaw(record["cgroup"])  # in cgroup v1, nothing dies frozen
-            if not calls.poll([pidfd], KILL_TIMEOUT):
-                raise PyrunError(f"process {pid} does not die", hint="it is in an uninterruptible wait")
+            _wait_for_end(pid, pidfd, record)
         try:
             posix.waitpid(pid, posix.WNOHANG)  # our own child, if we are create or run
         except ChildProcessError:
             pass
     finally:
         posix.close(pidfd)
+
+
+def _wait_for_end(pid: int, pidfd: int, record: dict[str, Any]) -> None:
+    """Until a killed process is gone. Whatever is frozen meanwhile, in cgroup v1, is thawed again."""
+    end = time.monotonic() + KILL_TIMEOUT
+    pause = FIRST_PAUSE
+    if manager.frozen(record["cgroup"]):
+        removal.thaw(record["cgroup"])
+    while not calls.poll([pidfd], pause):
+        if time.monotonic() > end:
+            raise PyrunError(f"process {pid} does not die", hint=_reason(pid, record["cgroup"]["path"]))
+        removal.thaw(record["cgroup"])
+        pause = min(pause * 2, 500)
+
+
+def _reason(pid: int, path: str) -> str:
+    """Why a killed process doesn't die: it waits in the kernel, or, as init of a PID namespace, for a zombie there."""
+    letter, _ = containers.process_state(pid)
+    if letter == "D":
+        return "it is in an uninterruptible wait"
+    for name in posix.listdir("/proc"):
+        if not name.isdigit() or containers.process_state(int(name))[0] != "Z":
+            continue
+        try:
+            cgroups = calls.read_file(f"/proc/{name}/cgroup").decode("utf-8", "replace").split("\n")
+            parent = (
+                calls.read_file(f"/proc/{name}/stat").decode("utf-8", "replace").rpartition(")")[2].split()[1]
+            )
+        except OSError:
+            continue
+        if int(name) != pid and [
+            line for line in cgroups if f"{line}/".partition(":/")[2].startswith(path[1:] + "/")
+        ]:
+            return (
+                f"it waits until process {parent}, outside of the container, takes note of the end of its child "
+                f"{name}, which was in the PID namespace"
+            )
+    return "it waits for another process of its PID namespace"
 
 
 def run_poststop(record: dict[str, Any]) -> None:
