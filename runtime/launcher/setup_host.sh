@@ -5,8 +5,10 @@ set -eu
 
 python=${PYTHON:-python3}
 build_packages="gcc libc6-dev make git ca-certificates libffi-dev libseccomp2 busybox-static"
-optional_packages="runc podman conmon catatonit docker.io containerd buildah iptables crun redis-server nginx-light curl wget
-  strace shellcheck zsh fish e2fsprogs"
+optional_packages="runc podman conmon catatonit docker.io containerd buildah iptables nftables crun redis-server nginx-light
+  curl wget strace shellcheck zsh fish e2fsprogs"
+# Debian 13 has docker's client in a package of its own, Debian 12 in docker.io.
+optional_packages="$optional_packages docker-cli"
 # A browser for the conformance suite's reports
 optional_packages="$optional_packages chromium"
 # Kubernetes' side of containerd, and Slurm
@@ -22,6 +24,13 @@ installed() {
 missing() {
 	for package in "$@"; do
 		installed "$package" || printf '%s ' "$package"
+	done
+}
+
+# Those that this Debian has: their names differ from one to the next.
+known() {
+	for package in "$@"; do
+		! apt-cache show "$package" >/dev/null 2>&1 || printf '%s ' "$package"
 	done
 }
 
@@ -118,8 +127,11 @@ offer() {
 	# shellcheck disable=SC2046,SC2086
 	set -- $(missing $optional_packages)
 	[ $# -gt 0 ] || return 0
-	say "installing for the tests: $*"
 	apt update || true
+	# shellcheck disable=SC2046
+	set -- $(known "$@")
+	[ $# -gt 0 ] || return 0
+	say "installing for the tests: $*"
 	install_packages "$@" && return
 	for package in "$@"; do
 		install_packages "$package" || say "not installable here: $package; the tests that need it skip"
