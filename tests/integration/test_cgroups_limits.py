@@ -43,7 +43,7 @@ v1 = pytest.mark.skipif(
 )
 v2 = pytest.mark.skipif(
     not has_v2("memory", "cpu", "cpuset", "pids"),
-    reason="no cgroup v2 with these controllers (the VM has them)",
+    reason="needs cgroup v2 with these controllers, which v1 holds here or the kernel lacks",
 )
 
 
@@ -181,7 +181,7 @@ def test_v1_errors(resources: dict[str, Any], start: str, end: str) -> None:
 
 def test_pids_limit_holds() -> None:
     if not (has_v1("pids") or has_v2("pids")):
-        pytest.skip("no pids controller")
+        pytest.skip("needs the pids controller")
 
     def forks() -> int:
         children = []
@@ -213,7 +213,7 @@ def test_pids_limit_holds() -> None:
 
 def test_memory_limit_kills() -> None:
     if not (has_v1("memory") or has_v2("memory")):
-        pytest.skip("no memory controller")
+        pytest.skip("needs the memory controller")
 
     def body() -> None:
         with cgroup(resources={"memory": {"limit": 24 * MIB, "swap": 24 * MIB}}) as record:

@@ -26,7 +26,8 @@ MIB = 1 << 20
 CONTROLLERS = ("memory", "cpu", "cpuset", "pids")
 v1 = pytest.mark.skipif(not has_v1(*CONTROLLERS), reason="no cgroup v1 with these controllers")
 v2 = pytest.mark.skipif(
-    not has_v2(*CONTROLLERS), reason="no cgroup v2 with these controllers (the VM has them)"
+    not has_v2(*CONTROLLERS),
+    reason="needs cgroup v2 with these controllers, which v1 holds here or the kernel lacks",
 )
 either = pytest.mark.skipif(
     not (has_v1(*CONTROLLERS) or has_v2(*CONTROLLERS)), reason="no cgroup version has all these controllers"
@@ -361,7 +362,7 @@ def test_conversions_of_v2(pyrun: Pyrun, bundle: Make) -> None:
 def test_a_limit_is_in_force_at_once(pyrun: Pyrun, bundle: Make) -> None:
     """The container itself notices."""
     if not (has_v1("pids") or has_v2("pids")):
-        pytest.skip("no pids controller")
+        pytest.skip("needs the pids controller")
     script = "until [ -e /tmp/go ]; do usleep 5000; done; (true) && echo forked"
     container = pyrun.start(bundle({"root": {"readonly": False}}, sh=script))
     pyrun.ok("update", "--pids-limit", "1", container.id)
