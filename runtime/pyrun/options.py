@@ -87,6 +87,7 @@ COMMANDS = {
             *_CREATE,
             (("--detach", "-d"), FLAG, "", "return when the program runs"),
             (("--keep",), FLAG, "", "keep the stopped container instead of deleting it"),
+            (("--pipes",), FLAG, "", "give the program pipes instead of our stdin, stdout and stderr, and copy"),
         ),
         "create and start a container, wait for its program, delete it",
         True,

@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 
 # Process 1: tells its PID as the outside sees it, hides the folders that engines write to, then only waits.
-# Ignoring SIGCHLD makes the kernel reap the orphans that the engine leaves to it.
+# Ignoring SIGCHLD makes the kernel reap the orphans that the engine leaves to it (dash's trap doesn't ignore it: Slurm
+# then waits for ever for the dead of a process group).
 INIT = """
 read -r pid rest < /proc/self/stat
 mount -t proc proc /proc
 for folder in /run /var/lib /var/log; do mount -t tmpfs -o mode=0755 tmpfs "$folder" || exit 1; done
-trap '' CHLD
 echo "$pid"
-exec sleep infinity
+exec env --ignore-signal=CHLD sleep infinity
 """
 Done = subprocess.CompletedProcess[str]
 TIMEOUT = 60  # seconds; commands here take a fraction of one

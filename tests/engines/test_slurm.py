@@ -34,7 +34,7 @@ StateSaveLocation=/var/lib/slurm/controller
 SlurmdSpoolDir=/var/lib/slurm/%n
 SlurmctldPidFile=/run/slurmctld.pid
 SlurmdPidFile=/run/slurmd-%n.pid
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/{proctrack}
 TaskPlugin=task/none
 MpiDefault=none
 SelectType=select/cons_tres
@@ -84,8 +84,12 @@ def start(folder: Path, host: PrivateHost, name: str, *argv: str) -> None:
     host.start_daemon(*argv, log=folder / f"{name}.log")
 
 
-@pytest.fixture(scope="module")
-def slurm(tested_runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+# How Slurm finds a step's processes: all that descend from it, containers too; or its process group, in which `run`
+# is and the container's program isn't (nor is it with proctrack/cgroup, which wants a host with systemd).
+@pytest.fixture(scope="module", params=["linuxproc", "pgid"])
+def slurm(
+    request: pytest.FixtureRequest, tested_runtime: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Slurm]:
     """Controller, three nodes and munge, with contrib's oci.conf, in which only the runtime's path is changed."""
     need("slurmctld", "slurmd", "srun", "sbatch", "scancel", "munged", "ip")
     folder = tmp_path_factory.mktemp("slurm")
@@ -96,7 +100,13 @@ def slurm(tested_runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         for number, name in enumerate(NODES)
     ]
     (folder / "slurm.conf").write_text(
-        SLURM_CONF.format(host=hostname, address=ADDRESS, nodes="\n".join(nodes), names=",".join(NODES))
+        SLURM_CONF.format(
+            host=hostname,
+            address=ADDRESS,
+            nodes="\n".join(nodes),
+            names=",".join(NODES),
+            proctrack=request.param,
+        )
     )
     (folder / "oci.conf").write_text(CONFIGURATION.read_text().replace(INSTALLED, str(wrapper)))
     host = PrivateHost(f"pyrun-test-slurm-{os.getpid()}", network=True)
@@ -164,7 +174,7 @@ def test_three_nodes(slurm: Slurm, files: Path) -> None:
     calls = slurm.runtime_log.read_text()
     for name in NODES:
         assert re.search(
-            rf"run --bundle /var/lib/slurm/{name}/\S+ {name}\.root\.\d+\.\d+\.0$", calls, re.MULTILINE
+            rf"run --pipes --bundle /var/lib/slurm/{name}/\S+ {name}\.root\.\d+\.\d+\.0$", calls, re.MULTILINE
         )
 
 
@@ -241,10 +251,13 @@ def test_cancel(slurm: Slurm, files: Path, trap: str, obeys: bool) -> None:
         stderr=subprocess.DEVNULL,
     ) as srun:
         assert srun.stdout is not None
-        assert [srun.stdout.readline() for _ in NODES] == [b"started\n"] * 3
-        assert {name.partition(".")[0] for name in slurm.containers()} == set(NODES)
-        slurm.output("scancel", "--name=cancelled")
-        output = srun.communicate(timeout=20)[0]
+        try:
+            assert [srun.stdout.readline() for _ in NODES] == [b"started\n"] * 3
+            assert {name.partition(".")[0] for name in slurm.containers()} == set(NODES)
+            slurm.output("scancel", "--name=cancelled")
+            output = srun.communicate(timeout=20)[0]
+        finally:
+            srun.kill()
     # More than once each, maybe: Slurm signals both ``run``, which passes it on, and the program.
     assert output.count(b"bye") >= 3 if obeys else output == b""
     slurm.wait_for_containers(0)

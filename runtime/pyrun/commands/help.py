@@ -28,9 +28,9 @@ DETAILS = {
         "that was killed half-way."
     ),
     "run": (
-        "Standard input, output and error are the program's; a terminal is passed through if process.terminal is "
-        "true. Signals are forwarded, and the exit status is the program's, or 128 and the number of the signal that "
-        "ended it."
+        "Standard input, output and error are the program's (with --pipes it has pipes that end with this command, "
+        "even if that is killed); a terminal is passed through if process.terminal is true. Signals are forwarded, "
+        "and the exit status is the program's, or 128 and the number of the signal that ended it."
     ),
     "exec": (
         "The program gets the container's user, environment, rights and limits, as its configuration had them at "

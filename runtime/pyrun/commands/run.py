@@ -18,6 +18,8 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     folder = root_folder(root)
     if not values.get("detach"):
         return foreground.run(folder, arguments[0], values)
+    if values.get("pipes"):
+        raise PyrunError("--pipes: with --detach nobody is there to copy")
     container = create.create(folder, arguments[0], values)
     try:
         start.start(container)

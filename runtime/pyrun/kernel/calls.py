@@ -158,17 +158,15 @@ def close_range_on_exec(first: int) -> None:
         check(result, "close_range")
 
 
-def poll(fds: list[int], milliseconds: int, writable: int = -1) -> list[int]:
-    """Those of `fds` that can be read or were hung up, and `writable` if it can be written: poll(2); -1 ms waits
-    without end."""
-    count = len(fds) + (writable >= 0)
+def poll(fds: list[int], milliseconds: int, writable: list[int] | None = None) -> list[int]:
+    """Those of `fds` that can be read or were hung up, then those of `writable` that can be written: poll(2); -1 ms
+    waits without end."""
+    both = [*fds, *(writable or ())]
+    count = len(both)
     array: Any = ffi.new("struct pollfd[]", count)
-    for i, fd in enumerate(fds):
+    for i, fd in enumerate(both):
         array[i].fd = fd
-        array[i].events = POLLIN
-    if writable >= 0:
-        array[count - 1].fd = writable
-        array[count - 1].events = POLLOUT
+        array[i].events = POLLIN if i < len(fds) else POLLOUT
     result = lib.k_poll(array, count, milliseconds)
     if result == -errno.EINTR:
         return []

@@ -58,10 +58,10 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
         container.add(_first_record(planned, container_id, options), data)
         _make(container, planned, init, console_socket, options)
     except OSError as error:
-        _undo(container, ran_hooks=False)
+        _undo(container, options, ran_hooks=False)
         raise failed("creating the container", error) from None
     except BaseException as error:
-        _undo(container, ran_hooks=isinstance(error, PyrunError) and error.kind == "hook")
+        _undo(container, options, ran_hooks=isinstance(error, PyrunError) and error.kind == "hook")
         raise
     return container
 
@@ -386,12 +386,12 @@ def send_pidfd(path: str, pid: int) -> None:
         raise failed(f"sending a pidfd to {path}", error) from None
 
 
-def _undo(container: Container, ran_hooks: bool) -> None:
+def _undo(container: Container, options: Values, ran_hooks: bool) -> None:
     """Take back a create that failed. After a failed hook the life cycle goes on at its last steps, so that poststop
     hooks run; otherwise there never was a container."""
-    posix.closerange(
-        3, container.dirfd
-    )  # nothing of it is needed any more, but perhaps we had run out of descriptors
+    # Nothing of it is needed any more, but perhaps we had run out of descriptors.
+    if not options.get("pipes"):  # run has put its own stdin, stdout and stderr aside
+        posix.closerange(3, container.dirfd)
     posix.closerange(container.dirfd + 1, 1024)
     try:
         destroy.destroy(container, with_hooks=ran_hooks)

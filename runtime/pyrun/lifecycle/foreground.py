@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pyrun.fastargs import Values
     from pyrun.lifecycle.container import Container
+    from pyrun.lifecycle.pipes import Pipes
 
 # Not passed on: SIGCHLD and SIGWINCH are ours; the rest tells about our own descriptors and job control.
 NOT_FORWARDED = (
@@ -36,11 +37,18 @@ NOT_FORWARDED = (
 def run(root: str, container_id: str, values: Values) -> int:
     """Run a container to its end; returns the program's exit status, 128+N if signal N killed it."""
     made: list[Container] = []
+    pipes = _pipes(values)
 
     def begin(console_socket: int) -> int:
         if not values.get("no-subreaper"):
             process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
-        made.append(create.create(root, container_id, values, console_socket))
+        if pipes:
+            pipes.give()
+        try:
+            made.append(create.create(root, container_id, values, console_socket))
+        finally:
+            if pipes:
+                pipes.take_back()
         return int(made[0].record["pid"])
 
     def go() -> None:
@@ -48,8 +56,10 @@ def run(root: str, container_id: str, values: Values) -> int:
         made[0].unlock()  # others may now signal, pause or delete it
 
     try:
-        status = attend(begin, values, go)
+        status = attend(begin, values, go, pipes)
     except BaseException as error:
+        if pipes:
+            pipes.end()
         # after a failing hook, start has destroyed it
         if made and not (isinstance(error, PyrunError) and error.kind == "hook"):
             _finish(made[0], values)
@@ -58,11 +68,24 @@ def run(root: str, container_id: str, values: Values) -> int:
     return status
 
 
-def attend(begin: Callable[[int], int], values: Values, go: Callable[[], None] | None = None) -> int:
+def _pipes(values: Values) -> Pipes | None:
+    if not values.get("pipes"):
+        return None
+    from pyrun.lifecycle.pipes import Pipes
+
+    return Pipes()
+
+
+def attend(
+    begin: Callable[[int], int],
+    values: Values,
+    go: Callable[[], None] | None = None,
+    pipes: Pipes | None = None,
+) -> int:
     """Stay with a process to its end, our terminal joined to its own: exit status, 128+N if signal N killed it.
 
     `begin` makes the process, given the socket to send its terminal's master to (-1 if --console-socket says another),
-    and returns its pid; `go` is called when the terminal is joined.
+    and returns its pid; `go` is called when the terminal is joined. What goes through `pipes` is copied.
     """
     create.preserved_fds(values)
     process.signal_mask(process.ALL_SIGNALS)
@@ -75,9 +98,10 @@ def attend(begin: Callable[[int], int], values: Values, go: Callable[[], None] |
     try:
         if _was_sent(ours):
             terminal.take(calls.receive_fd(ours))
+            pipes = None  # the program has the terminal instead
         if go:
             go()
-        return _wait(pid, signals, terminal)
+        return _wait(pid, signals, terminal, pipes)
     finally:
         terminal.restore()
 
@@ -94,11 +118,15 @@ def _finish(container: Container, values: Values) -> None:
         destroy.destroy(container, with_hooks=True)
 
 
-def _wait(pid: int, signals: int, terminal: _Terminal) -> int:
-    """Until the container's process has ended: signals in, terminal both ways, orphans reaped."""
+def _wait(pid: int, signals: int, terminal: _Terminal, pipes: Pipes | None) -> int:
+    """Until the container's process has ended: signals in, terminal or pipes both ways, orphans reaped."""
     while True:
-        ready = calls.poll([signals, *terminal.readable()], -1, terminal.writable())
-        terminal.copy(ready)
+        reading = [signals, *(pipes.readable() if pipes else terminal.readable())]
+        ready = calls.poll(reading, -1, pipes.writable() if pipes else terminal.writable())
+        if pipes:
+            pipes.copy(ready)
+        else:
+            terminal.copy(ready)
         if signals not in ready:
             continue
         for number in _read_signals(signals):
@@ -106,6 +134,8 @@ def _wait(pid: int, signals: int, terminal: _Terminal) -> int:
                 status = _reap(pid)
                 if status is not None:
                     terminal.drain()
+                    if pipes:
+                        pipes.end()
                     return status
             elif number == process.SIGWINCH:
                 terminal.resize()
@@ -175,8 +205,8 @@ class _Terminal:
             return []
         return [self.master, 0] if self.stdin_open and not self.pending else [self.master]
 
-    def writable(self) -> int:
-        return self.master if self.pending else -1
+    def writable(self) -> list[int]:
+        return [self.master] if self.pending else []
 
     def copy(self, ready: list[int]) -> None:
         """Move what there is. The master is written without blocking: a program that reads nothing must not keep us
