@@ -12,8 +12,9 @@ One SOCK_SEQPACKET connection, so one write is one message; its first byte says 
        |  <------ report of stage 2 --------    first byte 0: ready; else what failed (init/orders.py)
        |  <------------- closed -----------    stage 2 waits for start (after ready), or the init died
 
-A process of exec (init/enter.py) speaks the same way: "G" to it, then warnings, an error, or stage 2's reports, of
-which the last is that it is going to execute the program.
+A process of exec (init/enter.py) speaks the same way: "G" to it, then warnings, an error, or stage 2's reports. One of
+them is the pid of the process that it has made in the container's PID namespace, which waits for a "G" of its own; the
+last is that this one is going to execute the program.
 
 An end that finds the other closed gives up: an init never outlives a create that was killed.
 """

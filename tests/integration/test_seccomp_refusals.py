@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import needs
 import pytest
 
 ENDS = ["exit_group", "exit"]
@@ -91,3 +97,65 @@ def test_a_hook_that_ends_well_leaves_the_rest(pyrun, bundle, no_new_privileges)
     one.hook("startContainer", "true")
     assert pyrun.output(one.write()) == without
     assert "2" in without
+
+
+# Makes the folder that is its argument, and ends; nothing else is called.
+MAKES_A_FOLDER = r"""
+#include <sys/syscall.h>
+#if defined(__x86_64__)
+__asm__(".globl _start\n_start: mov %rsp,%rdi\n and $-16,%rsp\n call begin\n");
+static void call(long n, long a, long b)
+{
+    long r;
+    __asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(0) : "rcx", "r11", "memory");
+}
+void begin(long *stack)
+{
+    call(SYS_mkdir, stack[2], 0755);
+    call(SYS_exit_group, 0, 0);
+    call(SYS_exit, 0, 0);
+}
+#endif
+"""
+STAGE_2 = Path(__file__).resolve().parents[2] / "runtime/pyrun/kernel"
+CALLS = sorted(
+    {
+        name
+        for path in STAGE_2.glob("stage2*.[ch]")
+        for name in re.findall(r"SYS_([a-z]\w+)", path.read_text())
+    }
+    - {"execve", "seccomp"}
+)
+
+
+@pytest.fixture(scope="session")
+def maker(tmp_path_factory) -> bytes:
+    """The program that makes a folder."""
+    needs.program("gcc")
+    if os.uname().machine != "x86_64":
+        pytest.skip("needs x86-64, which the little program is written for")
+    source = tmp_path_factory.mktemp("maker") / "maker.c"
+    source.write_text(MAKES_A_FOLDER)
+    program = source.with_suffix("")
+    flags = ["-static", "-nostdlib", "-ffreestanding", "-fno-pic", "-no-pie", "-Os", "-fno-stack-protector"]
+    subprocess.run(["gcc", *flags, "-o", str(program), str(source)], check=True)
+    return program.read_bytes()
+
+
+@pytest.mark.parametrize("no_new_privileges", [True, False], ids=["nnp", "no-nnp"])
+@pytest.mark.parametrize("name", CALLS)
+def test_whatever_one_call_is_refused(pyrun, bundle, maker, name, no_new_privileges):
+    """A profile needs to allow execve and no other call of stage 2's: hook, program and exec's program are executed."""
+    config = errno(name)
+    config["process"] = {"noNewPrivileges": no_new_privileges}
+    config["root"] = {"readonly": False}
+    one = bundle(config).args("/maker", "/program")
+    (one.rootfs / "maker").write_bytes(maker)
+    (one.rootfs / "maker").chmod(0o755)
+    one.config["hooks"] = {"startContainer": [{"path": "/maker", "args": ["maker", "/hook"]}]}
+    container = pyrun.create(one.write())
+    container.exec(("/maker", "/exec"))
+    pyrun("start", container.id)
+    container.wait()
+    container.delete()
+    assert [each for each in ("hook", "program", "exec") if not (one.rootfs / each).is_dir()] == []

@@ -76,8 +76,8 @@ def test_looked_at_with_default_capabilities(pyrun, bundle):
 
 
 def test_looked_at_with_ptrace(pyrun, bundle):
-    """CAP_SYS_PTRACE without a user namespace: no setting of a process keeps it out (docs/security.md, What is left).
-    But what it looks into stands on the container's root, and holds no folder of the host."""
+    """CAP_SYS_PTRACE without a user namespace: no setting of a process keeps it out. But what it looks into stands on
+    the container's root, and holds no folder of the host; what runs there, test_never_more_than_the_program.py has."""
     attacker = bundle({"root": {"readonly": False}}, sh=LOOK)
     for kind in ("bounding", "effective", "permitted"):
         attacker.config["process"]["capabilities"][kind].append("CAP_SYS_PTRACE")

@@ -71,6 +71,14 @@ def take(slave: int, uid: int) -> None:
     """Make the terminal this session's and put it on stdin, stdout and stderr; it belongs to the program's user."""
     try:
         terminal.set_controlling(slave)
+    except OSError as error:
+        raise failed("taking the terminal", error, "process.terminal") from None
+    put_on_stdio(slave, uid)
+
+
+def put_on_stdio(slave: int, uid: int) -> None:
+    """Have the terminal as stdin, stdout and stderr, and give it to the program's user."""
+    try:
         for fd in (0, 1, 2):
             posix.dup2(slave, fd)
         if uid:

@@ -3,9 +3,9 @@
 Hot module, and the child's half of the story that lifecycle/exec_.py tells. The same rules hold as in init/main.py:
 nothing is imported or loaded from here on.
 
-A pid namespace is joined for children only, and those who live in it see them. So it is a second process that goes on
-in there, made when the first has left everything of the host behind: whoever may look into it (by CAP_SYS_PTRACE)
-finds no root, working directory or folder of the host.
+A pid namespace is joined for children only, and those who live in it see them. We stay outside. The child is made by
+stage 2, when that is what it runs and has no right any more but the program's: whoever may look into it (by
+CAP_SYS_PTRACE) finds nothing that is the host's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import posix
 
 from pyrun import protocol
-from pyrun.cgroups import entrance
 from pyrun.errors import failed
 from pyrun.init import environment, handover
 from pyrun.kernel import calls, process
@@ -61,21 +60,11 @@ def _run(init: Init, sync: int, user: str | None) -> NoReturn:
         posix.close(init.pidfd)
         if "user" in plan.namespaces:
             handover.become_root()
-        if init.join & process.CLONE_NEWPID:
-            pid = process.clone3(process.CLONE_PARENT)
-            if pid:
-                protocol.send(sync, protocol.PID + str(pid).encode())
-                posix._exit(0)
     except OSError as error:
         raise failed("joining the container's namespaces", error) from None
 
-    process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)
-    process.prctl(process.PR_SET_DUMPABLE, 0)  # a change of identity may have ended it
-    posix.setsid()
     if protocol.receive(sync) != protocol.GO:
         posix._exit(1)
-    entrance.enter(init.cgroup_entrance)
-
     slash = posix.open("/", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
     if user is not None:
         from pyrun.features import users
@@ -85,7 +74,7 @@ def _run(init: Init, sync: int, user: str | None) -> NoReturn:
         from pyrun.init import console
 
         slave = console.make(slash, init.console_socket, program.get("consoleSize"), bind=False)
-        console.take(slave, (program.get("user") or {}).get("uid", 0))
+        console.put_on_stdio(slave, (program.get("user") or {}).get("uid", 0))
     if plan.new_keyring:
         process.new_session_keyring()
     handover.enter_cwd(slash, program, make=False)

@@ -171,6 +171,15 @@ def become_stage2(init: Init, sync: int, slash: int) -> NoReturn:
     out.number(user.get("gid", 0))
     out.number(user.get("uid", 0))
     out.texts(orders.candidates(program) if program else [])
+    entered: list[int] = []
+    if listen_fd < 0:  # a process of exec is yet to be born: stage2_birth.h
+        entered = [_above(fd, first) for fd in init.cgroup_entrance]
+        out.number(1 if init.join & process.CLONE_NEWPID else 0)
+        out.number(1 if plan.terminal else 0)
+        out.number(len(entered))
+        for fd in entered:
+            out.number(fd)
+        out.number(plan.listen_fds)
 
     start_hooks = plan.hooks("startContainer")
     inside = dict(init.state)
@@ -193,14 +202,15 @@ def become_stage2(init: Init, sync: int, slash: int) -> NoReturn:
 
     variables = environment.of(program, slash) if program else []
     if plan.listen_fds:
-        variables += [f"LISTEN_FDS={plan.listen_fds}", f"LISTEN_PID={posix.getpid()}"]
+        pid = "0" * 10 if listen_fd < 0 else str(posix.getpid())  # stage 2 writes over it
+        variables += [f"LISTEN_FDS={plan.listen_fds}", f"LISTEN_PID={pid}"]
         variables = environment.once(variables)
     process.all_cpus()
     process.default_signals(ENDING if listen_fd >= 0 else 0)
     calls.close_range_on_exec(first)
     for fd in range(3, first):
         posix.set_inheritable(fd, True)
-    for fd in (sync, listen_fd, created_fd, orders_fd):
+    for fd in (sync, listen_fd, created_fd, orders_fd, *entered):
         if fd >= 0:
             posix.set_inheritable(fd, True)
     argv = program.get("args") or ["pyrun-init"]

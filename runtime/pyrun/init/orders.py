@@ -22,7 +22,7 @@ UNSET = (1 << 64) - 1
 
 # enum about of stage2.c: what a report is about -> JSON path, what could not be done
 READY, GOING = 0, 1
-NOT_FOUND, HOOK, SECCOMP, EXECUTE = 10, 12, 13, 14
+NOT_FOUND, HOOK, SECCOMP, EXECUTE, BORN = 10, 12, 13, 14, 17
 ABOUT = (
     ("", ""),
     ("", ""),
@@ -41,6 +41,10 @@ ABOUT = (
     ("process.args[0]", ""),
     ("", "reading the orders"),
     ("process.rlimits[{index}]", "setting this limit"),
+    ("", ""),
+    ("", "making a process in the container's PID namespace"),
+    ("process.terminal", "taking the terminal"),
+    ("linux.cgroupsPath", "entering the container's cgroup v1 number {index}"),
 )
 
 
@@ -97,7 +101,7 @@ def understand(report: bytes, hooks: Sequence[dict[str, Any]] = ()) -> tuple[int
     error = _int(report, 8)
     if error >= 1 << 31:
         error -= 1 << 32
-    if about in (READY, GOING):
+    if about in (READY, GOING, BORN):
         return about, None
     if about >= len(ABOUT):
         return about, PyrunError("stage 2 sent a report that makes no sense")
@@ -109,6 +113,11 @@ def understand(report: bytes, hooks: Sequence[dict[str, Any]] = ()) -> tuple[int
     if about in (NOT_FOUND, EXECUTE):
         return about, PyrunError("", path, kind=f"program {error}")
     return about, PyrunError(f"{doing.format(index=index)}: {posix.strerror(error)}", path)
+
+
+def born(report: bytes) -> int:
+    """The pid in a report about BORN."""
+    return _int(report, 4)
 
 
 def _hook_failure(error: int) -> str:

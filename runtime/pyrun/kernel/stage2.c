@@ -14,6 +14,7 @@
  * Built with -static -nostdlib -ffreestanding where we know how to make a system call, and against libc elsewhere. */
 #define _GNU_SOURCE
 #include "stage2_calls.h"
+#include "stage2_birth.h"
 #include "stage2_hooks.h"
 #include "stage2_identity.h"
 
@@ -133,12 +134,21 @@ static _Noreturn void run(char **argv, char **envp)
         filter.flags = number();
         filter.program = bytes(&filter.size);
     }
-    become(&id, &filter);
+    uint64_t extra = become(&id, &filter);
     const char *program = find_program();
+    if (extra && passes_all(&filter)) {
+        must(load(&filter), SECCOMP, 0);
+        filter.wanted = 0;
+        set_capabilities(id.effective, id.permitted, id.inheritable, CAPABILITIES);
+    }
 
     sys(SYS_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0); /* create may end from here on; if it did already, telling fails */
-    tell(READY, 0, 0);
-    if (waits_on >= 0) { /* exec's process has no start to wait for: it goes on reporting where it is */
+    if (waits_on < 0) {
+        be_born();
+        if (number())
+            set_listen_pid(envp);
+    } else {
+        tell(READY, 0, 0);
         sys(SYS_close, sync);
         reports_to = wait_for_start(waits_on);
         started = 1;

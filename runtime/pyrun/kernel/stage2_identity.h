@@ -1,7 +1,7 @@
 /* Stage 2 becomes the program's user with its limits, capabilities and seccomp filter. */
 #ifndef STAGE2_IDENTITY_H
 #define STAGE2_IDENTITY_H
-#include "stage2_calls.h"
+#include "stage2_filter.h"
 
 #define CAP_SYS_ADMIN_BIT (1ULL << CAP_SYS_ADMIN)
 
@@ -29,21 +29,9 @@ struct identity {
     uint64_t no_new_privileges;
 };
 
-struct filter {
-    uint64_t wanted, flags, size;
-    const void *program;
-};
-
-static long load(const struct filter *filter)
-{
-    struct {
-        unsigned short count;
-        const void *filter;
-    } program = {(unsigned short)(filter->size / 8), filter->program};
-    return filter->wanted ? sys(SYS_seccomp, SECCOMP_SET_MODE_FILTER, filter->flags, &program) : 0;
-}
-
-static void become(const struct identity *id, const struct filter *filter)
+/* The program's user with its rights, and CAP_SYS_ADMIN beside them if the filter is to be loaded later and needs it:
+ * then it is what is returned. */
+static uint64_t become(const struct identity *id, const struct filter *filter)
 {
     sys(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* the caller's; EINVAL: there are none */
     /* Inheritable first: a capability can be made inheritable only while it is in the bounding set. */
@@ -65,8 +53,8 @@ static void become(const struct identity *id, const struct filter *filter)
     must(sys(SYS_setresgid, gid, gid, gid), GID, 0);
     must(sys(SYS_setresuid, uid, uid, uid), UID, 0);
     /* What the program may do after execve follows from its uid and the inheritable, bounding and ambient sets; what
-     * is permitted until then only matters under no_new_privs. So keeping CAP_SYS_ADMIN up to execve, to load the
-     * seccomp filter last, gives the program nothing. */
+     * is permitted until then only matters under no_new_privs. So keeping CAP_SYS_ADMIN until the filter is loaded gives
+     * the program nothing. */
     uint64_t extra = filter->wanted && !id->no_new_privileges ? CAP_SYS_ADMIN_BIT & id->all : 0;
     set_capabilities(id->effective | extra, id->permitted | extra, id->inheritable, CAPABILITIES);
     for (unsigned long cap = 0; cap < 64; cap++)
@@ -75,5 +63,6 @@ static void become(const struct identity *id, const struct filter *filter)
     if (id->no_new_privileges)
         must(sys(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), NO_NEW_PRIVILEGES, 0);
     sys(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0); /* a change of identity may have ended it (fs.suid_dumpable) */
+    return extra;
 }
 #endif

@@ -208,30 +208,11 @@ def _make(
     for fd in (theirs, init.pidfd, init.root_fd, init.stage2_fd, init.console_socket, *init.cgroup_entrance):
         if fd >= 0:
             posix.close(fd)
-    if kinds & process.CLONE_NEWPID:
-        pid = _second(ours, pid)
-    create.set_oom_score(planned, pid)
+    places = diagnose.Places(record["rootfs"], record["bundle"], planned.config.get("mounts") or [])
+    create.set_oom_score(planned, pid)  # these two are inherited
     create.raise_hard_limits(planned, pid)
     protocol.tell(ours, protocol.GO)
-    _follow(
-        ours,
-        pid,
-        planned,
-        diagnose.Places(record["rootfs"], record["bundle"], planned.config.get("mounts") or []),
-    )
-    return pid
-
-
-def _second(sync: int, first: int) -> int:
-    """The pid of the process that the first one made in the container's pid namespace."""
-    status = posix.waitpid(first, 0)[1]
-    # It has said its word before it ended, or never will: then one that it made gives up when we close our end.
-    message = protocol.receive(sync) if calls.poll([sync], 0) else b""
-    if message[:1] == protocol.PID:
-        return int(message[1:])
-    if message[:1] == protocol.ERROR:
-        raise protocol.unpack_error(message)
-    raise PyrunError(f"the process {hooks.describe_status(status)} while it entered the container")
+    return _follow(ours, pid, planned, places)
 
 
 def _foreign_namespaces(pid: int) -> int:
@@ -249,8 +230,10 @@ def _foreign_namespaces(pid: int) -> int:
     return kinds
 
 
-def _follow(sync: int, pid: int, planned: plan.Plan, places: diagnose.Places) -> None:
-    """Listen until the program is executed: stage 2 says that it is going to, and execve closes the connection."""
+def _follow(sync: int, pid: int, planned: plan.Plan, places: diagnose.Places) -> int:
+    """Listen until the program is executed: stage 2 says that it is going to, and execve closes the connection. Returns
+    the program's pid, which is that of a second process if the first one has made it in the container's pid namespace.
+    """
     going = False
     while message := protocol.receive(sync):
         kind = message[:1]
@@ -264,8 +247,13 @@ def _follow(sync: int, pid: int, planned: plan.Plan, places: diagnose.Places) ->
             if error is not None:
                 posix.waitpid(pid, 0)
                 raise diagnose.explain(error, planned.process or {}, places)
+            if about == orders.BORN:
+                posix.waitpid(pid, 0)
+                pid = orders.born(message)
+                protocol.tell(sync, protocol.GO)
             going = about == orders.GOING
     posix.close(sync)
     if not going:
         status = posix.waitpid(pid, 0)[1]
         raise PyrunError(f"the process {hooks.describe_status(status)} before its program could be executed")
+    return pid
