@@ -15,7 +15,7 @@ import needs
 import pytest
 from bundles import eventually
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 CONFTEST = """
 import pytest, session
 
