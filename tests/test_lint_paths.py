@@ -48,10 +48,10 @@ FORBIDDEN_IMPORTS = {
 # (module, call as ast.unparse writes it): why it is safe
 ALLOWED = {
     # before the root file system is a mount in this namespace, by the host's names
-    ("init/mount.py", "posix.open(mount.source, calls.O_PATH | calls.O_CLOEXEC)"): (
+    ("init/make_mounts.py", "posix.open(mount.source, calls.O_PATH | calls.O_CLOEXEC)"): (
         "the configuration's source, a path of the host; opened before anything of the container is mounted"
     ),
-    ("init/mount.py", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
+    ("init/cgroup_mount.py", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
         "a cgroup of the host, by the host's path"
     ),
     ("init/rootfs.py", "posix.open(path, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
@@ -106,6 +106,10 @@ ALLOWED = {
         "init/old_kernel.py",
         "mounts.mount(None, target, None, flags | mounts.MS_REMOUNT | mounts.MS_BIND, None)",
     ): "target is the host's /proc/self/fd/N",
+    ("init/old_kernel.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
+    ("init/overlay.py", "posix.open(value, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
+        "a layer of an overlay, a path of the host as the kernel would look it up, before pivot_root"
+    ),
     # descriptors, or the one open of a descriptor that is pinned and checked
     ("features/tmpcopyup.py", "posix.listdir(reading)"): "a descriptor",
     (

@@ -91,9 +91,16 @@ def test_cwd(pyrun, bundle, cwd):
     assert pyrun.output(one.args("readlink", "/proc/self/cwd")).strip() == {"/link": "/target"}.get(cwd, cwd)
 
 
-def test_cwd_made_in_readonly_root(pyrun, bundle):
-    """A missing cwd in a read-only root is an error that names the property."""
-    assert pyrun.refused(bundle({"process": {"cwd": "/missing"}})).startswith("process.cwd: ")
+@pytest.mark.parametrize("cwd", ["/missing/folder", "/file/below"])
+def test_cwd_made_in_readonly_root(pyrun, bundle, cwd):
+    """A missing cwd is made before the root is made read-only; one that can't be made names the property."""
+    one = bundle({"process": {"cwd": cwd}, "root": {"readonly": True}}, sh="pwd; touch x 2>&1")
+    (one.rootfs / "file").touch()
+    if cwd == "/file/below":
+        assert pyrun.refused(one).startswith("process.cwd: ")
+    else:
+        result = pyrun.run(one)
+        assert result.out == "/missing/folder\ntouch: x: Read-only file system\n"
 
 
 def test_cwd_link_to_outside(pyrun, bundle):

@@ -130,6 +130,30 @@ def test_masked_and_read_only_paths(pyrun, bundle, outside, volume):
     outside.assert_untouched()
 
 
+@pytest.mark.parametrize(
+    "options", [["silent"], ["mpol=default" + "," * 250], []], ids=["old", "long", "new"]
+)
+def test_attributes_go_to_the_mount_that_was_made(pyrun, bundle, volume, options):
+    """/volume/a is mounted on read-only while it is swapped for a link to /dev/shm: whatever was mounted on, the new
+    mount alone is read-only. mount(2) can only name its target, and a second look would find the other one."""
+    (volume / "link").symlink_to("/dev/shm")
+    one = bundle(sh="cat /proc/self/mountinfo")
+    one.mount("/volume", "bind", str(volume), "rbind")
+    one.mount("/volume/a", "tmpfs", "h8-marker", "ro", *options)
+    made = 0
+    with swapping(volume / "a", volume / "link"):
+        for _ in range(ROUNDS * 4):
+            result = pyrun.run(one)
+            if result.code:
+                continue
+            made += 1
+            lines = [line.split() for line in result.lines()]
+            flags = {line[line.index("-") + 2]: line[5].split(",") for line in lines}
+            assert "ro" in flags["h8-marker"], result.out
+            assert "ro" not in flags["shm"], result.out
+    assert made
+
+
 def test_renaming_without_end_is_no_hang(pyrun, bundle, volume):
     """A path of many ".." is looked up anew at each rename on the machine: the runtime gives up at last."""
     (volume / "link").symlink_to("a/../" * 700)

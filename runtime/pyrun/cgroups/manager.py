@@ -267,11 +267,16 @@ def thaw(record: Record) -> None:
         v1.thaw(directory)
 
 
-def mount_view(record: Record) -> list[tuple[str, str]]:
-    """For a v1 "cgroup" mount inside the container: (name of the hierarchy's directory, the container's
-    cgroup).
+def mount_view(record: Record) -> list[tuple[str, str, str, list[str]]]:
+    """For a "cgroup" mount inside the container, of each hierarchy: the name of its directory, the container's cgroup,
+    its mount, and its controllers (none of v2's).
     """
     return [
-        (hierarchy["mount"].rpartition("/")[2], records.directory_of(record, hierarchy))
+        (
+            hierarchy["mount"].rpartition("/")[2],
+            records.directory_of(record, hierarchy),
+            hierarchy["mount"],
+            hierarchy["controllers"],
+        )
         for hierarchy in record["hierarchies"]
     ]

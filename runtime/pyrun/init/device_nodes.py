@@ -11,7 +11,7 @@ import posix
 
 from pyrun import log
 from pyrun.errors import PyrunError, failed, joined
-from pyrun.init import devices, mount, under_root
+from pyrun.init import devices, filesystem, under_root
 from pyrun.kernel import calls, mounts
 
 TYPE_CHECKING = False
@@ -37,7 +37,7 @@ def prepare(plan: Plan) -> int:
     umask = posix.umask(0)
     folder = -1
     try:
-        folder = mount.new_filesystem("tmpfs", "tmpfs", [("mode", "755")], 0)
+        folder = filesystem.new("tmpfs", "tmpfs", [("mode", "755")], 0)
         for index, device in enumerate(entries):
             if device["type"] == "p" or devices.is_ptmx(device):
                 continue

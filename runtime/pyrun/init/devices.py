@@ -10,7 +10,7 @@ import errno
 import posix
 
 from pyrun.errors import PyrunError, failed
-from pyrun.init import mount, under_root
+from pyrun.init import filesystem, under_root
 from pyrun.kernel import calls, mounts
 
 TYPE_CHECKING = False
@@ -219,7 +219,7 @@ def _bind_from_host(device: dict[str, Any], target: int) -> None:
     try:
         tree = mounts.clone_tree(source, recursive=False)
         mounts.move_mount(tree, target)
-        mount.change(tree, False, mounts.MOUNT_ATTR_RDONLY, 0)
+        filesystem.change(tree, False, mounts.MOUNT_ATTR_RDONLY, 0)
         posix.close(tree)
         posix.close(target)
     finally:

@@ -57,7 +57,7 @@ class Init:
         self.plan = plan
         self.state = state
         self.cgroup_entrance: list[int] = []
-        self.cgroup_view: list[tuple[str, str]] = []
+        self.cgroup_view: list[tuple[str, str, str, list[str]]] = []
         self.console_socket = self.listen_fd = self.created_fd = self.stage2_fd = -1
         self.nodes_fd = self.pidfd = self.root_fd = -1
         self.join = 0
@@ -112,6 +112,16 @@ def _groups(plan: Plan, user: dict[str, Any], rights: int, warn: Callable[[str],
             warn("process.user.additionalGids: left out: this user namespace has given up setgroups(2)")
         return None
     return groups
+
+
+def make_cwd(root: int, program: dict[str, Any]) -> None:
+    """Make process.cwd where it is missing, while everything that it may be in can be written to. What goes wrong is
+    said by those who enter it, perhaps as another user."""
+    if program["cwd"].strip("/"):
+        try:
+            posix.close(under_root.make(root, program["cwd"], under_root.DIRECTORY))
+        except OSError:
+            pass
 
 
 def enter_cwd(slash: int, program: dict[str, Any], make: bool) -> None:

@@ -13,7 +13,7 @@ from pyrun import protocol
 from pyrun.cgroups import entrance
 from pyrun.errors import failed
 from pyrun.features import hooks
-from pyrun.init import devices, environment, handover, masks, mount, proc_files, rootfs
+from pyrun.init import devices, environment, handover, make_mounts, masks, proc_files, rootfs
 from pyrun.kernel import process
 
 TYPE_CHECKING = False
@@ -34,6 +34,8 @@ def preload(plan: Plan) -> None:
         import pyrun.features.users
     import pyrun.init.old_kernel
 
+    if [planned for planned in plan.mounts if planned.kind == "overlay"]:
+        import pyrun.init.overlay
     if [planned for planned in plan.mounts if planned.options.tmpcopyup]:
         import pyrun.features.tmpcopyup  # noqa: F401
 
@@ -76,7 +78,7 @@ def _run(init: Init, sync: int) -> NoReturn:
     propagation = plan.linux.get("rootfsPropagation") or ""
     rootfs.separate(propagation)
     folder = rootfs.open_root(plan.rootfs)
-    mount.open_sources(plan.mounts)
+    make_mounts.open_sources(plan.mounts)
     configured = plan.linux.get("devices") or []
     nodes = [-1] * len(configured)
     if init.nodes_fd >= 0:
@@ -89,7 +91,7 @@ def _run(init: Init, sync: int) -> NoReturn:
     # The environment, made from outside the root file system.
     root = rootfs.mount_root(folder, propagation in ("shared", "rshared"))
     own_cgroups = plan.has_new("cgroup")
-    kernels = mount.make_all(root, plan.mounts, join_cgroups, init.cgroup_view, own_cgroups)
+    kernels, late = make_mounts.make_all(root, plan.mounts, join_cgroups, init.cgroup_view, own_cgroups)
     devices.make_all(root, configured, in_user_namespace, nodes, _dev_is_bound(plan), warn)
     _name_host(plan)
     if plan.has_new("network"):
@@ -105,6 +107,8 @@ def _run(init: Init, sync: int) -> NoReturn:
         assert plan.process is not None
         terminal = console.make(root, init.console_socket, plan.process.get("consoleSize"), bind=True)
     join_cgroups()
+    if plan.process:
+        handover.make_cwd(root, plan.process)
     places = masks.Places(root, kernels)
     masks.make_readonly(places, plan.linux.get("readonlyPaths") or [])
     masks.mask(places, plan.linux.get("maskedPaths") or [], null)
@@ -120,6 +124,8 @@ def _run(init: Init, sync: int) -> NoReturn:
         posix.umask(umask)  # a hook's files are not to be writable for all
         hooks.run_all("createContainer", plan.hooks("createContainer"), inside, folder=root)
         posix.umask(0)
+
+    make_mounts.finish(late)
 
     # Inside.
     rootfs.enter(root, plan.pivot, propagation in ("shared", "rshared"))

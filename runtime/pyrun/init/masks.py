@@ -13,7 +13,7 @@ import errno
 import posix
 
 from pyrun.errors import failed
-from pyrun.init import mount, under_root
+from pyrun.init import filesystem, under_root
 from pyrun.kernel import mounts
 
 TYPE_CHECKING = False
@@ -75,11 +75,11 @@ def mask(places: Places, paths: list[str], null: int) -> None:
             elif empty < 0:
                 # The first folder gets the empty file system itself, the others clones of it: to close a mount that
                 # was never attached costs milliseconds, as the kernel then waits for all others to look away (RCU).
-                tree = mount.new_filesystem("tmpfs", "tmpfs", [("mode", "555")], mounts.MOUNT_ATTR_RDONLY)
+                tree = filesystem.new("tmpfs", "tmpfs", [("mode", "555")], mounts.MOUNT_ATTR_RDONLY)
             else:
                 tree = mounts.clone_tree(empty, recursive=False)
             mounts.move_mount(tree, target)
-            mount.change(tree, False, mounts.MOUNT_ATTR_RDONLY, 0)
+            filesystem.change(tree, False, mounts.MOUNT_ATTR_RDONLY, 0)
             if empty < 0 and under_root.is_directory(target):
                 empty = tree
             else:
@@ -109,7 +109,7 @@ def make_readonly(places: Places, paths: list[str]) -> None:
         try:
             tree = mounts.clone_tree(target, recursive=True)
             mounts.move_mount(tree, target)
-            mount.change(tree, True, mounts.MOUNT_ATTR_RDONLY, 0)
+            filesystem.change(tree, True, mounts.MOUNT_ATTR_RDONLY, 0)
             posix.close(tree)
         except OSError as error:
             raise failed(f"making {path} read-only", error, f"linux.readonlyPaths[{index}]") from None

@@ -5,7 +5,15 @@ Names and numbers come from the contract (oci_spec.mount_options); this decides 
 
 from __future__ import annotations
 
-from oci_spec.mount_options import ATTRIBUTES, FLAGS, IDMAP, PROPAGATION, RECURSIVE
+from oci_spec.mount_options import (
+    ATTRIBUTES,
+    FLAGS,
+    IDMAP,
+    MS_I_VERSION,
+    MS_SILENT,
+    PROPAGATION,
+    RECURSIVE,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,12 +23,13 @@ MS_REC = 1 << 14
 # Options of the file system that fsconfig(2) knows by the same name, and those that only mount(2) can say.
 SUPERBLOCK = ("sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand")
 OLD = ("iversion", "noiversion", "silent", "loud")
+ONLY_OLD = MS_SILENT | MS_I_VERSION
 
 
 class Options:
     """`set` and `clear` are MOUNT_ATTR_* of the mount, `recursive_*` of all mounts below it too; `propagation` has
     (MS_SHARED…, recursive?) in order; `superblock` and `data` are for the file system; `old_flags` is what mount(2)
-    would be given, if the new calls can't say it all (else 0)."""
+    is given in place of `superblock`, where the new calls can't say it all (see `needs_mount2`)."""
 
     __slots__ = (
         "bind",
@@ -45,6 +54,11 @@ class Options:
         self.superblock: list[tuple[str, str | None]] = []
         self.data: list[str] = []
 
+    @property
+    def needs_mount2(self) -> bool:
+        """Is there something that only mount(2) can say?"""
+        return self.old_flags & ONLY_OLD != 0
+
 
 def parse(names: Sequence[str]) -> Options:
     """Sort the options of a mount; of contradicting ones the last counts, as in mount(8)."""
@@ -64,26 +78,17 @@ def parse(names: Sequence[str]) -> Options:
             set_, clear = RECURSIVE[name]
             options.recursive_set = options.recursive_set & ~clear | set_
             options.recursive_clear = options.recursive_clear & ~set_ | clear
-        elif name in SUPERBLOCK:
-            options.superblock.append((name, None))
+        elif name in SUPERBLOCK or name in OLD:
+            set_, clear = FLAGS[name]
+            options.old_flags = options.old_flags & ~clear | set_
+            if name in SUPERBLOCK:
+                options.superblock.append((name, None))
         elif name == "remount":
             options.remount = True
         elif name == "tmpcopyup":
             options.tmpcopyup = True
-        elif name in IDMAP:
+        elif name.partition("=")[0] in IDMAP:
             options.idmap = True
-        elif name and name != "defaults" and name not in OLD:
+        elif name and name != "defaults":
             options.data.append(name)
-    if any(name in OLD for name in names):
-        options.old_flags = old_flags(names)
     return options
-
-
-def old_flags(names: Sequence[str]) -> int:
-    """The flags that mount(2) would be given for these options, read-only left out (it is set at the end)."""
-    flags = 0
-    for name in names:
-        if name in FLAGS and name != "ro":
-            set_, clear = FLAGS[name]
-            flags = flags & ~clear | set_
-    return flags

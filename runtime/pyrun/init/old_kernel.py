@@ -1,19 +1,25 @@
 """What mount(2) can do where the new mount calls can't: Linux 5.10 and 5.11, very long options, old flags.
 
 Hot module, loaded only when needed. Targets are descriptors, named by /proc/self/fd of the host's /proc: this runs
-before pivot_root, so nothing of the container stands in that path.
+before pivot_root, so nothing of the container stands in that path. None of them is looked up twice.
 """
 
 from __future__ import annotations
 
 import errno
+import posix
 
-from pyrun.init import under_root
-from pyrun.kernel import calls, mounts
+from pyrun.errors import PyrunError
+from pyrun.init import filesystem, under_root
+from pyrun.kernel import calls, mounts, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.init.mount import Mount
+    from typing import NoReturn
+
+    from pyrun.init.mount_options import Options
+
+LONGEST_DATA = 4095  # bytes of options that mount(2) takes: a page with the byte that ends them
 
 # MOUNT_ATTR_* -> MS_*
 ATTRIBUTES = (
@@ -37,8 +43,6 @@ def change(fd: int, recursive: bool, set_: int, clear: int, propagation: int) ->
     if set_ or clear:
         if recursive and not set_ == mounts.MOUNT_ATTR_RDONLY:
             raise calls.failure("mount_setattr", errno.ENOSYS)
-        import posix
-
         flags = posix.fstatvfs(fd).f_flag & ST_FLAGS
         for attribute, old in ATTRIBUTES:
             if clear & attribute:
@@ -48,9 +52,57 @@ def change(fd: int, recursive: bool, set_: int, clear: int, propagation: int) ->
         mounts.mount(None, target, None, flags | mounts.MS_REMOUNT | mounts.MS_BIND, None)
 
 
-def mount_filesystem(root: int, mount: Mount, target: int) -> int:
-    """mount(2) on `target`; returns an O_PATH descriptor of the new mount's root."""
-    options = mount.options
-    data = ",".join(options.data)
-    mounts.mount(mount.source or "none", f"/proc/self/fd/{target}", mount.kind, options.old_flags, data)
-    return under_root.lookup(root, mount.destination)
+def new_filesystem(kind: str, source: str, options: Options, items: list[str]) -> int:
+    """A detached mount of a new file system, made by mount(2): its type, source, `options` for their flags, and
+    `items`, its own options.
+
+    mount(2) can only attach, and a name in the container's tree may be another's by the time it is looked at again. So
+    it attaches in a process with a mount namespace of its own, to a folder that nobody else has.
+    """
+    data = ",".join(items)
+    size = len(data.encode())
+    if size > LONGEST_DATA:
+        if kind == "overlay":
+            from pyrun.init import overlay
+
+            return overlay.new(source, options, items, size)
+        raise PyrunError(f"its options have {size} bytes, and mount(2) takes {LONGEST_DATA}")
+    ours, theirs = calls.socketpair()
+    pid = posix.fork()
+    if pid == 0:
+        try:
+            posix.close(ours)
+            _mount_privately(theirs, kind, source, options.old_flags, data)
+        except OSError as error:
+            posix._exit(error.errno or errno.EIO)
+        finally:
+            posix._exit(errno.EIO)
+    posix.close(theirs)
+    try:
+        fd = calls.receive_fd(ours)
+    except OSError:
+        fd = -1  # it has nothing to send, and its status says why
+    posix.close(ours)
+    status = posix.waitpid(pid, 0)[1]
+    if fd < 0:
+        raise calls.failure(
+            "mount", posix.waitstatus_to_exitcode(status) if status > 255 else errno.EIO, kind
+        )
+    return fd
+
+
+def _mount_privately(sock: int, kind: str, source: str, flags: int, data: str) -> NoReturn:
+    """In the process of its own: mount, and send a detached copy of the mount."""
+    process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)
+    process.unshare(process.CLONE_NEWNS)
+    mounts.mount(None, "/", None, mounts.MS_PRIVATE | mounts.MS_REC, None)
+    slash = posix.open("/", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
+    staging = filesystem.new("tmpfs", "tmpfs", [("mode", "700")], 0)
+    mounts.move_mount(staging, slash)  # over "/", which this process has no need of
+    name = "place"
+    posix.mkdir(name, 0o700, dir_fd=staging)
+    place = under_root.open_in(staging, name, calls.O_PATH | posix.O_DIRECTORY)
+    mounts.mount(source, f"/proc/self/fd/{place}", kind, flags, data)
+    made = under_root.open_in(staging, name, calls.O_PATH)
+    calls.send_fd(sock, b"mount", mounts.clone_tree(made, recursive=False))
+    posix._exit(0)

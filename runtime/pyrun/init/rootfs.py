@@ -9,7 +9,7 @@ import errno
 import posix
 
 from pyrun.errors import failed
-from pyrun.init import mount
+from pyrun.init import filesystem
 from pyrun.kernel import calls, mounts
 
 MS_UNBINDABLE = 1 << 17
@@ -123,9 +123,9 @@ def finish(propagation: str, readonly: bool) -> int:
     try:
         if propagation:
             flag = PROPAGATION[propagation]
-            mount.change(root, flag & mounts.MS_REC != 0, 0, 0, flag & ~mounts.MS_REC)
+            filesystem.change(root, flag & mounts.MS_REC != 0, 0, 0, flag & ~mounts.MS_REC)
         if readonly:
-            mount.change(root, False, mounts.MOUNT_ATTR_RDONLY, 0)
+            filesystem.change(root, False, mounts.MOUNT_ATTR_RDONLY, 0)
     except OSError as error:
         path = "root.readonly" if readonly else "linux.rootfsPropagation"
         raise failed("finishing the root file system", error, path) from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posix
 
 from pyrun.errors import failed
-from pyrun.init import mount, under_root
+from pyrun.init import filesystem, under_root
 
 NULL = posix.makedev(1, 3)
 TYPE = 0o170000
@@ -49,7 +49,7 @@ def _null(slash: int, owner: int) -> int:
         pass
     folder = -1
     try:
-        folder = mount.new_filesystem("tmpfs", "tmpfs", [("mode", "755")], 0)
+        folder = filesystem.new("tmpfs", "tmpfs", [("mode", "755")], 0)
         name = "null"
         posix.mknod(name, CHARACTER | 0o666, NULL, dir_fd=folder)
         return under_root.open_in(folder, name, posix.O_RDWR)

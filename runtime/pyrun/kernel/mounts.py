@@ -17,6 +17,7 @@ MOVE_MOUNT_T_EMPTY_PATH = 0x40
 FSOPEN_CLOEXEC = 1
 FSPICK_CLOEXEC, FSPICK_EMPTY_PATH = 1, 8
 FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE, FSCONFIG_CMD_RECONFIGURE = 0, 1, 6, 7
+FSCONFIG_SET_FD = 5
 FSMOUNT_CLOEXEC = 1
 MOUNT_ATTR_RDONLY = 1
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED = 32, 4096, 16384, 1 << 18, 1 << 19, 1 << 20
@@ -50,6 +51,11 @@ def fsconfig(fd: int, command: int, key: str | None = None, value: str | None = 
     key_data = ffi.NULL if key is None else key.encode()
     value_data = ffi.NULL if value is None else value.encode()
     check(lib.k_fsconfig(fd, command, key_data, value_data, 0), "fsconfig", key)
+
+
+def fsconfig_fd(fd: int, key: str, value: int) -> None:
+    """fsconfig(2): set an option that is an open file."""
+    check(lib.k_fsconfig(fd, FSCONFIG_SET_FD, key.encode(), ffi.NULL, value), "fsconfig", key)
 
 
 def fsmount(fd: int, attributes: int) -> int:

@@ -1,0 +1,53 @@
+"""What a container sees of the cgroup hierarchies at a cgroup mount, with and without a cgroup namespace of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import ONLY_V2
+
+READ = (
+    "while IFS=: read -r n c p; do [ $n = 0 ] && cat /sys/fs/cgroup$p/cgroup.procs; done < /proc/self/cgroup"
+)
+
+
+def with_cgroups(one, *options, own=True):
+    """A cgroup mount at the usual place, with these options."""
+    one.config["mounts"] = [m for m in one.config["mounts"] if m["destination"] != "/sys/fs/cgroup"]
+    one.namespace("cgroup", "" if own else None)
+    return one.mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", *options)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own namespace", "host's namespace"])
+def test_its_own_path_is_found_on_v2(pyrun, bundle, own):
+    """The path that /proc/self/cgroup names is there below /sys/fs/cgroup: agents and nested engines look there."""
+    pyrun.wrapper = ["unshare", "-m", "sh", "-c", ONLY_V2, "sh"]
+    one = with_cgroups(bundle(sh=f"{READ}; mkdir /sys/fs/cgroup/x 2>&1; true"), "ro", own=own)
+    *processes, refusal = pyrun.output(one).splitlines()
+    assert "1" in processes
+    assert refusal.endswith("Read-only file system")
+
+
+JOINT = """
+mount --rbind /sys/fs/cgroup "$1"; umount -l /sys/fs/cgroup; mount -t tmpfs host /sys/fs/cgroup
+for each in "$1"/*; do
+    name=${each##*/}
+    [ "$name" = cpu ] && name=cpu,other
+    mkdir "/sys/fs/cgroup/$name"; mount --bind "$each" "/sys/fs/cgroup/$name"
+done
+umount -l "$1"; shift; exec "$@"
+"""
+
+
+def test_controllers_of_a_joint_folder_have_links(pyrun, bundle, tmp_path):
+    """A v1 hierarchy whose folder has several names, as systemd mounts cpu,cpuacct, is found under its controllers'."""
+    if not Path("/sys/fs/cgroup/cpu").is_mount():
+        pytest.skip("needs cgroup v1's hierarchy cpu, mounted by itself on /sys/fs/cgroup/cpu")
+    place = tmp_path / "hosts"
+    place.mkdir()
+    pyrun.wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", JOINT, "sh", str(place)]
+    one = with_cgroups(
+        bundle(sh="cd /sys/fs/cgroup; readlink cpu; ls cpu/cpu.shares 'cpu,other/cpu.shares'"), "ro"
+    )
+    assert pyrun.output(one).split() == ["cpu,other", "cpu,other/cpu.shares", "cpu/cpu.shares"]
