@@ -71,6 +71,7 @@ ARROWS = (
     ("lifecycle", "spec", "parsing and checking config.json"),
     ("lifecycle", "diagnose", "after a program could not be executed"),
     ("pyrun.lifecycle.create", "pyrun.init.main", "the child's entry: create clones, and the clone runs it"),
+    ("pyrun.lifecycle.create", "pyrun.init.mount_sources", "sources that a user namespace can't reach"),
     ("pyrun.lifecycle.create", "pyrun.init.device_nodes", "nodes that a user namespace can't make"),
     ("pyrun.lifecycle.create", "pyrun.init.orders", "reads what stage 2 reports"),
     ("pyrun.lifecycle.create", "pyrun.init.handover", "what the child is given at its birth"),

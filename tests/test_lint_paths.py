@@ -48,7 +48,7 @@ FORBIDDEN_IMPORTS = {
 # (module, call as ast.unparse writes it): why it is safe
 ALLOWED = {
     # before the root file system is a mount in this namespace, by the host's names
-    ("init/make_mounts.py", "posix.open(mount.source, calls.O_PATH | calls.O_CLOEXEC)"): (
+    ("init/mount_sources.py", "posix.open(mount.source, calls.O_PATH | calls.O_CLOEXEC)"): (
         "the configuration's source, a path of the host; opened before anything of the container is mounted"
     ),
     ("init/cgroup_mount.py", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
@@ -109,6 +109,15 @@ ALLOWED = {
     ("init/old_kernel.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
     ("init/overlay.py", "posix.open(value, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
         "a layer of an overlay, a path of the host as the kernel would look it up, before pivot_root"
+    ),
+    ("init/mount_sources.py", "posix.readlink(f'/proc/self/fd/{folder}')"): "the host's /proc",
+    ("init/mount_sources.py", "posix.stat(part)"): "a part of the configuration's source, a path of the host",
+    (
+        "init/mount_sources.py",
+        "posix.open(f'/proc/{pid}/root', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)",
+    ): "runs on the host: the root of the init, while it is still the host's",
+    ("init/mount_sources.py", "calls.openat2(slash, source, calls.O_PATH, calls.RESOLVE_IN_ROOT)"): (
+        "runs on the host: the configuration's source, as the init would look it up if it had the right to"
     ),
     # descriptors, or the one open of a descriptor that is pinned and checked
     ("features/tmpcopyup.py", "posix.listdir(reading)"): "a descriptor",

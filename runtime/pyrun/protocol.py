@@ -6,6 +6,8 @@ One SOCK_SEQPACKET connection, so one write is one message; its first byte says 
        |  <------------- "P" pid ----------    the intermediate process that joined namespaces made the init
        |  -------------- "G" ------------->    ids are mapped, the cgroups joined: go
        |  <------------- "W" text ---------    a warning for the log (any number, at any time)
+       |  <------------- "S" number -------    the source of this mount, which the init may not open, is wanted
+       |  -------------- "S" ------------->    with the descriptor, if there is one
        |  <------------- "M" --------------    mounts are made; only sent if runtime hooks wait for this
        |  -------------- "R" ------------->    prestart and createRuntime hooks have run: resume
        |  <------------- "E" error --------    what failed, as JSON; the init exits
@@ -27,7 +29,7 @@ from pyrun import jsontext
 from pyrun.errors import PyrunError
 
 GO, RESUME = b"G", b"R"
-MOUNTED, WARNING, ERROR, PID = b"M", b"W", b"E", b"P"
+MOUNTED, WARNING, ERROR, PID, SOURCE = b"M", b"W", b"E", b"P", b"S"
 LONGEST = 65536
 
 

@@ -21,9 +21,7 @@ def test_idmap(pyrun, bundle, option):
     """crun's form, with mappings in the option."""
     one = bundle().mount("/tmp", "none", ".", "bind", option)
     index = len(one.config["mounts"]) - 1
-    assert refused(pyrun, one).startswith(
-        f"mounts[{index}].options: idmapped mounts are not supported yet"
-    )
+    assert refused(pyrun, one).startswith(f"mounts[{index}].options: idmapped mounts are not supported yet")
 
 
 @pytest.mark.parametrize(

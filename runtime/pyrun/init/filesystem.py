@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import posix
+import time
 
 from pyrun.errors import PyrunError
 from pyrun.kernel import mounts
@@ -14,6 +15,9 @@ from pyrun.kernel import mounts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.init.mount_options import Options
+
+
+ATTEMPTS, PAUSE = 6, 0.1  # seconds
 
 
 def new(kind: str, source: str, settings: list[tuple[str, str | None]], attributes: int) -> int:
@@ -53,21 +57,31 @@ def with_kernel_words(context: int, error: OSError) -> OSError:
 
 
 def change(fd: int, recursive: bool, set_: int, clear: int, propagation: int = 0) -> None:
-    """mount_setattr(2) of an attached mount, or what mount(2) can do of it where the kernel lacks it."""
-    try:
-        mounts.mount_setattr(fd, recursive, set_, clear, propagation)
-    except OSError as error:
-        if error.errno != errno.ENOSYS:
-            raise
-        from pyrun.init import old_kernel
+    """mount_setattr(2) of an attached mount, or what mount(2) can do of it where the kernel lacks it. Somebody who
+    writes there at this moment keeps it from becoming read-only, but not for long: it is tried for half a second."""
+    for _ in range(ATTEMPTS):
+        try:
+            mounts.mount_setattr(fd, recursive, set_, clear, propagation)
+            return
+        except OSError as error:
+            if error.errno == errno.ENOSYS:
+                break
+            if error.errno != errno.EBUSY:
+                raise
+            busy = error
+        time.sleep(PAUSE)
+    else:
+        raise busy
+    from pyrun.init import old_kernel
 
-        old_kernel.change(fd, recursive, set_, clear, propagation)
+    old_kernel.change(fd, recursive, set_, clear, propagation)
 
 
-def give(fd: int, options: Options, set_: int, recursive_set: int) -> None:
+def give(fd: int, options: Options, set_: int, recursive_set: int, clear: int = 0) -> None:
     """Give an attached mount its attributes, those of `options` but for the ones to set, and its propagation."""
-    if set_ or options.clear:
-        change(fd, False, set_, options.clear)
+    clear |= options.clear
+    if set_ or clear:
+        change(fd, False, set_, clear)
     if recursive_set or options.recursive_clear:
         change(fd, True, recursive_set, options.recursive_clear)
     for flag, recursive in options.propagation:

@@ -13,7 +13,7 @@ from pyrun import protocol
 from pyrun.cgroups import entrance
 from pyrun.errors import failed
 from pyrun.features import hooks
-from pyrun.init import devices, environment, handover, make_mounts, masks, proc_files, rootfs
+from pyrun.init import devices, environment, handover, make_mounts, masks, mount_sources, proc_files, rootfs
 from pyrun.kernel import process
 
 TYPE_CHECKING = False
@@ -78,7 +78,7 @@ def _run(init: Init, sync: int) -> NoReturn:
     propagation = plan.linux.get("rootfsPropagation") or ""
     rootfs.separate(propagation)
     folder = rootfs.open_root(plan.rootfs)
-    make_mounts.open_sources(plan.mounts)
+    mount_sources.open_all(plan.mounts, plan.rootfs, folder, sync if in_user_namespace else -1)
     configured = plan.linux.get("devices") or []
     nodes = [-1] * len(configured)
     if init.nodes_fd >= 0:
@@ -125,7 +125,7 @@ def _run(init: Init, sync: int) -> NoReturn:
         hooks.run_all("createContainer", plan.hooks("createContainer"), inside, folder=root)
         posix.umask(0)
 
-    make_mounts.finish(late)
+    make_mounts.finish(root, late)
 
     # Inside.
     rootfs.enter(root, plan.pivot, propagation in ("shared", "rshared"))

@@ -10,8 +10,14 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyrun.errors import PyrunError, failed
-from pyrun.init import cgroup_mount, filesystem, under_root
+from oci_spec.mount_options import (
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+)
+from pyrun.errors import PyrunError
+from pyrun.init import cgroup_mount, filesystem, mount_causes, mount_sources, under_root
 from pyrun.init.mount import CGROUPS
 from pyrun.kernel import calls, mounts
 
@@ -21,25 +27,14 @@ if TYPE_CHECKING:
 
     from pyrun.init.cgroup_mount import View
     from pyrun.init.mount import Mount
+    from pyrun.init.mount_options import Options
 
-    Late = tuple[
-        Mount, int, int, int
-    ]  # an attached mount, and what is to be set and cleared of it in the end
+    # an attached mount, and what is to be set and cleared of it in the end
+    Late = tuple[Mount, int, int, int]
 
 RDONLY = mounts.MOUNT_ATTR_RDONLY
+SOURCES = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 LONGEST_VALUE = 255  # of a string that fsconfig(2) takes
-
-
-def open_sources(planned: list[Mount]) -> None:
-    """Open the sources of bind mounts, while we still may walk to them as the host's root."""
-    for mount in planned:
-        if mount.options.bind and not mount.options.remount:
-            try:
-                mount.source_fd = posix.open(mount.source, calls.O_PATH | calls.O_CLOEXEC)
-            except OSError as error:
-                raise failed(
-                    f"opening the source of {mount.destination}", error, mount.json_path + ".source"
-                ) from None
 
 
 def make_all(
@@ -53,7 +48,7 @@ def make_all(
     that. Returns destination and descriptor of each procfs and sysfs, and what is left to `finish`."""
     late: list[Late] = []
     kernels = []
-    bound = []
+    bound = set()
     for mount in planned:
         options = mount.options
         try:
@@ -61,7 +56,7 @@ def make_all(
                 _remount(root, mount, plain(mount.destination) in bound, late)
             elif options.bind:
                 _bind(root, mount)
-                bound.append(plain(mount.destination))
+                bound.add(plain(mount.destination))
             elif not mount.kind:
                 _propagate(root, mount)
             else:
@@ -78,7 +73,7 @@ def make_all(
                 elif mount.kind not in ("proc", "sysfs"):
                     posix.close(fd)
         except OSError as error:
-            raise failed(mount.describe(), error, mount.json_path) from None
+            raise mount_causes.explain(mount, root, error) from None
         except PyrunError as error:
             if not error.json_path:
                 error.json_path = mount.json_path
@@ -87,14 +82,15 @@ def make_all(
     return kernels, late
 
 
-def finish(late: list[Late]) -> None:
+def finish(root: int, late: list[Late]) -> None:
     """Make read-only, in the order of the configuration, what had to be written to until now: devices, links, the
     console, the working folder, places for other mounts, and what hooks have made."""
     for mount, fd, set_, clear in late:
         try:
             filesystem.change(fd, False, set_, clear)
         except OSError as error:
-            raise failed(f"making {mount.destination} read-only", error, mount.json_path) from None
+            doing = f"making {mount.destination} read-only"
+            raise mount_causes.explain(mount, root, error, doing) from None
 
 
 def plain(path: str) -> str:
@@ -103,15 +99,30 @@ def plain(path: str) -> str:
 
 
 def _bind(root: int, mount: Mount) -> None:
-    options = mount.options
-    kind = under_root.DIRECTORY if under_root.is_directory(mount.source_fd) else under_root.FILE
+    source = mount_sources.open_in_turn(root, mount)
+    kind = under_root.DIRECTORY if under_root.is_directory(source) else under_root.FILE
     target = under_root.make(root, mount.destination, kind)
-    tree = mounts.clone_tree(mount.source_fd, options.recursive_bind)
-    mounts.move_mount(tree, target)
-    filesystem.give(tree, options, options.set, options.recursive_set)
+    tree = mounts.clone_tree(source, mount.options.recursive_bind)
+    try:
+        mounts.move_mount(tree, target)
+    except OSError as error:
+        raise mount_causes.confused(mount, source, target) or error from None
+    _bind_attributes(tree, mount.options)
     posix.close(tree)
     posix.close(target)
-    posix.close(mount.source_fd)
+    posix.close(source)
+
+
+def _bind_attributes(tree: int, options: Options) -> None:
+    """If the configuration names flags, the mount has these, and not the source's other ones, as in runc and crun; but
+    a user namespace keeps those that the host has. `ro` alone adds to the source's, as in crun."""
+    if options.replaces:
+        try:
+            filesystem.give(tree, options, options.set, options.recursive_set, SOURCES & ~options.set)
+            return
+        except PermissionError:
+            pass
+    filesystem.give(tree, options, options.set, options.recursive_set)
 
 
 def _target_directory(root: int, mount: Mount) -> tuple[int, bool]:

@@ -16,14 +16,12 @@ if TYPE_CHECKING:
     from pyrun.init.mount_options import Options
 
 CGROUPS = ("cgroup", "cgroup2")
-IDS = ("uid", "gid", "user_id", "group_id")  # options of file systems that name an owner
-NO_ID = 0xFFFFFFFF  # to the kernel: none, or "no change"
 
 
 class Mount:
     """One entry of mounts[], understood."""
 
-    __slots__ = ("destination", "index", "kind", "options", "source", "source_fd")
+    __slots__ = ("below_root", "destination", "index", "kind", "options", "source", "source_fd")
 
     def __init__(self, index: int, entry: dict[str, Any]) -> None:
         self.index = index
@@ -34,6 +32,7 @@ class Mount:
         self.source: str = entry.get("source") or ""
         self.options: Options = parse(entry.get("options") or ())
         self.source_fd = -1
+        self.below_root = ""  # see mount_sources.py
 
     @property
     def json_path(self) -> str:
@@ -100,14 +99,3 @@ def _check_options(mount: Mount, entry: dict[str, Any]) -> None:
             raise PyrunError(f"a bind mount has no option {name!r}", path)
         if not mount.kind and not options.remount:
             raise PyrunError(f"a change of propagation has no option {name!r}", path)
-        for part in name.split(","):
-            key, _, value = part.partition("=")
-            if key in IDS and _is_no_id(value):
-                raise PyrunError(f"{key}={value} is no id: the kernel takes it for none", path)
-
-
-def _is_no_id(text: str) -> bool:
-    try:
-        return int(text, 0) in (NO_ID, -1)
-    except ValueError:
-        return False

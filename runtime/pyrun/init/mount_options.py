@@ -28,7 +28,8 @@ ONLY_OLD = MS_SILENT | MS_I_VERSION
 
 class Options:
     """`set` and `clear` are MOUNT_ATTR_* of the mount, `recursive_*` of all mounts below it too; `propagation` has
-    (MS_SHARED…, recursive?) in order; `superblock` and `data` are for the file system; `old_flags` is what mount(2)
+    (MS_SHARED…, recursive?) in order; `replaces`: more is said of the mount than `ro`;
+    `superblock` and `data` are for the file system; `old_flags` is what mount(2)
     is given in place of `superblock`, where the new calls can't say it all (see `needs_mount2`)."""
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Options:
         "recursive_clear",
         "recursive_set",
         "remount",
+        "replaces",
         "set",
         "superblock",
         "tmpcopyup",
@@ -49,6 +51,7 @@ class Options:
 
     def __init__(self) -> None:
         self.bind = self.recursive_bind = self.remount = self.tmpcopyup = self.idmap = False
+        self.replaces = False
         self.set = self.clear = self.recursive_set = self.recursive_clear = self.old_flags = 0
         self.propagation: list[tuple[int, bool]] = []
         self.superblock: list[tuple[str, str | None]] = []
@@ -68,6 +71,7 @@ def parse(names: Sequence[str]) -> Options:
             set_, clear = ATTRIBUTES[name]
             options.set = options.set & ~clear | set_
             options.clear = options.clear & ~set_ | clear
+            options.replaces |= name != "ro"
         elif name in ("bind", "rbind"):
             options.bind = True
             options.recursive_bind = name == "rbind"

@@ -13,7 +13,7 @@ from pyrun.cgroups import detect, entrance, manager
 from pyrun.errors import PyrunError, failed, words
 from pyrun.features import hooks
 from pyrun.init import main as init_main
-from pyrun.init import orders
+from pyrun.init import mount_sources, orders
 from pyrun.init.handover import Init
 from pyrun.kernel import calls, process
 from pyrun.lifecycle import container as containers
@@ -337,11 +337,12 @@ def _follow(sync: int, pid: int, planned: plan.Plan, record: dict[str, Any]) -> 
             log.warn(message[1:].decode())
         elif kind == protocol.ERROR:
             raise protocol.unpack_error(message)
+        elif kind == protocol.SOURCE:
+            mount_sources.lend(sync, pid, planned.mounts[int(message[1:])].source)
         elif kind == protocol.MOUNTED:
-            state = containers.oci_state(record, containers.CREATING)
             log.debug("mounts are made; next are prestart and createRuntime hooks")
             for name in ("prestart", "createRuntime"):
-                hooks.run_all(name, planned.hooks(name), state)
+                hooks.run_all(name, planned.hooks(name), containers.oci_state(record, containers.CREATING))
             protocol.tell(sync, protocol.RESUME)
         else:
             about, error = orders.understand(message)
@@ -352,8 +353,7 @@ def _follow(sync: int, pid: int, planned: plan.Plan, record: dict[str, Any]) -> 
             if error is not None:
                 places = diagnose.Places(planned.rootfs, planned.bundle, planned.config.get("mounts") or [])
                 raise diagnose.explain(error, planned.process or {}, places)
-    status = posix.waitpid(pid, 0)[1]
-    raise PyrunError(f"the container's init {hooks.describe_status(status)} before it was ready")
+    raise PyrunError(f"the init {hooks.describe_status(posix.waitpid(pid, 0)[1])} before it was ready")
 
 
 def write_pid_file(path: str, pid: int) -> None:

@@ -1,0 +1,105 @@
+"""The sources of bind mounts: what they are, and when and by whom they are opened.
+
+Hot module. They are paths of the host, and opened as such, before anything of the container is mounted. One that lies
+in the container's own root file system may be made by an earlier mount: its turn comes with its mount, and it is looked
+up from the root, so that no link there leads out. In a user namespace we are root of nothing on the host: what we may
+not reach, the parent opens for us.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from pyrun import protocol
+from pyrun.errors import failed
+from pyrun.init import mount_causes, under_root
+from pyrun.kernel import calls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.init.mount import Mount
+
+
+def open_all(planned: list[Mount], rootfs: str, folder: int, sync: int) -> None:
+    """In the init: open the sources that the host has, as long as / is the host's. `folder` is the root file system at
+    the path `rootfs`. Over `sync` we ask the parent, or not at all if it is -1."""
+    places: list[str] = []
+    for mount in planned:
+        if not mount.options.bind or mount.options.remount:
+            continue
+        if not places:
+            places = [_plain(rootfs), posix.readlink(f"/proc/self/fd/{folder}") + "/"]
+        mount.below_root = _below(_plain(mount.source), places)
+        if mount.below_root:
+            continue
+        try:
+            mount.source_fd = posix.open(mount.source, calls.O_PATH | calls.O_CLOEXEC)
+        except OSError as error:
+            if error.errno == errno.EACCES and sync >= 0:
+                mount.source_fd = _borrow(mount, sync)
+            if mount.source_fd < 0:
+                is_file = error.errno == errno.ENOTDIR
+                hint = _file_on_the_way(mount.source) if is_file else mount_causes.known(mount, error)
+                doing = f"opening the source of {mount.destination}"
+                raise failed(doing, error, mount.json_path + ".source", hint) from None
+
+
+def _plain(path: str) -> str:
+    """With one slash between components and one behind, so that it can be compared; it isn't looked up."""
+    return "/" + "".join([part + "/" for part in path.split("/") if part not in ("", ".")])
+
+
+def _below(source: str, places: list[str]) -> str:
+    """The path in the container of a source in its root file system, or "" for one elsewhere."""
+    for place in places:
+        if source.startswith(place) and source != place and "/../" not in source:
+            return source[len(place) - 1 :]
+    return ""
+
+
+def _file_on_the_way(path: str) -> str:
+    parts = path.split("/")
+    for count in range(2, len(parts)):
+        part = "/".join(parts[:count])
+        try:
+            if posix.stat(part).st_mode & 0o170000 != under_root.DIRECTORY:
+                return mount_causes.IS_A_FILE.format(part)
+        except OSError:
+            break
+    return ""
+
+
+def open_in_turn(root: int, mount: Mount) -> int:
+    """The source of a mount whose turn it is; PyrunError."""
+    if not mount.below_root:
+        return mount.source_fd
+    try:
+        return under_root.lookup(root, mount.below_root)
+    except OSError as error:
+        hint = mount_causes.file_on_the_way(root, mount.below_root) if error.errno == errno.ENOTDIR else ""
+        doing = f"opening the source of {mount.destination} in the root file system"
+        raise failed(doing, error, mount.json_path + ".source", hint) from None
+
+
+def _borrow(mount: Mount, sync: int) -> int:
+    """A source that only the host's root may reach; -1 if it may not, either."""
+    protocol.send(sync, protocol.SOURCE + str(mount.index).encode())
+    try:
+        return calls.receive_fd(sync)
+    except OSError:
+        return -1
+
+
+def lend(sync: int, pid: int, source: str) -> None:
+    """In the parent: open what the init `pid` asks for, in its mount namespace (a mount of ours it could not clone)."""
+    try:
+        slash = posix.open(f"/proc/{pid}/root", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
+        try:
+            fd = calls.openat2(slash, source, calls.O_PATH, calls.RESOLVE_IN_ROOT)
+        finally:
+            posix.close(slash)
+        calls.send_fd(sync, protocol.SOURCE, fd)
+        posix.close(fd)
+    except OSError:
+        protocol.tell(sync, protocol.SOURCE)  # the init says what it was refused itself

@@ -1,0 +1,132 @@
+"""The sources of bind mounts: where they are looked up, when, and with whose rights."""
+
+from __future__ import annotations
+
+import os
+
+import needs
+import pytest
+
+
+def below(one, path):
+    """A path of the container as the host names it."""
+    return f"{one.rootfs}{path}"
+
+
+@pytest.mark.parametrize("user", [False, True], ids=["host", "user"])
+@pytest.mark.parametrize(
+    "form",
+    ["{root}/mnt", "{root}//./mnt/", "{real}/mnt", "rootfs/mnt"],
+    ids=["plain", "dots", "real path", "relative"],
+)
+def test_a_source_that_an_earlier_mount_provides(pyrun, bundle, form, user):
+    """Mounts are made in order: a later one shows what an earlier one has put into the root file system."""
+    one = bundle(sh="cat /final/file /deeper/file")
+    if user:
+        needs.user_namespaces()
+        one.config["process"]["rlimits"] = None
+        one.user_namespace()
+    (one.path / "data/deep").mkdir(parents=True)
+    (one.path / "data/file").write_text("top\n")
+    (one.path / "data/deep/file").write_text("deep\n")
+    one.rootfs.rename(one.path / "real")
+    one.rootfs.symlink_to("real")
+    source = form.format(root=one.rootfs, real=one.path / "real")
+    one.mount("/mnt", "none", "data", "bind")
+    one.mount("/final", "none", source, "rbind").mount("/deeper", "none", f"{source}/deep", "bind")
+    assert pyrun.output(one) == "top\ndeep\n"
+
+
+def test_a_source_in_the_root_leads_nowhere_else(pyrun, bundle, tmp_path):
+    """A link of the image in such a source is followed as in the container, never on the host."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/file").write_text("of the host\n")
+    for target in (str(tmp_path / "secret"), "../" * 30 + str(tmp_path / "secret")[1:]):
+        one = bundle(sh="ls -a /final")
+        (one.rootfs / "link").symlink_to(target)
+        (one.rootfs / str(tmp_path / "secret")[1:]).mkdir(parents=True)
+        one.mount("/final", "none", below(one, "/link"), "bind")
+        assert "file" not in pyrun.output(one)
+
+
+def test_a_missing_source_in_the_root(pyrun, bundle):
+    """What no earlier mount has made is missing, and which entry wants it is said."""
+    one = bundle()
+    one.mount("/final", "none", below(one, "/no/such"), "bind")
+    sentence = pyrun.refused(one)
+    assert sentence.startswith(
+        f"mounts[{len(one.config['mounts']) - 1}].source: opening the source of /final"
+    )
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o000, 0o070], ids=oct)
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_source_that_only_the_hosts_root_reaches(pyrun, bundle, tmp_path, mode, kind):
+    """With a user namespace, a source below another user's closed folder is opened with the host's rights."""
+    needs.user_namespaces()
+    one = bundle({"process": {"rlimits": None}}, sh="cat /volume/file || cat /volume").user_namespace()
+    closed = tmp_path / "closed"
+    (closed / "volume").mkdir(parents=True)
+    (closed / "volume/file").write_text("found\n")
+    (closed / "volume/file").chmod(0o644)
+    os.chown(closed, 1001, 1001)
+    closed.chmod(mode)
+    one.mount("/volume", "none", str(closed / "volume" / ("file" if kind == "file" else "")), "bind", "ro")
+    one.sh("cat /volume/file" if kind == "folder" else "cat /volume")
+    assert pyrun.output(one) == "found\n"
+
+
+def test_a_missing_source_in_a_closed_folder(pyrun, bundle, tmp_path):
+    """What isn't there isn't found by the host's root, either."""
+    needs.user_namespaces()
+    one = bundle({"process": {"rlimits": None}}).user_namespace()
+    (tmp_path / "closed").mkdir(mode=0o700)
+    os.chown(tmp_path / "closed", 1001, 1001)
+    one.mount("/volume", "none", str(tmp_path / "closed/missing"), "bind")
+    assert ".source: opening the source of /volume" in pyrun.refused(one)
+
+
+# the flags of what is bound
+
+ALL = ["nosuid", "nodev", "noexec"]
+FLAGS = [
+    # the host's, the options, the container's
+    (ALL, [], ALL),
+    (ALL, ["rprivate"], ALL),
+    (ALL, ["rw"], []),
+    (ALL, ["nosuid"], ["nosuid"]),
+    (ALL, ["exec"], []),
+    (ALL, ["noatime"], ["noatime"]),
+    (ALL, ["ro"], ["ro", *ALL]),
+    (ALL, ["ro", "nodev"], ["ro", "nodev"]),
+    (["ro"], [], ["ro"]),
+    (["ro"], ["nosuid", "nodev"], ["nosuid", "nodev"]),
+    (["ro"], ["rw"], []),
+    (["noatime"], ["nodev"], ["nodev", "noatime"]),
+]
+
+
+@pytest.mark.parametrize(("hosts", "options", "wanted"), FLAGS, ids=lambda value: ",".join(value) or "none")
+def test_flags_of_a_bind_mount(pyrun, bundle, hosts, options, wanted):
+    """Flags that the configuration names take the place of the source's, as in runc and crun; `ro` alone is added."""
+    needs.program("unshare", "mount")
+    one = bundle(sh="grep ' /m ' /proc/self/mountinfo | cut -d' ' -f6")
+    (one.path / "s").mkdir()
+    script = f'mount -t tmpfs -o {",".join(hosts)} s {one.path}/s && exec "$@"'
+    pyrun.wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+    found = pyrun.output(one.mount("/m", "none", "s", "bind", *options)).strip().split(",")
+    assert set(found) - {"rw", "relatime"} == set(wanted)
+
+
+@pytest.mark.parametrize("options", [["rw"], ["nosuid"], ["nodev", "relatime"]], ids=" ".join)
+def test_a_user_namespace_keeps_the_hosts_flags(pyrun, bundle, options):
+    """What the host has locked stays: the configuration's flags come on top."""
+    needs.user_namespaces()
+    one = bundle(
+        {"process": {"rlimits": None}}, sh="grep ' /m ' /proc/self/mountinfo | cut -d' ' -f6"
+    ).user_namespace()
+    (one.path / "s").mkdir()
+    script = f'mount -t tmpfs -o nosuid,noexec s {one.path}/s && exec "$@"'
+    pyrun.wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+    found = pyrun.output(one.mount("/m", "none", "s", "bind", *options)).strip().split(",")
+    assert {"nosuid", "noexec"} <= set(found)
