@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -226,18 +227,44 @@ def pause_busy(t: Case) -> None:
 
 @test("habits.kill-all-shared", needs=("root",))
 def kill_all(t: Case) -> None:
-    """A container in the host's PID namespace with a second process: KILL ends both, and the second alone as well."""
-    names = [each for each in t.base("x")["linux"]["namespaces"] if each["type"] != "pid"]
-    with tools.control(t):
-        container = tools.paused(t, {"linux.namespaces": names})
-        file = t.folder / "second"
-        call = tools.execute(container, "pause", options=("--detach", "--pid-file", str(file)))
-        if not call.ok:
-            raise Refused(call)
-    second = int(file.read_text())
+    """A container in the host's PID namespace with a second process: KILL ends both."""
+    container, second = _two(t)
     container.kill("KILL")
     gone = tools.eventually(lambda: container.reap() and not _lives(second), 5)
     t.check("habits.kill-all-shared", gone, "no process is left", "the second goes on")
+
+
+@test("habits.kill-all-gone", needs=("root",))
+def kill_rest(t: Case) -> None:
+    """A container in the host's PID namespace whose first process has ended: KILL ends the second."""
+    container, second = _two(t)
+    os.kill(container.pid, signal.SIGKILL)
+    container.wait()
+    call = container.call("kill", signal="KILL")
+    t.check("habits.kill-all-gone", call.ok, "kill succeeds", call.sentence)
+    gone = tools.eventually(lambda: not _lives(second), 5)
+    t.check("habits.kill-all-gone", gone, "no process is left", "the second goes on")
+
+
+def _two(t: Case) -> tuple[Container, int]:
+    """A container without a PID namespace of its own, and a second process in it."""
+    names = [each for each in t.base("x")["linux"]["namespaces"] if each["type"] != "pid"]
+    file = t.folder / "second"
+    with tools.control(t):
+        container = tools.paused(t, {"linux.namespaces": names})
+        call = tools.execute(container, "pause", options=("--detach", "--pid-file", str(file)))
+        if not call.ok:
+            raise Refused(call)
+    return container, int(file.read_text())
+
+
+@test("habits.pids-zero", needs=("root", "cgroup:pids"))
+def pids_zero(t: Case) -> None:
+    """A pids limit of 0: the program can make processes."""
+    with tools.control(t):
+        t.run({"linux.resources.pids": {"limit": 100}}, "fork 3")
+    seen = t.run({"linux.resources.pids": {"limit": 0}}, "fork 3")["fork"]
+    t.equal("habits.pids-zero", seen["made"], 3)
 
 
 def _lives(pid: int) -> bool:
