@@ -15,7 +15,7 @@ from oci_conformance.habits import records
 from oci_conformance.results import Run
 
 PAGE = Path(__file__).with_name("habits.md")
-RUNTIMES = ("pyrun", "runc", "crun")
+RUNTIMES = ("runc", "crun", "pyrun")
 UNSEEN = "-"
 # What is said of a result, worst first: one host that shows a failure is enough.
 MARKS = {
@@ -64,7 +64,8 @@ def seen(runs: Iterable[Run]) -> tuple[dict[str, str], Cells]:
     for run in runs:
         name = next(each for each in RUNTIMES if each in run.header["runtime"]["version"])
         hosts = versions.setdefault(name, [run.header["runtime"]["version"].split()[-1]])
-        hosts.append(f"cgroups {run.header['host']['cgroups']}")
+        host = run.header["host"]
+        hosts.append(f"cgroups {host['cgroups']}{' with systemd' if host['systemd'] else ''}")
         for test in run.tests:
             for result in test["results"]:
                 key = result["id"], name

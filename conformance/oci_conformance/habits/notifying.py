@@ -67,7 +67,7 @@ def notify(t: Case) -> None:
     with manager(t) as seen:
         container = _serve(t, "env", "notify READY=1")
         sent = tools.eventually(lambda: tools.result(container.stdout, "notify READY=1") is not None)
-        tools.eventually(lambda: not sent or "READY=1" in seen.lines, 5)
+        tools.eventually(lambda: not sent or "READY=1" in seen.lines)
     variables = [
         each for each in tools.result(container.stdout, "env") or [] if each.startswith("NOTIFY_SOCKET=")
     ]
@@ -82,7 +82,7 @@ def main_pid(t: Case) -> None:
     with manager(t) as seen:
         container = _serve(t, "notify READY=1")
         wanted = f"MAINPID={container.pid}"
-        tools.eventually(lambda: wanted in seen.lines, 5)
+        tools.eventually(lambda: wanted in seen.lines)
     t.check("habits.notify-mainpid", wanted in seen.lines, wanted, seen.lines)
 
 
