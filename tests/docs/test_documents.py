@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
 import needs
 import pytest
-from bundles import make_rootfs, new_id
+from bundles import new_id
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = REPOSITORY / "docs"
@@ -26,29 +28,71 @@ def indented(document: str) -> list[str]:
     return [line.strip().partition("  #")[0].strip() for line in lines if line.startswith("    ")]
 
 
-def test_the_readmes_first_container_runs(runtime, busybox, tmp_path):
-    """The three lines under Install, as they stand, with busybox as root file system."""
+def installed(prefix: Path) -> Path:
+    """`make install` as in the README, with another PREFIX, of what is built already."""
+    if not (REPOSITORY / "build/bin/pyrun").is_file():
+        pytest.skip("needs build/bin/pyrun, which make builds")
+    needs.program("make")
+    line = next(line for line in indented("README.md") if line.startswith("make install PREFIX="))
+    command = [*line.partition("PREFIX=")[0].split(), f"PREFIX={prefix}"]
+    built = [word for target in ("build/bin/pyrun", "build/.venv-run") for word in ("--old-file", target)]
+    done = subprocess.run(
+        [*command, *built], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return prefix / "bin"
+
+
+def test_the_readmes_first_container_runs(busybox, tmp_path):
+    """The lines under Install, pasted into a terminal: they build a container that greets with a shell's prompt."""
+    needs.program("busybox", "script")
+    programs = installed(tmp_path / "prefix")
     examples = indented("README.md")
     first = next(number for number, line in enumerate(examples) if line.startswith("mkdir"))
-    make, spec, run = examples[first : first + 3]
-    assert (spec, run) == ("pyrun spec", "pyrun run hello")
-    make_rootfs(tmp_path / "bundle/rootfs", busybox)
-    script = "\n".join(
-        ["set -e", make, f"{spec}", r"sed -i 's/\"terminal\": true/\"terminal\": false/' config.json"]
-    )
-    script += f"\n{run.replace('hello', new_id())}\n"
-    environment = {"PATH": f"{runtime.parent}:/usr/bin:/bin"}
-    done = subprocess.run(
-        ["sh", "-c", script],
+    last = next(number for number, line in enumerate(examples) if line.startswith("pyrun run"))
+    assert last - first < 8
+    container_id = new_id()
+    script = "\n".join(["set -e", *examples[first : last + 1]]).replace("run hello", f"run {container_id}")
+    (tmp_path / "pasted").write_text(script)
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools/busybox").symlink_to(busybox)
+    environment = {"PATH": f"{programs}:{tmp_path}/tools:/usr/bin:/bin", "TERM": "dumb"}
+    with subprocess.Popen(
+        ["script", "--quiet", "--return", "--command", "sh pasted", "/dev/null"],
         cwd=tmp_path,
         env=environment,
-        input="echo it runs\n",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "it runs\n", "")
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+    ) as terminal:
+        assert terminal.stdin
+        assert terminal.stdout
+        said = b""
+        while b"/ # " not in said and (part := terminal.stdout.read(4096)):
+            said += part
+        terminal.stdin.write(b"id -u; ls / | cat; hostname; exit 7\n")
+        said += terminal.stdout.read()
+        status = terminal.wait(20)
+    text = said.decode()
+    assert status == 7, text
+    assert "can't" not in text, text
+    for word in ("bin", "dev", "proc", "sys", "pyrun"):
+        assert word in text.replace("\r", "").split("exit 7\n")[-1].split(), text
+
+
+@pytest.mark.parametrize("file", ["podman/containers.conf", "docker/daemon.json", "containerd/config.toml"])
+def test_contribs_files_name_a_cgroup_driver_that_is_there(file: str):
+    """Each says cgroupfs aloud, which works on every host: the engines' default where systemd runs doesn't."""
+    text = (REPOSITORY / "contrib" / file).read_text()
+    found = json.loads(text) if file.endswith(".json") else tomllib.loads(text)
+    if file == "podman/containers.conf":
+        assert found["engine"]["cgroup_manager"] == "cgroupfs"
+    elif file == "docker/daemon.json":
+        assert found["exec-opts"] == ["native.cgroupdriver=cgroupfs"]
+    else:
+        runtimes = found["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["runtimes"]
+        assert runtimes["pyrun"]["options"]["SystemdCgroup"] is False
 
 
 def test_unfrozen_it_is_the_same_program():

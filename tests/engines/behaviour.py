@@ -403,5 +403,45 @@ class Security:
         assert status_field(engine.run_output((), "cat", "/proc/self/status"), "NoNewPrivs") == "0"
 
 
-class EngineBehaviour(ExitStatus, LifeCycle, Streams, Options, Security):
+def host_devices() -> set[str]:
+    """The names of the device nodes directly in the host's /dev, which a privileged container has all of. (Engines
+    leave the console out, and whose own the terminals are.)"""
+    return {
+        path.name
+        for path in Path("/dev").iterdir()
+        if (path.is_char_device() or path.is_block_device()) and not path.is_symlink()
+    } - {"console"}
+
+
+# For a privileged container of any engine: the target of /dev/ptmx, a word each for /sys and /proc/sys that can be
+# written, its own host name changed through the latter, and its devices.
+PRIVILEGED = """
+readlink /dev/ptmx
+grep -q ' /sys sysfs rw' /proc/mounts && echo sys
+grep -q ' /proc/sys ' /proc/mounts || echo proc
+echo mine > /proc/sys/kernel/hostname && cat /proc/sys/kernel/hostname
+ls /dev"""
+
+
+def is_privileged(output: str) -> None:
+    """Check what PRIVILEGED printed."""
+    assert output.split()[:4] == ["pts/ptmx", "sys", "proc", "mine"]
+    assert set(output.split()[4:]) >= host_devices()
+
+
+class Privileged:
+    """--privileged: every device of the host, nothing masked or read-only; a host's /dev/ptmx is among the devices."""
+
+    @pytest.mark.parametrize("more", [(), ("--read-only",)], ids=["writable", "read-only"])
+    def test_privileged(self, engine: Engine, more: tuple[str, ...]) -> None:
+        is_privileged(engine.run_output(("--privileged", *more), "sh", "-c", PRIVILEGED))
+
+    def test_a_privileged_container_on_a_terminal(self, engine: Engine) -> None:
+        """It has a terminal of its own all the same."""
+        with engine.terminal(("--privileged",), "sh", "-c", "tty; ls -l /dev/console; exit 5") as terminal:
+            assert "/dev/pts/0" in terminal.read_until("/dev/console")
+            assert terminal.wait() == 5
+
+
+class EngineBehaviour(ExitStatus, LifeCycle, Streams, Options, Security, Privileged):
     """All of them."""

@@ -24,7 +24,7 @@ SCHEMA: Schema = {
     "NamespaceOption": {"network": (1, "int"), "pid": (2, "int"), "ipc": (3, "int")},
     "Int64Value": {"value": (1, "int")},
     "SecurityProfile": {"profile_type": (1, "int"), "localhost_ref": (2, "string")},
-    "SandboxSecurity": {"namespace_options": (1, "NamespaceOption")},
+    "SandboxSecurity": {"namespace_options": (1, "NamespaceOption"), "privileged": (6, "bool")},
     "LinuxSandbox": {
         "cgroup_parent": (1, "string"),
         "security_context": (2, "SandboxSecurity"),
@@ -58,6 +58,7 @@ SCHEMA: Schema = {
     "Capability": {"add_capabilities": (1, "*string"), "drop_capabilities": (2, "*string")},
     "ContainerSecurity": {
         "capabilities": (1, "Capability"),
+        "privileged": (2, "bool"),
         "namespace_options": (3, "NamespaceOption"),
         "run_as_user": (5, "Int64Value"),
         "readonly_rootfs": (7, "bool"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from .behaviour import PRIVILEGED, is_privileged
 from .engine import write_wrapper
 from .image import NO_PROGRAM, docker_archive
 from .private_host import Done, PrivateHost, need, wait_until
@@ -114,6 +115,15 @@ def test_failing_starts_leave_nothing(containerd: Containerd) -> None:
     for kind in ("task", "container"):
         assert "failing" not in containerd.call(kind, "list").stdout
     nothing_is_left(containerd.host, before)
+
+
+def test_privileged(containerd: Containerd) -> None:
+    """ctr gives every right and device of the host."""
+    done = containerd.call(
+        *containerd.run_arguments("privileged", "--rm", "--privileged"), "sh", "-c", PRIVILEGED
+    )
+    assert done.returncode == 0, done.stderr
+    is_privileged(done.stdout)
 
 
 def test_background_kill_delete(containerd: Containerd) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from . import cri
-from .behaviour import cgroup_file, status_field
+from .behaviour import PRIVILEGED, cgroup_file, is_privileged, status_field
 from .engine import write_wrapper
 from .image import NO_PROGRAM, docker_archive
 from .pods import IMAGE, Node, Pod
@@ -174,6 +174,14 @@ def test_a_missing_program_is_named(pod: Pod) -> None:
     status = pod.status(container)
     assert (status["state"], status["reason"]) == (cri.EXITED, "StartError")
     assert status["exit_code"] == 128  # containerd's number for it
+
+
+def test_a_privileged_pod(node: Node) -> None:
+    """As kube-proxy, CNI and CSI plugins have it: every device of the host, nothing masked or read-only."""
+    options = {"network": cri.POD, "pid": cri.CONTAINER, "ipc": cri.POD}
+    with node.pod(security_context={"namespace_options": options, "privileged": True}) as pod:
+        container = pod.start("privileged", "sleep", "1000")
+        is_privileged(pod.output(container, "sh", "-c", PRIVILEGED))
 
 
 @pytest.mark.parametrize("processes", [cri.CONTAINER, cri.POD], ids=["own PIDs", "the pod's PIDs"])

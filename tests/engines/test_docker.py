@@ -99,6 +99,18 @@ class TestDocker(EngineBehaviour, Exec, WhileRunning):
             terminal.read_until("kept")
             assert terminal.wait() == 4
 
+    def test_the_cgroup_driver_is_the_one_of_contrib(self, engine: Engine) -> None:
+        """daemon.json names it: where systemd runs on cgroup v2, docker's own default is systemd."""
+        assert engine.output("info", "--format", "{{.CgroupDriver}}") == "cgroupfs"
+
+    def test_a_sysctl_of_the_hosts_network_is_refused(self, engine: Engine) -> None:
+        """--network host --sysctl would change the host. (Were it not refused, this would change nothing, either.)"""
+        value = Path("/proc/sys/net/core/somaxconn").read_text().strip()
+        done = engine.run(("--network", "host", "--sysctl", f"net.core.somaxconn={value}"), "true")
+        assert done.returncode == 125, done
+        assert "net.core.somaxconn" in done.stderr
+        assert engine.output("ps", "--all", "--quiet") == ""
+
     def test_workdir_is_created(self, engine: Engine) -> None:
         assert engine.run_output(("--workdir", "/new/folder"), "pwd") == "/new/folder"
 

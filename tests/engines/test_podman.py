@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,8 +43,6 @@ def engine(tested_runtime: Path, image: bytes, tmp_path_factory: pytest.TempPath
             "/run/podman",
             "--storage-driver",
             "vfs",
-            "--cgroup-manager",
-            "cgroupfs",
             "--events-backend",
             "none",
         )
@@ -71,17 +72,60 @@ class TestPodman(EngineBehaviour, Exec, WhileRunning):
         assert engine.output("info", "--format", "{{.Host.OCIRuntime.Path}}") == str(tested_runtime)
         engine.remove(name)
 
-    def test_privileged(self, engine: Engine) -> None:
-        """podman hands over every device of the host; the container has them, and terminals of its own."""
-        hosts = [
-            path.name
-            for path in Path("/dev").iterdir()
-            if (path.is_char_device() or path.is_block_device()) and not path.is_symlink()
+    def test_the_cgroup_manager_is_the_one_of_contrib(self, engine: Engine) -> None:
+        """containers.conf names it: where systemd runs, podman's own default is systemd."""
+        assert engine.output("info", "--format", "{{.Host.CgroupManager}}") == "cgroupfs"
+
+    def test_the_readmes_line(self, engine: Engine, tested_runtime: Path) -> None:
+        """The command under "With engines", with the runtime's path, our image, and this machine's limits put in."""
+        text = (CONFIGURATION.parents[2] / "README.md").read_text()
+        (line,) = re.findall(r"^    podman (--runtime .*) echo hello$", text, re.MULTILINE)
+        words = line.replace(INSTALLED, str(tested_runtime)).split()
+        at = words.index("run") + 1
+        words[at:at] = engine.run_options
+        assert words[-1].startswith("docker.io/")
+        words[-1] = IMAGE
+        assert engine.output(*words, "echo", "hello") == "hello"
+
+    def test_hooks_find_what_lies_beside_them(self, engine: Engine, tmp_path: Path) -> None:
+        """With --hooks-dir: hooks of the runtime's stand in the bundle, where config.json is, and createContainer's in
+        the container's root; so they can use relative names, wherever podman was called. (podman runs those of poststop
+        itself.)"""
+        log = tmp_path / "log"
+        log.touch()
+        for kind in ("prestart", "createRuntime", "createContainer", "poststart"):
+            script = tmp_path / f"{kind}.sh"
+            script.write_text(
+                f"#!/bin/sh\n[ -e config.json ] && echo {kind} bundle >> {log}\n"
+                f"[ -e bin/busybox ] && echo {kind} root >> {log}\nexit 0\n"
+            )
+            script.chmod(0o755)
+            hook = {
+                "version": "1.0.0",
+                "hook": {"path": str(script)},
+                "when": {"always": True},
+                "stages": [kind],
+            }
+            (tmp_path / f"{kind}.json").write_text(json.dumps(hook))
+        run = ("run", "--rm", *engine.run_options, IMAGE, "true")
+        engine.output("--hooks-dir", str(tmp_path), *run)
+        assert log.read_text().splitlines() == [
+            "prestart bundle",
+            "createRuntime bundle",
+            "createContainer root",
+            "poststart bundle",
         ]
-        script = "readlink /dev/ptmx; ls /dev"
-        link, *names = engine.run_output(("--privileged",), "sh", "-c", script).split()
-        assert link == "pts/ptmx"
-        assert set(names) >= set(hosts) - {"console"}
+
+    def test_stop_of_a_container_that_was_never_started(self, engine: Engine) -> None:
+        """podman init, then stop: it obeys SIGTERM at once, and isn't waited for till the SIGKILL."""
+        engine.output("create", "--name", "initialised", *engine.run_options, IMAGE, "sleep", "1000")
+        engine.output("init", "initialised")
+        before = time.monotonic()
+        done = engine.call("stop", "--time", "30", "initialised")
+        assert done.returncode == 0, done.stderr
+        assert "SIGKILL" not in done.stderr
+        assert time.monotonic() - before < 25
+        engine.remove("initialised")
 
     def test_without_a_network_there_is_loopback(self, engine: Engine) -> None:
         """podman leaves the namespace of --network none to the runtime: programs talk to themselves by 127.0.0.1."""
