@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+from pathlib import Path
 
 import needs
 import pytest
@@ -254,6 +256,63 @@ def test_the_hosts_null_is_safe(pyrun, bundle, path):
     one.config["linux"]["maskedPaths"].append("/etc/masked")
     one.config["root"]["readonly"] = False
     assert pyrun.output(one.write()).count("Read-only file system") == 2
+
+
+@pytest.mark.parametrize("kind", ["maskedPaths", "readonlyPaths"])
+def test_a_path_that_is_named_twice(pyrun, bundle, kind):
+    """It is covered once."""
+    one = bundle({"linux": {kind: ["/etc/passwd"] * 3}}, sh="grep -c ' /etc/passwd ' /proc/self/mountinfo")
+    assert pyrun.output(one) == "1\n"
+
+
+def test_very_many_masks(pyrun, bundle):
+    """Files are masked in a time that grows as their number does."""
+    one = bundle()
+    (one.rootfs / "many").mkdir()
+    for index in range(20000):
+        (one.rootfs / f"many/{index}").touch()
+    taken = {}
+    for many in (2000, 20000):
+        one.config["linux"]["maskedPaths"] = [f"/many/{index}" for index in range(many)]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        pyrun.output(one.write())
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken[many] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert taken[20000] < 40 * taken[2000] + 1, taken
+
+
+def test_very_many_read_only_paths(pyrun, bundle):
+    """Each costs the more, the more there are: beyond 10,000 they are refused with that limit."""
+    one = bundle(sh="(echo > /many/9999) 2>&1; true")
+    (one.rootfs / "many").mkdir()
+    for index in range(10001):
+        (one.rootfs / f"many/{index}").touch()
+    one.config["linux"]["readonlyPaths"] = [f"/many/{index}" for index in range(10000)]
+    assert "Read-only file system" in pyrun.output(one.write())
+    one.config["linux"]["readonlyPaths"].append("/many/10000")
+    assert "10000" in pyrun.refused(one.write())
+
+
+@pytest.mark.parametrize("kind", ["maskedPaths", "readonlyPaths"])
+def test_very_many_paths_that_are_missing(pyrun, bundle, kind):
+    """Those that don't exist count for nothing."""
+    pyrun.output(bundle({"linux": {kind: [f"/missing/{index}" for index in range(100000)]}}))
+
+
+def test_more_than_the_kernel_allows(pyrun, bundle):
+    """Too many masks are refused with the limit's name."""
+    needs.program("unshare", "mount")
+    limit = int(Path("/proc/sys/fs/mount-max").read_text())
+    if limit > 200000:
+        pytest.skip(f"needs a limit of mounts that is reached soon: fs.mount-max is {limit}")
+    one = bundle()
+    (one.rootfs / "many").mkdir()
+    for index in range(1000):
+        (one.rootfs / f"many/{index}").touch()
+    one.config["linux"]["maskedPaths"] = [
+        f"/many/{'./' * (index // 1000)}{index % 1000}" for index in range(limit)
+    ]
+    assert "fs.mount-max" in pyrun.refused(one.write())
 
 
 @pytest.mark.parametrize("kind", ["maskedPaths", "readonlyPaths"])

@@ -12,14 +12,15 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyrun.errors import failed
-from pyrun.init import filesystem, under_root
+from pyrun.errors import PyrunError, failed
+from pyrun.init import filesystem, mount_causes, under_root
 from pyrun.kernel import mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MOST = 10000  # read-only paths: to bind one, the kernel looks at all that were made before
 ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -85,7 +86,7 @@ def mask(places: Places, paths: list[str], null: int) -> None:
             else:
                 posix.close(tree)
         except OSError as error:
-            raise failed(f"masking {path}", error, f"linux.maskedPaths[{index}]") from None
+            raise failed(f"masking {path}", error, f"linux.maskedPaths[{index}]", _limit(error)) from None
         finally:
             posix.close(target)
     if empty >= 0:
@@ -93,7 +94,12 @@ def mask(places: Places, paths: list[str], null: int) -> None:
 
 
 def _all(places: Places, paths: list[str], doing: str, json_path: str) -> Iterator[tuple[int, int]]:
+    """Index and descriptor of each path that exists, once, however often it is named."""
+    done = set()
     for index in range(len(paths)):
+        if paths[index] in done:
+            continue
+        done.add(paths[index])
         try:
             found = places.find(paths[index])
         except OSError as error:
@@ -102,9 +108,15 @@ def _all(places: Places, paths: list[str], doing: str, json_path: str) -> Iterat
             yield index, target
 
 
+def _limit(error: OSError) -> str:
+    return mount_causes.TOO_MANY if error.errno == errno.ENOSPC else ""
+
+
 def make_readonly(places: Places, paths: list[str]) -> None:
     """Bind each path that exists over itself, read-only, mounts below it included."""
-    for index, target in _all(places, paths, "making read-only", "linux.readonlyPaths"):
+    for count, (index, target) in enumerate(_all(places, paths, "making read-only", "linux.readonlyPaths")):
+        if count == MOST:
+            raise PyrunError(f"more than {MOST} of the paths exist, which is the most", "linux.readonlyPaths")
         path = paths[index]
         try:
             tree = mounts.clone_tree(target, recursive=True)
@@ -112,6 +124,7 @@ def make_readonly(places: Places, paths: list[str]) -> None:
             filesystem.change(tree, True, mounts.MOUNT_ATTR_RDONLY, 0)
             posix.close(tree)
         except OSError as error:
-            raise failed(f"making {path} read-only", error, f"linux.readonlyPaths[{index}]") from None
+            path = f"linux.readonlyPaths[{index}]"
+            raise failed(f"making {paths[index]} read-only", error, path, _limit(error)) from None
         finally:
             posix.close(target)
