@@ -10,7 +10,7 @@ from __future__ import annotations
 import posix
 
 from pyrun import log
-from pyrun.errors import PyrunError, failed, joined
+from pyrun.errors import PyrunError, failed
 from pyrun.init import devices, filesystem, under_root
 from pyrun.kernel import calls, mounts
 
@@ -71,10 +71,8 @@ def _owner(plan: Plan, index: int, device: dict[str, Any]) -> tuple[int, int]:
 def _warn(entries: list[dict[str, Any]], reason: str) -> None:
     """Say what of the configuration is ignored."""
     for index, device in enumerate(entries):
-        asked = [name for name in ("fileMode", "uid", "gid") if device.get(name) is not None]
-        if asked and device["type"] != "p":
-            ignored = joined(asked)
-            log.warn(f"linux.devices[{index}]: the host's node is taken, {ignored} ignored: {reason}")
+        if words := devices.host_node_words(device, reason):
+            log.warn(f"linux.devices[{index}]: {words}")
 
 
 def take(folder: int, nodes: int, count: int) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyrun.errors import PyrunError, failed
+from pyrun.errors import PyrunError, failed, joined
 from pyrun.init import filesystem, under_root
 from pyrun.kernel import calls, mounts
 
@@ -65,8 +65,8 @@ def make_all(
                 warn(f"linux.devices[{index}]: not made: /dev is the host's own folder")
             continue
         try:
-            if not make(root, device, in_user_namespace, trees[index]):
-                warn(f"linux.devices[{index}]: {device['path']} is there and is another file: left as it is")
+            if words := make(root, device, in_user_namespace, trees[index]):
+                warn(f"linux.devices[{index}]: {words}")
         except PyrunError as error:
             error.json_path = f"linux.devices[{index}]"
             raise
@@ -82,8 +82,9 @@ def is_ptmx(device: dict[str, Any]) -> bool:
     return plain(device["path"]) == "/dev/ptmx"
 
 
-def make(root: int, device: dict[str, Any], in_user_namespace: bool, tree: int = -1) -> bool:
-    """Make one device node. False if something else is there, which is then left alone, as runc and crun do.
+def make(root: int, device: dict[str, Any], in_user_namespace: bool, tree: int = -1) -> str:
+    """Make one device node. Returns a warning, if it isn't what was asked for: something else that is there is left
+    alone, as runc and crun do.
 
     Who may not make device nodes, in a user namespace, mounts one: `tree`, if the parent could make it, or the host's
     own, as it is in place of anything else that an image has at a default device's path.
@@ -95,21 +96,34 @@ def make(root: int, device: dict[str, Any], in_user_namespace: bool, tree: int =
         raise failed(f"making the folder of device {path}", error) from None
     kind = TYPES[device["type"]]
     is_default = _is_default(device)
+    hint = ignored = ""
     try:
         if not in_user_namespace or kind == FIFO:
             try:
                 return _make_node(root, parent, name, device, is_default)
             except PermissionError:
-                if kind == FIFO or in_user_namespace:
+                if kind == FIFO:
                     raise
+            # we are root of somebody's user namespace ourselves, or may not make nodes for another reason
+            ignored = host_node_words(device, "device nodes may not be made here")
+            hint = "device nodes may not be made here, and the host has none at this path to be bound"
         if is_default and tree < 0:
             _bind_from_host(device, under_root.make(root, path, under_root.FILE))
-            return True
-        return _mount_node(parent, name, device, tree)
+            return ignored
+        return _mount_node(parent, name, device, tree) or ignored
     except OSError as error:
-        raise failed(f"making device {path}", error) from None
+        missing = error.errno in (errno.ENOENT, errno.ENXIO)
+        raise failed(f"making device {path}", error, "", hint if missing else "") from None
     finally:
         posix.close(parent)
+
+
+def host_node_words(device: dict[str, Any], reason: str) -> str:
+    """What of the configuration is ignored where the host's node is taken, and why; "" if nothing is."""
+    asked = [name for name in ("fileMode", "uid", "gid") if device.get(name) is not None]
+    if not asked or device["type"] == "p":
+        return ""
+    return f"the host's node is taken, {joined(asked)} ignored: {reason}"
 
 
 def permissions(device: dict[str, Any]) -> int:
@@ -133,34 +147,34 @@ def _is_default(device: dict[str, Any]) -> bool:
     return bool(same) and (TYPES[device["type"]], _number(device)) == (CHARACTER, _number(same[0]))
 
 
-def _leave(found: posix.stat_result, device: dict[str, Any]) -> bool:
-    """What is there may stay in the device's place, but that programs trust the paths of the default devices: no file
-    of an image may pass for one."""
+def _leave(found: posix.stat_result, device: dict[str, Any]) -> str:
+    """The warning that what is there stays. But programs trust the paths of the default devices: no file of an image
+    may pass for one."""
     path = plain(device["path"])
     is_node = found.st_mode & 0o170000 in (CHARACTER, BLOCK)
     if not is_node and [default for default in DEFAULT if default["path"] == path]:
         raise PyrunError(f"{device['path']} exists in the root file system and is no device")
-    return False
+    return f"{device['path']} is there and is another file: left as it is"
 
 
-def _make_node(root: int, parent: int, name: str, device: dict[str, Any], is_default: bool) -> bool:
+def _make_node(root: int, parent: int, name: str, device: dict[str, Any], is_default: bool) -> str:
     try:
         posix.mknod(name, TYPES[device["type"]] | permissions(device), _number(device), dir_fd=parent)
     except FileExistsError:
         found = posix.stat(name, dir_fd=parent, follow_symlinks=False)
         if _is(found, device):
-            return True
+            return ""
         if not is_default:
             return _leave(found, device)
         _bind_from_host(device, under_root.make(root, device["path"], under_root.FILE))
-        return True
+        return ""
     uid, gid = device.get("uid") or 0, device.get("gid") or 0
     if uid or gid:
         posix.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
-    return True
+    return ""
 
 
-def _mount_node(parent: int, name: str, device: dict[str, Any], tree: int) -> bool:
+def _mount_node(parent: int, name: str, device: dict[str, Any], tree: int) -> str:
     """Mount `tree`, which is closed, or the host's node if it is -1: on a device or a file, which is made, empty and
     without permissions, if there is none, and stays behind for the next container on this root file system."""
     flags = posix.O_RDONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | calls.O_CLOEXEC
@@ -176,11 +190,11 @@ def _mount_node(parent: int, name: str, device: dict[str, Any], tree: int) -> bo
         return _leave(found, device)
     if tree < 0:
         _bind_from_host(device, place)
-        return True
+        return ""
     mounts.move_mount(tree, place)
     posix.close(tree)
     posix.close(place)
-    return True
+    return ""
 
 
 def open_host(path: str, kind: int, major: int, minor: int) -> int:

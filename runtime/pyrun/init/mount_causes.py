@@ -57,6 +57,7 @@ CAUSES = (
         "mount",
         "the file system doesn't take an option or its value; the kernel's log may say which",
     ),
+    ("devpts", errno.EINVAL, "fsconfig", "an option is unknown, or the user namespace has no such id"),
     (ANY, errno.EBUSY, "mount_setattr", BUSY),
     (ANY, errno.EBUSY, "fsconfig", f"{BUSY}, or its source is mounted with other options"),
     (ANY, errno.ENOSPC, "move_mount", TOO_MANY),
