@@ -73,6 +73,13 @@ def version_faults(document: Document) -> Iterator[ConfigError]:
             yield ConfigError(found, wanted, "config.md#specification-version", ("ociVersion",))
 
 
+def version_warnings(document: Document) -> Iterator[str]:
+    """config.md#specification-version: a newer minor version is compatible but for what it has added."""
+    text = document.get("ociVersion", "")
+    if text and not version.wanted(text) and version.is_newer(text):
+        yield f"ociVersion: {show(text)} is newer than {version.NEWEST}: what it has added is ignored"
+
+
 def namespace_faults(linux: Document, namespaces: dict[str, str]) -> Iterator[ConfigError]:
     """config-linux.md#namespaces: no type twice. Fills `namespaces`: type to path, "" for a new one."""
     for index, namespace in enumerate(linux.get("namespaces", ())):
@@ -279,6 +286,7 @@ def sysctl_namespace(key: str) -> str:
 
 def warnings(document: Document) -> Iterator[str]:
     """What the specification advises against, or tells the runtime to warn of, a sentence each."""
+    yield from version_warnings(document)
     process = document.get("process") or {}
     for kind, capabilities in process.get("capabilities", {}).items():
         if kind in names.CAPABILITY_SETS:

@@ -38,15 +38,17 @@ def are_identifiers(text: str) -> bool:
 
 
 def wanted(text: str) -> str:
-    """What would be wanted instead of this version, or "" if it is supported.
-
-    Supported is 1.0.0 up to any patch and pre-release of 1.3: a newer minor may need what this runtime lacks
-    (config.md#specification-version).
-    """
+    """What would be wanted instead of this version, or "" if it is supported: 1.0.0 up to any other 1.x, since minor
+    versions are compatible (config.md#specification-version)."""
     version = parse(text)
     if version is None:
         return f"a version in the form of Semantic Versioning 2.0.0, such as {NEWEST}"
     major, minor, patch, pre, _ = version
-    if major != 1 or minor > NEWEST_MINOR or (minor == 0 and patch == 0 and pre):
-        return f"a version from {OLDEST} to 1.{NEWEST_MINOR}"
+    if major != 1 or (minor == 0 and patch == 0 and pre):
+        return f"a version from {OLDEST} to {NEWEST}, or a newer one of 1.x"
     return ""
+
+
+def is_newer(text: str) -> bool:
+    """Whether a supported version may have properties that aren't known here."""
+    return int(text.split(".")[1]) > NEWEST_MINOR

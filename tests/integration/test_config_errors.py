@@ -19,7 +19,7 @@ FAULTS = [
     ("ociVersion", "invalid", "ociVersion"),
     ("ociVersion", "1.0", "ociVersion"),
     ("ociVersion", "2.0.0", "ociVersion"),
-    ("ociVersion", "1.99.0", "ociVersion"),
+    ("ociVersion", "", "ociVersion"),
     ("ociVersion", 1, "ociVersion"),
     ("root", None, "root"),
     ("root.path", None, "root.path"),
@@ -277,3 +277,15 @@ def test_any_fault(pyrun, bundle, changes):
 
 
 _bundle = None
+
+
+@pytest.mark.parametrize("version", ["1.4.0", "1.99.3-rc.1", "1.3.1"])
+def test_newer_version(pyrun, bundle, version):
+    """A minor version newer than the newest known one is a warning that says so, and the container is run."""
+    newer = not version.startswith("1.3.")
+    one = bundle({"ociVersion": version}, sh="echo run")
+    result = pyrun.run(one)
+    assert (result.code, result.out) == (0, "run\n")
+    warning = f'pyrun: warning: ociVersion: "{version}" is newer than 1.3.0: '
+    assert (result.err.startswith(warning), result.err.count("\n")) == (newer, newer)
+    assert pyrun("validate", str(one.path)).out.count("ociVersion: ") == newer

@@ -11,7 +11,7 @@ import posix
 from oci_spec import config as oci_config
 from oci_spec import rules
 from oci_spec.fields import ConfigError
-from pyrun import jsontext
+from pyrun import jsontext, log
 from pyrun.errors import PyrunError, failed
 from pyrun.init import mount
 from pyrun.kernel import calls, process
@@ -186,6 +186,8 @@ def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
         document = jsontext.decode(data)
         oci_config.parse(document)
         rules.check(document)
+        for warning in rules.version_warnings(document):
+            log.warn(warning)
     except jsontext.JSONError as error:
         raise PyrunError(f"{path} is not valid JSON: {error}") from None
     except ConfigError as error:

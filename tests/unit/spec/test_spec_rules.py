@@ -43,7 +43,7 @@ def test_the_full_configuration_keeps_all_rules() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "where"),
     [
-        (("ociVersion",), "1.4.0", "ociVersion"),
+        (("ociVersion",), "2.4.0", "ociVersion"),
         (("ociVersion",), "invalid", "ociVersion"),
         (("linux", "namespaces", 1, "type"), "pid", "linux.namespaces[1].type"),
         (UTS, {"type": "ipc", "path": "/x"}, "hostname"),
@@ -222,9 +222,10 @@ def test_versions_are_parsed_as_semver_says(text: str) -> None:
         ("1.3.99", True),
         ("1.0.0-rc5", False),
         ("0.5.0", False),
-        ("1.4.0", False),
-        ("1.4.0-rc.1", False),
+        ("1.4.0", True),
+        ("1.4.0-rc.1", True),
         ("2.0.0", False),
+        ("0.4.0", False),
         ("1.0", False),
         ("v1.0.0", False),
         ("01.0.0", False),
