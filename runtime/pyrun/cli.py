@@ -142,6 +142,7 @@ def configure_log(arguments: list[str]) -> None:
     takes_value = {name for names, kind, _, _ in GLOBAL if kind != FLAG for name in names}
     for word in words:
         name, equals, value = word.partition("=")
+        name = f"--{name.lstrip('-')}"
         if name in takes_value and not equals:
             value = next(words, "")
         if name in found:
@@ -149,7 +150,10 @@ def configure_log(arguments: list[str]) -> None:
         if word[:1] != "-" or word == "--":
             break
     known = found["--log-format"] if found["--log-format"] in ("text", "json") else ""
-    log.configure(found["--log"], known, "", False)
+    try:
+        log.configure(found["--log"], known, "", False)
+    except PyrunError:
+        pass  # there is another mistake to be told already
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import click
 from pyrun.commands.output import put
 from pyrun.errors import PyrunError
 from pyrun.fastargs import takes_all_that_remain
-from pyrun.options import COLD_FLAG, COMMANDS, FLAG, GLOBAL, HIDDEN, MANY, NUMBER
+from pyrun.options import BOOLEANS, COLD_FLAG, COMMANDS, FLAG, GLOBAL, HIDDEN, MANY, NUMBER
 
 if TYPE_CHECKING:
     from pyrun.fastargs import Option, Values
@@ -191,6 +191,7 @@ def parse(arguments: list[str]) -> Parsed | None:
     """
     if not arguments:
         arguments = ["--help"]
+    arguments = in_gnu_form(arguments)
     try:
         found: Parsed = program().main(arguments, prog_name="pyrun", standalone_mode=False)
         return found
@@ -201,6 +202,66 @@ def parse(arguments: list[str]) -> Parsed | None:
         return None
     except click.UsageError as error:
         _explain(error)
+
+
+def in_gnu_form(arguments: list[str]) -> list[str]:
+    """The same command line as click reads it: Go's forms, -root DIR and --tty=false, in the words of GNU's.
+
+    PyrunError if a switch has another value than true or false.
+    """
+    above, rest = _options_in_gnu_form(arguments, GLOBAL, False, "")
+    if not rest or rest[0] not in COMMANDS:
+        return [*above, *rest]
+    names, table, _, _ = COMMANDS[rest[0]]
+    below, words = _options_in_gnu_form(rest[1:], table, not takes_all_that_remain(names), f"{rest[0]}: ")
+    return [*above, rest[0], *below, *words]
+
+
+def _options_in_gnu_form(
+    words: list[str], table: tuple[Option, ...], intermixed: bool, prefix: str
+) -> tuple[list[str], list[str]]:
+    """Options of one table and what is between them, in GNU's form; and the words after the last."""
+    known = {name: (names[0], kind) for names, kind, _, _ in (*table, HELP) for name in names}
+    found: list[tuple[str, list[str]]] = []  # the option's first name, "" for other words
+    words = list(words)
+    while words:
+        word = words[0]
+        if word == "--" or ((word[:1] != "-" or word == "-") and not intermixed):
+            break
+        del words[0]
+        if word[:1] != "-" or word == "-":
+            found.append(("", [word]))
+            continue
+        name, equals, value = word.partition("=")
+        name = "-" + name if name not in known else name
+        if name not in known:
+            if _is_cluster(word, known):  # -dbDIR
+                words[:0] = _taken_apart(word, known)
+            else:
+                two = word[:2] != "--" and len(word) > 2 and word[1].isalpha()
+                found.append(("", ["-" + word if two else word]))  # click says what is wrong with it
+            continue
+        first, kind = known[name]
+        if kind in (FLAG, COLD_FLAG) and equals and value not in BOOLEANS:
+            raise PyrunError(f'{prefix}{name}: "{value}" is neither true nor false')
+        if kind in (FLAG, COLD_FLAG) and equals and not BOOLEANS[value]:
+            found = [one for one in found if one[0] != first]
+        elif kind in (FLAG, COLD_FLAG):
+            found.append((first, [first]))
+        else:
+            found.append((first, [first, value] if equals else [first, *words[:1]]))
+            words = words if equals else words[1:]
+    return [word for _, some in found for word in some], words
+
+
+def _is_cluster(word: str, known: dict[str, tuple[str, str]]) -> bool:
+    return word[:2] != "--" and len(word) > 2 and f"-{word[1]}" in known
+
+
+def _taken_apart(word: str, known: dict[str, tuple[str, str]]) -> list[str]:
+    """One step: -dbDIR to -d -bDIR, and -bDIR to -b DIR."""
+    name, rest = word[:2], word[2:]
+    return [name, f"-{rest}" if known[name][1] in (FLAG, COLD_FLAG) else rest]
 
 
 def _explain(error: click.UsageError) -> NoReturn:

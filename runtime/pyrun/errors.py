@@ -43,8 +43,11 @@ class PyrunError(Exception):
 def words(error: OSError) -> str:
     """The reason of an OSError in words that no engine mistakes for a missing program: "openat2 /x: does not exist"."""
     number = error.errno or 0
+    call, _, said = (error.strerror or "").partition(": ")
+    call = call if said else ""
     reason = _SAFE_WORDS.get(number) or (posix.strerror(number) if number else str(error))
-    call = error.strerror.partition(": ")[0] if error.strerror and ": " in error.strerror else ""
+    if number == errno.EFBIG and call:
+        reason = said  # with the limit
     where = f"{call} {error.filename}" if call and error.filename else call or error.filename or ""
     return f"{where}: {reason}" if where else reason
 

@@ -6,7 +6,7 @@ What engines send is understood here. Everything else (help, abbreviations, a us
 
 from __future__ import annotations
 
-from pyrun.options import COLD_FLAG, COMMANDS, FLAG, GLOBAL, MANY, NUMBER
+from pyrun.options import BOOLEANS, COLD_FLAG, COMMANDS, FLAG, GLOBAL, MANY, NUMBER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +37,16 @@ def take_options(
             continue
         name, equals, value = word.partition("=")
         if name not in known:
-            return None
+            name = "-" + name  # -root, as Go programs write it
+            if name not in known:
+                return None
         key, kind = known[name]
         if kind == FLAG:
-            if equals:
+            if equals and value not in BOOLEANS:
                 return None
             values[key] = True
+            if equals and not BOOLEANS[value]:
+                del values[key]
             continue
         if not equals:
             if at == len(args):

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["JSONError", "decode", "encode", "pretty", "quote"]
 
 SPACE = " \t\n\r"
+# The scanner calls itself, on a stack that a caller may have limited to a few pages; and what a number of many digits
+# does depends on Python's version. A configuration needs ten levels and twenty digits.
+DEEPEST = 100  # levels
+LONGEST_NUMBER = 1000  # characters of an integer
+NO_BRACKETS = bytes([byte for byte in range(256) if byte not in b"[]{}"])
 
 
 class JSONError(ValueError):
@@ -42,6 +47,12 @@ def _constant(name: str) -> None:
     raise JSONError(f"{name} is not a JSON value")
 
 
+def _integer(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise JSONError(f"a number of {len(text)} digits, where {LONGEST_NUMBER} are the most")
+    return int(text)
+
+
 class _Context:
     """What the C scanner reads its settings from."""
 
@@ -51,7 +62,7 @@ class _Context:
     object_pairs_hook = staticmethod(_object)
     array_hook = None
     parse_float = float
-    parse_int = int
+    parse_int = staticmethod(_integer)
     parse_constant = staticmethod(_constant)
     memo: dict[str, str] = {}  # noqa: RUF012
 
@@ -75,8 +86,26 @@ def _check_surrogates(value: Any) -> None:
             _check_surrogates(item)
 
 
+def is_deep(data: bytes) -> bool:
+    """Is a JSON text nested too deeply? No text that is JSON otherwise is taken for it; one that isn't may be.
+
+    Innermost pairs are taken away level by level. What is left can't be nested more than it has opening brackets.
+    """
+    if data.count(b"[") + data.count(b"{") <= DEEPEST:
+        return False  # so it is with nearly all
+    without_strings = data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
+    brackets = b"".join(without_strings).translate(None, NO_BRACKETS)
+    for level in range(DEEPEST + 1):
+        if level + brackets.count(b"[") + brackets.count(b"{") <= DEEPEST:
+            return False
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return True
+
+
 def decode(data: bytes) -> Any:
     """The value that a JSON text stands for; JSONError says why it is none."""
+    if is_deep(data):
+        raise JSONError(f"nested too deeply: more than {DEEPEST} levels, or brackets that are not closed")
     text = data.decode("utf-8", "surrogateescape")
     if not is_text(text):
         good = text.encode("utf-8", "replace")
@@ -94,7 +123,7 @@ def decode(data: bytes) -> Any:
         raise
     except RecursionError:
         raise JSONError("nested too deeply") from None
-    except ValueError as error:  # JSONDecodeError of either library, or a number of thousands of digits
+    except ValueError as error:  # JSONDecodeError of either library
         at = getattr(error, "pos", None)
         raise JSONError(
             str(getattr(error, "msg", error)) + (f" at {_place(text, at)}" if at is not None else "")

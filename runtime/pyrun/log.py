@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix
 import time
 
-from pyrun.errors import PyrunError, printable, words
+from pyrun.errors import PyrunError, failed, printable, words
 from pyrun.jsontext import quote
 
 LEVELS = ("error", "warning", "info", "debug")
@@ -28,9 +28,23 @@ def configure(log_path: str, log_format: str, log_level: str, debug: bool) -> No
         log_level = "warning"
     if log_level and log_level not in LEVELS:
         raise PyrunError(f'--log-level: "{log_level}" is none of {", ".join(LEVELS)}')
-    path = log_path
     as_json = log_format == "json"
     level = 3 if debug else LEVELS.index(log_level) if log_level else 1
+    path = ""  # until it is known that it can be written
+    path = _checked(log_path) if log_path else ""
+
+
+def _checked(log_path: str) -> str:
+    """A log that can't be opened is an error now, not when there is something to say: engines read errors there alone.
+    Other runtimes' services of the host are no files: PyrunError as well."""
+    service = log_path.partition(":")[0]
+    if service in ("journald", "syslog") and ":" in log_path:
+        raise PyrunError(f"--log: {service} is not supported", hint="a file is, or standard error")
+    try:
+        posix.close(_open(log_path))
+    except OSError as error:
+        raise failed("--log: opening it", error) from None
+    return log_path
 
 
 def record(kind: str, text: str) -> bytes:
@@ -43,11 +57,15 @@ def record(kind: str, text: str) -> bytes:
     return line.encode("utf-8", "backslashreplace")
 
 
-def _append(data: bytes) -> None:
+def _open(log_path: str) -> int:
     flags = (
         posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY | posix.O_NONBLOCK
     )
-    fd = posix.open(path, flags, 0o644)
+    return posix.open(log_path, flags, 0o644)
+
+
+def _append(data: bytes) -> None:
+    fd = _open(path)
     try:
         posix.write(fd, data)
     finally:
@@ -62,10 +80,13 @@ def write(kind: str, text: str) -> None:
     try:
         if path:
             _append(record(kind, text))
-        else:
-            posix.write(2, record(kind, text) if as_json else f"pyrun: {kind}: {text}\n".encode())
+            return
+    except OSError as error:  # a full disk must not change what the command does
+        text = f"{text} (the log can't be written: {words(error)})"
+    try:
+        posix.write(2, record(kind, text) if as_json and not path else f"pyrun: {kind}: {text}\n".encode())
     except OSError:
-        pass  # a full disk or closed stderr must not change what the command does
+        pass  # nobody to tell
 
 
 def warn(text: str) -> None:

@@ -56,6 +56,10 @@ def run(
         log.last_words(render(error))
     except OSError as error:
         log.last_words(render(failed(command, error)))
+    except MemoryError:
+        log.last_words(
+            "there is not enough memory: the system is short of it, or a limit on our address space is low"
+        )
     except KeyboardInterrupt:
         return 130
     except ImportError:  # a file of the full interpreter's is missing: cold.BOOT says which
@@ -148,4 +152,8 @@ def _open_standard_descriptors() -> None:
         try:
             posix.fstat(fd)
         except OSError:
-            posix.set_inheritable(posix.open("/dev/null", posix.O_RDWR), True)
+            try:
+                posix.set_inheritable(posix.open("/dev/null", posix.O_RDWR), True)
+            except OSError as error:
+                name = ("standard input", "standard output", "standard error")[fd]
+                raise failed(f"{name} is closed, and /dev/null can't take its place", error) from None

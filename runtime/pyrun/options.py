@@ -2,13 +2,19 @@
 
 Hot module. `fastargs` parses argv by this table, `cli_click` renders help and usage errors from it, and completion
 scripts and docs/cli.md are made from it. An option is a tuple (names, kind, metavar, help); its key is the first name
-without dashes. Kinds: FLAG takes no value, TEXT one, NUMBER one that is a decimal number >= 0, MANY a list of TEXTs,
-one for each time that it is given; COLD_FLAG is a FLAG that needs the full interpreter. A metavar with "|" in it lists
-the values that there are. An argument that ends with "..." stands for all words that remain, and then options stand
-before the first argument only.
+without dashes. Kinds: FLAG takes no value but "=true" and "=false", TEXT one, NUMBER one that is a decimal number >=
+0, MANY a list of TEXTs, one for each time that it is given; COLD_FLAG is a FLAG that needs the full interpreter. A
+metavar with "|" in it lists the values that there are. An argument that ends with "..." stands for all words that
+remain, and then options stand before the first argument only.
 """
 
 from __future__ import annotations
+
+# What a FLAG may be given after "=": what Go's strconv.ParseBool takes, as callers of other runtimes write it.
+BOOLEANS = {
+    **dict.fromkeys(("true", "True", "TRUE", "t", "T", "1"), True),
+    **dict.fromkeys(("false", "False", "FALSE", "f", "F", "0"), False),
+}
 
 FLAG, TEXT, NUMBER, MANY, COLD_FLAG = "flag", "text", "number", "many", "cold flag"
 

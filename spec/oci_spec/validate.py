@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from oci_spec.fields import Kind, Part
 
 JSON_SECTION = "glossary.md#json"
+LONGEST_NUMBER = 1000  # characters of an integer; what a longer one does depends on Python's version
 TOO_DEEP = ("nesting without end", "a document of reasonable depth", JSON_SECTION)
 # For required properties at fault whose object the rules have much to say about.
 STAND_INS: dict[tuple[Part, ...], object] = {("process", "args"): ["sh"], ("process", "cwd"): "/"}
@@ -79,8 +80,16 @@ def decode(content: bytes) -> tuple[object, list[ConfigError]]:
     def constant(name: str) -> object:
         raise ConfigError(name, "a number that JSON has", JSON_SECTION)
 
+    def integer(text: str) -> int:
+        if len(text) > LONGEST_NUMBER:
+            found = f"a number of {len(text)} digits"
+            raise ConfigError(found, f"{LONGEST_NUMBER} digits at most", JSON_SECTION)
+        return int(text)
+
     try:
-        document = json.loads(content.decode(), object_pairs_hook=pairs, parse_constant=constant)
+        document = json.loads(
+            content.decode(), object_pairs_hook=pairs, parse_constant=constant, parse_int=integer
+        )
         suspect = repeated or b"\\ud" in content.lower()
         return document, list(text_faults(document, (), repeated)) if suspect else []
     except UnicodeDecodeError as error:
@@ -91,8 +100,6 @@ def decode(content: bytes) -> tuple[object, list[ConfigError]]:
     except json.JSONDecodeError as error:
         found = f"{error.msg[:1].lower()}{error.msg[1:]} in line {error.lineno}, column {error.colno}"
         raise ConfigError(found, "JSON", JSON_SECTION) from None
-    except ValueError:  # int() on more digits than the interpreter converts
-        raise ConfigError("a number of thousands of digits", "a number of 64 bits", JSON_SECTION) from None
     except RecursionError:
         raise ConfigError(*TOO_DEEP) from None
 

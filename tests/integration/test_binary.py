@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -133,14 +134,65 @@ def test_the_interpreter_is_missing(runtime: Path, tmp_path: Path) -> None:
     assert err.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("depth", [500, 100_000])
-def test_deep_nesting_ends_in_a_sentence(pyrun: Pyrun, bundle: Callable[..., Bundle], depth: int) -> None:
-    one = bundle()
-    text = json.dumps(one.config)[:-1] + ', "deep": ' + "[" * depth + "]" * depth + "}"
+@pytest.mark.parametrize(
+    "brackets", [("[", "]"), ('{"x":', "}"), ("[[{", "]"), ('["]", {"a":', "}]")], ids=str
+)
+@pytest.mark.parametrize("depth", [24, 900, 100_000])
+@pytest.mark.parametrize("stack", [64, 128, 8192], ids="{} KiB".format)
+def test_deep_nesting_ends_in_a_sentence(
+    pyrun: Pyrun, bundle: Callable[..., Bundle], brackets: tuple[str, str], depth: int, stack: int
+) -> None:
+    """However deep a document, and however small the stack: run, or refused; never a signal. validate as well."""
+    opening, closing = brackets
+    closed = 1 if closing == "]" and opening == "[[{" else depth  # one that can't end well
+    one = bundle(sh="echo ran")
+    inner = opening * depth + "1" + closing * closed
+    (one.path / "config.json").write_text(f'{json.dumps(one.config)[:-1]}, "deep": {inner}}}')
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_STACK, (stack << 10, stack << 10))
+
+    result = pyrun("run", "--bundle", str(one.path), new_id(), preexec_fn=limit)
+    if depth == 24 and closed > 1:
+        assert (result.code, result.out) == (0, "ran\n")
+        return
+    assert result.code == 1
+    assert "is not valid JSON" in result.err
+    assert ("nested too deeply" in result.err) == (depth > 24)
+    assert pyrun("validate", str(one.path), preexec_fn=limit).code == 1
+
+
+@pytest.mark.parametrize("length", [1000, 1001, 4301, 20_000, 2_000_000])
+@pytest.mark.parametrize("place", ["an unknown property", "process.oomScoreAdj"])
+def test_numbers_of_any_length(pyrun: Pyrun, bundle: Callable[..., Bundle], length: int, place: str) -> None:
+    """Integers read the same with every Python: up to 1000 digits as numbers, more than that are refused as such."""
+    one = bundle(sh="echo ran")
+    one.config["process"]["oomScoreAdj" if place.startswith("process") else "unknown"] = 123454321
+    text = json.dumps(one.config).replace("123454321", "7" * length)
     (one.path / "config.json").write_text(text)
     result = pyrun("run", "--bundle", str(one.path), new_id())
-    assert result.code == (0 if depth == 500 else 1)
-    assert ("nested too deeply" in result.err) == (depth != 500)
+    words = pyrun("validate", str(one.path)).out
+    if length > 1000:
+        assert f"a number of {length} digits, where 1000 are the most" in result.err
+        assert f"a number of {length} digits" in words
+    elif place.startswith("process"):
+        assert result.err.startswith("pyrun: process.oomScoreAdj: found a huge number")
+        assert "process.oomScoreAdj" in words
+    else:
+        assert (result.code, result.out) == (0, "ran\n")
+    assert "sys.set_int_max_str_digits" not in result.err + words
+
+
+def test_short_of_memory(pyrun: Pyrun, bundle: Callable[..., Bundle]) -> None:
+    """Too little memory is a sentence about memory, and not an error of ours to be reported."""
+    one = bundle({"annotations": {f"key{number}": "x" * 50 for number in range(100_000)}})
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (24 << 20, 24 << 20))
+
+    assert pyrun.error("run", "-b", str(one.path), new_id(), preexec_fn=limit).startswith(
+        "there is not enough memory"
+    )
 
 
 def test_more_memory_than_the_snapshot_has_to_spare(pyrun: Pyrun, bundle: Callable[..., Bundle]) -> None:

@@ -37,6 +37,28 @@ def test_bundle_is_a_file(pyrun: Pyrun, tmp_path: Path) -> None:
     assert str(tmp_path / "file") in create_fails(pyrun, tmp_path / "file")
 
 
+@pytest.mark.parametrize("how", ["config.json", "exec --process", "exec --process -", "update --resources"])
+def test_a_document_that_is_too_large(pyrun: Pyrun, bundle: Make, tmp_path: Path, how: str) -> None:
+    """The sentence says how large it may be."""
+    large = tmp_path / "large.json"
+    size = 1 if how.startswith("update") else 16
+    with large.open("wb") as file:
+        file.truncate((size << 20) + 1)
+    one = bundle().args("sleep", "1000")
+    words = f"larger than {size} MiB, which is the most that is read"
+    if how == "config.json":
+        assert words in create_fails(pyrun, one.path, "--config", str(large))
+        return
+    container = pyrun.start(one)
+    with large.open("rb") as file:
+        if how.startswith("update"):
+            assert words in pyrun.error("update", "--resources", str(large), container.id)
+        elif how.endswith(" -"):
+            assert words in container.exec_refused([], "--process", "-", stdin=file)
+        else:
+            assert words in container.exec_refused([], "--process", str(large))
+
+
 def test_empty_bundle(pyrun: Pyrun, tmp_path: Path) -> None:
     assert "config.json does not exist" in create_fails(pyrun, tmp_path)
 
@@ -170,21 +192,56 @@ def test_root_behind_links(pyrun: Pyrun, bundle: Make, tmp_path: Path) -> None:
     assert os.listdir(root) == []
 
 
-@pytest.mark.parametrize("log", ["/proc/nowhere/log", "{}/file/log", "{}", "/dev/full"])
-def test_log_that_cant_be_written(log: str, pyrun: Pyrun, bundle: Make, tmp_path: Path) -> None:
-    """Nothing is changed by it but the last words of a failure."""
+@pytest.mark.parametrize(
+    "log", ["/proc/nowhere/log", "{}/file/log", "{}", "/proc/self/fd/9", "journald:pyrun"]
+)
+@pytest.mark.parametrize("command", [["list"], ["run"], ["create"], ["delete", "--force"]], ids=" ".join)
+def test_log_that_cant_be_opened(
+    log: str, command: list[str], pyrun: Pyrun, bundle: Make, tmp_path: Path
+) -> None:
+    """It is an error before anything is done, since engines read errors there alone."""
     (tmp_path / "file").write_text("")
-    one = bundle()
-    ended = run(pyrun, ["--log", log.format(tmp_path), "run", "--bundle", str(one.path), new_id()])
+    one = bundle(sh="echo ran")
+    arguments = [] if command == ["list"] else [new_id()]
+    ended = run(pyrun, ["--log", log.format(tmp_path), *command, *arguments], cwd=one.path, close_fds=True)
+    assert sentence_of(ended).startswith("--log: ")
+    assert ended.stdout == b""
+    assert not pyrun.root.exists()
+
+
+def test_full_log(pyrun: Pyrun, bundle: Make) -> None:
+    """Nothing is changed by it but the last words of a failure: who is to clear up must be able to."""
+    ended = run(pyrun, ["--log", "/dev/full", "run", "--bundle", str(bundle().path), new_id()])
     assert (ended.returncode, ended.stderr) == (0, b"")
-    sentence = sentence_of(run(pyrun, ["--log", log.format(tmp_path), "start", new_id()]))
+    sentence = sentence_of(run(pyrun, ["--log", "/dev/full", "start", new_id()]))
     assert "does not exist (the log can't be written: " in sentence
 
 
 def test_log_is_a_fifo(pyrun: Pyrun, tmp_path: Path) -> None:
     """Nobody reads it: that must not keep us waiting."""
     os.mkfifo(tmp_path / "log")
-    sentence_of(run(pyrun, ["--log", str(tmp_path / "log"), "start", new_id()]))
+    sentence = sentence_of(run(pyrun, ["--log", str(tmp_path / "log"), "start", new_id()]))
+    assert sentence.startswith("--log: ")
+
+
+@pytest.mark.parametrize("closed", [0, 1])
+def test_closed_streams_without_dev_null(closed: int, pyrun: Pyrun, tmp_path: Path) -> None:
+    """Where nothing can take a closed stream's place, one sentence names both."""
+    needs.program("unshare", "mount")
+    script = 'mount -t tmpfs none /dev && exec "$0" "$@"'
+    wrapper = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+    argv = [*wrapper, str(pyrun.runtime), "--root", str(pyrun.root), "list"]
+    with (tmp_path / "stderr").open("w+b") as err:
+        ended = subprocess.run(
+            ["sh", "-c", f'exec {closed}>&-; exec "$@"', "sh", *argv], stderr=err, check=False, timeout=20
+        )
+        err.seek(0)
+        ended.stderr = err.read()
+    name = ("standard input", "standard output")[closed]
+    assert (
+        sentence_of(ended)
+        == f"{name} is closed, and /dev/null can't take its place: /dev/null: does not exist"
+    )
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)])

@@ -286,13 +286,6 @@ def test_warnings_go_to_the_log(pyrun, bundle, tmp_path):
     assert (result.out, result.err, len(log.read_text().splitlines())) == ("ran\n", "", 1)
 
 
-def test_log_that_can_not_be_written(pyrun, bundle):
-    """A log that can't be written doesn't keep a container from running, nor hides an error."""
-    one = bundle(sh="echo ran")
-    assert pyrun("--log", "/no/such/log", "run", "-b", str(one.path), pyrun.id()).out == "ran\n"
-    assert "does not exist" in pyrun.error("--log", "/no/such/log", "state", pyrun.id())
-
-
 def test_debug(pyrun, bundle):
     """--debug changes nothing but what is said."""
     result = pyrun("--debug", "run", "-b", str(bundle(sh="echo ran").path), pyrun.id())

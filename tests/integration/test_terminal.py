@@ -403,15 +403,22 @@ def test_much_input(pyrun, bundle, outer):
 
 @pytest.mark.parametrize("stdin", ["null", "pipe"])
 def test_terminal_without_a_terminal(pyrun, bundle, stdin):
-    """`run` of a terminal container without a terminal of its own: what is shown goes to stdout."""
-    one = bundle(TERMINAL, sh="tty; read x; echo got $x")
-    if stdin == "pipe":
-        result = pyrun.run(one, data=b"word\n")
-        assert result.out.splitlines()[-1] == "got word"
-    else:
-        result = pyrun.run(bundle(TERMINAL, sh="tty; echo end"))
-        assert result.out == "/dev/pts/0\r\nend\r\n"
-    assert (result.code, result.err) == (0, "")
+    """`run` of a terminal container where no stream is a terminal is refused: nobody could ever use it."""
+    one = bundle(TERMINAL, sh="cat")
+    sentence = pyrun.error(
+        "run", "-b", str(one.path), pyrun.id(), data=b"word\n" if stdin == "pipe" else None
+    )
+    assert sentence.startswith("process.terminal: stdin, stdout and stderr are no terminal")
+    assert "--console-socket" in sentence
+
+
+def test_terminal_for_output_alone(pyrun, bundle, outer):
+    """Input may come from elsewhere, as with runc: it is typed, and what is shown goes to stdout."""
+    argv = ["run", "-b", str(bundle(TERMINAL, sh="read x; echo got $x").path), pyrun.id()]
+    process = pyrun.popen(*argv, stdin=subprocess.PIPE, stdout=outer.slave, stderr=outer.slave)
+    process.communicate(b"word\n", timeout=TIME_LIMIT)
+    read_until(outer.master, "got word")
+    assert process.returncode == 0
 
 
 def test_run_with_console_socket(pyrun, bundle, console):

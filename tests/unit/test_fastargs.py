@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyrun import fastargs
-from pyrun.options import COMMANDS, FLAG, GLOBAL, NUMBER, TEXT
+from pyrun.options import BOOLEANS, COMMANDS, FLAG, GLOBAL, NUMBER, TEXT
 
 Values = dict[str, str | int | bool]
 Words = tuple[list[str], Values]
@@ -81,9 +81,14 @@ def options(draw: st.DrawFn, table: tuple[fastargs.Option, ...]) -> Words:
     table = tuple(option for option in table if option[1] in (FLAG, TEXT, NUMBER))  # the others are click's
     for names, kind, _, _ in draw(st.lists(st.sampled_from(table), max_size=4) if table else st.just([])):
         name = draw(st.sampled_from(names))
+        if name[:2] == "--" and draw(st.booleans()):
+            name = name[1:]
         if kind == FLAG:
-            words.append(name)
-            values[names[0][2:]] = True
+            value = draw(st.sampled_from(["", *BOOLEANS]))
+            words.append(f"{name}={value}" if value else name)
+            values.pop(names[0][2:], None)
+            if BOOLEANS.get(value, True):
+                values[names[0][2:]] = True
             continue
         value = draw(st.integers(0, 99)) if kind == NUMBER else draw(ANY)
         words += draw(st.sampled_from([[name, str(value)], [f"{name}={value}"]]))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oci_spec import validate
 from pyrun import jsontext
 
 TEXT = st.text()
@@ -82,7 +83,8 @@ def test_damaged(value: Any, data: st.DataObject) -> None:
         (b"\n\n [1,\n,]", "line 4 column 1"),
         (b"{} {}", "more text after the value at line 1 column 4"),
         (b"1\0", "more text after the value at line 1 column 2"),
-        (b"1" * 5000, "digits"),
+        (b"1" * 5000, "a number of 5000 digits"),
+        (b"[" + b"-" + b"1" * 1000 + b"]", "a number of 1001 digits"),
     ],
 )
 def test_errors(data: bytes, words: str) -> None:
@@ -93,3 +95,30 @@ def test_errors(data: bytes, words: str) -> None:
 
 def test_surrogate_pair_is_a_character() -> None:
     assert jsontext.decode(b'"\\ud83d\\udc1a"') == "🐚"
+
+
+NESTED = st.recursive(
+    st.sampled_from(["1", '"]"', '"\\\\"', '"\\""', '"{["', '"\\\\\\"["']),
+    lambda inner: (
+        st.lists(inner, max_size=4).map(lambda some: f"[{','.join(some)}]")
+        | inner.map(lambda one: f'{{"a]":{one}}}')
+    ),
+    max_leaves=60,
+)
+
+
+@settings(deadline=None)
+@given(NESTED, st.integers(0, 120))
+def test_depth_is_that_of_the_document(text: str, more: int) -> None:
+    """Strings with brackets, quotes and backslashes in them count for nothing."""
+    text = "[" * more + text + "]" * more
+
+    def depth(value: object) -> int:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+        return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+    assert jsontext.is_deep(text.encode()) == (depth(json.loads(text)) > jsontext.DEEPEST)
+
+
+def test_the_suite_of_rules_has_the_same_limit() -> None:
+    assert validate.LONGEST_NUMBER == jsontext.LONGEST_NUMBER

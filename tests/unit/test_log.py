@@ -75,21 +75,30 @@ def test_without_a_log_warnings_go_to_stderr(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr().err == "pyrun: warning: look\n"
 
 
-@pytest.mark.parametrize("kind", ["folder", "missing", "fifo", "full"])
-def test_last_words_are_heard_all_the_same(
+@pytest.mark.parametrize("kind", ["folder", "missing", "fifo"])
+def test_what_can_not_be_opened_is_refused(
     kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     os.mkfifo(tmp_path / "fifo")
-    places = {
-        "folder": tmp_path,
-        "missing": tmp_path / "no/log",
-        "fifo": tmp_path / "fifo",
-        "full": "/dev/full",
-    }
-    log.configure(str(places[kind]), "json", "", False)
-    log.warn("lost")
+    places = {"folder": tmp_path, "missing": tmp_path / "no/log", "fifo": tmp_path / "fifo"}
+    with pytest.raises(PyrunError, match="--log: opening it: "):
+        log.configure(str(places[kind]), "json", "", False)
     log.last_words("it failed")
-    assert capfd.readouterr().err.startswith("pyrun: it failed (the log can't be written: ")
+    assert capfd.readouterr().err == "pyrun: it failed\n"
+
+
+@pytest.mark.parametrize("name", ["journald:name", "syslog:name"])
+def test_services_of_the_host_are_refused_by_name(name: str) -> None:
+    with pytest.raises(PyrunError, match=f"--log: {name[:6]}"):
+        log.configure(name, "", "", False)
+
+
+def test_what_a_full_log_would_have_told_is_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    log.configure("/dev/full", "json", "", False)
+    log.warn("look")
+    log.last_words("it failed")
+    reason = "(the log can't be written: No space left on device)"
+    assert capfd.readouterr().err == f"pyrun: warning: look {reason}\npyrun: it failed {reason}\n"
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

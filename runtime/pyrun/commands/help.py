@@ -9,7 +9,8 @@ ABOUT = "Create and run containers from OCI bundles (runtime-spec 1.3.0)."
 
 EPILOG = (
     "Exit status: 0, or 1 for any error, which is one sentence on standard error; that of the program with run and "
-    "exec. Help for a command: pyrun COMMAND --help."
+    "exec. Help for a command: pyrun COMMAND --help. A long option may have one dash; a switch may be followed by "
+    "=true or =false, and the last one counts."
 )
 
 DETAILS = {

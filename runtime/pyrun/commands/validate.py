@@ -15,6 +15,7 @@ import click
 
 from oci_spec import config as oci_config
 from oci_spec import fields, validate
+from pyrun import jsontext
 from pyrun.cgroups import detect, manager
 from pyrun.commands.output import put
 from pyrun.errors import PyrunError, printable, words
@@ -58,7 +59,9 @@ def _place(argument: str, config: str) -> tuple[str, str]:
 
 def examine(content: bytes, bundle: str) -> list[Finding]:
     """All findings about the content of a config.json, errors first."""
-    findings = [{"severity": "error", "source": SPECIFICATION, **fault} for fault in validate.errors(content)]
+    if jsontext.is_deep(content):  # the decoder's stack must hold it
+        return [_of_fault(validate.record(fields.ConfigError(*validate.TOO_DEEP)))]
+    findings = [_of_fault(fault) for fault in validate.errors(content)]
     try:
         document, _ = validate.decode(content)
     except fields.ConfigError:
@@ -72,6 +75,11 @@ def examine(content: bytes, bundle: str) -> list[Finding]:
             findings.append(_of_error(source, error, document))
     findings += [_of_warning(text) for text in validate.warnings(document)]
     return findings
+
+
+def _of_fault(fault: Finding) -> Finding:
+    """A fault by the specification."""
+    return {"severity": "error", "source": SPECIFICATION, **fault}
 
 
 def _of_error(source: str, error: PyrunError, document: Config) -> Finding:

@@ -99,7 +99,7 @@ def read_all(fd: int, limit: int) -> bytes:
         parts.append(part)
         left -= len(part)
         if left < 0:
-            raise failure("read", errno.EFBIG)
+            raise OSError(errno.EFBIG, f"read: larger than {limit >> 20} MiB, which is the most that is read")
     return b"".join(parts)
 
 

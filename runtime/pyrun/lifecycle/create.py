@@ -161,6 +161,11 @@ def console_of(planned: plan.Plan, options: Values, console_socket: int) -> int:
     if not path:
         if console_socket < 0:
             raise PyrunError("a terminal needs --console-socket", "process.terminal")
+        if not any(posix.isatty(fd) for fd in (0, 1, 2)):
+            hint = "call it from one, set process.terminal to false, or give --console-socket"
+            raise PyrunError(
+                "stdin, stdout and stderr are no terminal to join to it", "process.terminal", hint
+            )
         return console_socket
     try:
         return calls.connect(path)
