@@ -16,8 +16,8 @@ from pyrun.init import main as init_main
 from pyrun.init import mount_sources, orders
 from pyrun.init.handover import Init
 from pyrun.kernel import calls, process
+from pyrun.lifecycle import answers, destroy, plan, stage2_file
 from pyrun.lifecycle import container as containers
-from pyrun.lifecycle import destroy, plan, stage2_file
 from pyrun.lifecycle.container import Container
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
         from pyrun.lifecycle import joins
 
         planned.joins = joins.open_all(config)
-    console_socket = console_of(planned, options, console_socket)
+    console_socket = answers.console_of(planned, options, console_socket)
     init = Init(planned, {})
     init.seccomp = seccomp_of(planned, root)
     init_main.preload(planned)
@@ -122,8 +122,8 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     _follow(sync, pid, planned, record)
     if resources.get("memory"):
         manager.update(cgroup, {"memory": resources["memory"]})
-    write_pid_file(str(options.get("pid-file", "")), pid)
-    send_pidfd(str(options.get("pidfd-socket", "")), pid)
+    answers.write_pid_file(str(options.get("pid-file", "")), pid)
+    answers.send_pidfd(str(options.get("pidfd-socket", "")), pid)
     container.add({**born, "status": containers.CREATED})
 
 
@@ -149,28 +149,6 @@ def preserved_fds(options: Values) -> tuple[int, int]:
         except OSError:
             raise PyrunError(f"--preserve-fds: file descriptor {fd} is not open") from None
     return wanted + listening, listening
-
-
-def console_of(planned: plan.Plan, options: Values, console_socket: int) -> int:
-    """The connected socket that the terminal's master is sent over, or -1 if there is no terminal."""
-    path = str(options.get("console-socket", ""))
-    if not planned.terminal:
-        if path:
-            raise PyrunError("--console-socket is given, but process.terminal is not true")
-        return -1
-    if not path:
-        if console_socket < 0:
-            raise PyrunError("a terminal needs --console-socket", "process.terminal")
-        if not any(posix.isatty(fd) for fd in (0, 1, 2)):
-            hint = "call it from one, set process.terminal to false, or give --console-socket"
-            raise PyrunError(
-                "stdin, stdout and stderr are no terminal to join to it", "process.terminal", hint
-            )
-        return console_socket
-    try:
-        return calls.connect(path)
-    except OSError as error:
-        raise failed("connecting to the console socket", error) from None
 
 
 def seccomp_of(planned: plan.Plan, root: str) -> tuple[int, bytes] | None:
@@ -359,36 +337,6 @@ def _follow(sync: int, pid: int, planned: plan.Plan, record: dict[str, Any]) -> 
                 places = diagnose.Places(planned.rootfs, planned.bundle, planned.config.get("mounts") or [])
                 raise diagnose.explain(error, planned.process or {}, places)
     raise PyrunError(f"the init {hooks.describe_status(posix.waitpid(pid, 0)[1])} before it was ready")
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """--pid-file: whole or not at all. PyrunError."""
-    if not path:
-        return
-    path = plan.absolute(path)
-    folder, _, name = path.rpartition("/")
-    try:
-        fd = posix.open(folder or "/", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
-        try:
-            calls.replace_file(fd, name, str(pid).encode(), 0o644)
-        finally:
-            posix.close(fd)
-    except OSError as error:
-        raise failed(f"writing the pid file {path}", error) from None
-
-
-def send_pidfd(path: str, pid: int) -> None:
-    """--pidfd-socket. PyrunError."""
-    if not path:
-        return
-    try:
-        sock = calls.connect(path)
-        pidfd = process.pidfd_open(pid)
-        calls.send_fd(sock, b"pidfd", pidfd)
-        posix.close(pidfd)
-        posix.close(sock)
-    except OSError as error:
-        raise failed(f"sending a pidfd to {path}", error) from None
 
 
 def _undo(container: Container, options: Values, ran_hooks: bool) -> None:

@@ -20,8 +20,8 @@ from pyrun.features import hooks
 from pyrun.init import enter, orders
 from pyrun.init.handover import Init
 from pyrun.kernel import calls, process
+from pyrun.lifecycle import answers, create, plan, stage2_file
 from pyrun.lifecycle import container as containers
-from pyrun.lifecycle import create, plan, stage2_file
 from pyrun.lifecycle.container import Container
 
 TYPE_CHECKING = False
@@ -54,13 +54,13 @@ def exec_(root: str, values: Values, arguments: list[str], console_socket: int =
     planned.preserve_fds, planned.listen_fds = preserve_fds, listen_fds
     init = Init(planned, containers.oci_state(container.record, containers.RUNNING))
     init.seccomp = create.seccomp_of(planned, container.root)
-    init.console_socket = create.console_of(planned, values, console_socket)
+    init.console_socket = answers.console_of(planned, values, console_socket)
     user = str(values["user"]) if "user" in values else None
     enter.preload(init, user)
     container.close()
     pid = _make(container, planned, init, user, places(values), "mount" in joined)
-    create.write_pid_file(str(values.get("pid-file", "")), pid)
-    create.send_pidfd(str(values.get("pidfd-socket", "")), pid)
+    answers.write_pid_file(str(values.get("pid-file", "")), pid)
+    answers.send_pidfd(str(values.get("pidfd-socket", "")), pid)
     return pid
 
 

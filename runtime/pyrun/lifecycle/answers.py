@@ -1,0 +1,65 @@
+"""What the caller of create, run and exec asked to be given: the terminal's master, the pid, a pidfd. Hot module."""
+
+from __future__ import annotations
+
+import posix
+
+from pyrun.errors import PyrunError, failed
+from pyrun.kernel import calls, process
+from pyrun.lifecycle import plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.fastargs import Values
+
+
+def console_of(planned: plan.Plan, options: Values, console_socket: int) -> int:
+    """The connected socket that the terminal's master is sent over, or -1 if there is no terminal."""
+    path = str(options.get("console-socket", ""))
+    if not planned.terminal:
+        if path:
+            raise PyrunError("--console-socket is given, but process.terminal is not true")
+        return -1
+    if not path:
+        if console_socket < 0:
+            raise PyrunError("a terminal needs --console-socket", "process.terminal")
+        if not any(posix.isatty(fd) for fd in (0, 1, 2)):
+            hint = "call it from one, set process.terminal to false, or give --console-socket"
+            raise PyrunError(
+                "stdin, stdout and stderr are no terminal to join to it", "process.terminal", hint
+            )
+        return console_socket
+    try:
+        return calls.connect(path)
+    except OSError as error:
+        raise failed("connecting to the console socket", error) from None
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """--pid-file: whole or not at all. PyrunError."""
+    if not path:
+        return
+    path = plan.absolute(path)
+    folder, _, name = path.rpartition("/")
+    try:
+        fd = posix.open(folder or "/", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        try:
+            calls.replace_file(fd, name, str(pid).encode(), 0o644)
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise failed(f"writing the pid file {path}", error) from None
+
+
+def send_pidfd(path: str, pid: int) -> None:
+    """--pidfd-socket. PyrunError."""
+    if not path:
+        return
+    try:
+        sock = calls.connect(path)
+        pidfd = process.pidfd_open(pid)
+        calls.send_fd(sock, b"pidfd", pidfd)
+        posix.close(pidfd)
+        posix.close(sock)
+    except OSError as error:
+        raise failed(f"sending a pidfd to {path}", error) from None
