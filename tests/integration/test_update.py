@@ -215,6 +215,7 @@ def record_of(container: Container) -> manager.Record:
         ("--cpuset-cpus 1 --cpuset-mems 0", {"cpuset.cpus": "1", "cpuset.mems": "0"}),
         ("--pids-limit 55", {"pids.max": "55"}),
         ("--pids-limit=-1", {"pids.max": "max"}),
+        ("--pids-limit 0", {"pids.max": "0"}),
     ],
 )  # fmt: skip
 def test_options(pyrun: Pyrun, bundle: Make, options: str, files: dict[str, str]) -> None:

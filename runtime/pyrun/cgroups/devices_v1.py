@@ -7,8 +7,10 @@ is written.
 
 from __future__ import annotations
 
+import errno
 import posix
 
+from pyrun import log
 from pyrun.cgroups import files
 from pyrun.cgroups.devices import ANY, MKNOD, PATH, READ, WRITE
 from pyrun.errors import PyrunError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     Exceptions = dict[Device, tuple[int, str]]  # access bits, JSON path
 
 _EVERYTHING = "a *:* rwm"
+MOST_EXCEPTIONS = 10_000
 
 
 def apply(directory: str, allowed: bool, rules: Sequence[Rule]) -> None:
@@ -47,32 +50,101 @@ def exceptions(allowed: bool, rules: Sequence[Rule]) -> Exceptions:
     A rule that takes back a part of an earlier, wider one can't be said in cgroup v1, and is refused.
     """
     found: Exceptions = {}
+    sets = {(bit, kind): _Set() for bit in (READ, WRITE, MKNOD) for kind in "cb"}
     for allow, kind, major, minor, access, path in rules:
         device = (kind, major, minor)
-        if allow != allowed:
-            found[device] = (found.get(device, (0, ""))[0] | access, path)
-            continue
-        for other, (bits, _) in list(found.items()):
-            if not bits & access or _overlap(device, other) is None:
+        for bit in (READ, WRITE, MKNOD):
+            if not access & bit:
                 continue
-            if _overlap(device, other) != other:
+            if allow != allowed:
+                sets[bit, kind].add(device)
+                found[device] = (0, path)
+                continue
+            wider = sets[bit, kind].take(device)
+            if wider:
+                bits = sum([each for each in (READ, WRITE, MKNOD) if wider in sets[each, kind].devices])
                 raise PyrunError(
                     f"cgroup v1 can't {'allow' if allow else 'deny'} a part of what the rule for "
-                    f"{_text(other, bits)} covers",
+                    f"{_text(wider, bits)} covers",
                     path,
                 )
-            found[other] = (bits & ~access, found[other][1])
-    found = {device: entry for device, entry in found.items() if entry[0]}
-    return found if allowed else _united(found)
+    remaining: Exceptions = {}
+    for device, (_, path) in found.items():
+        bits = sum([bit for bit in (READ, WRITE, MKNOD) if device in sets[bit, device[0]].devices])
+        if bits:
+            remaining[device] = (bits, path)
+    _check_number(len(remaining))
+    return remaining if allowed else _united(remaining)
+
+
+class _Set:
+    """The devices of one kind with one access, found by major and by minor number: rules can be many."""
+
+    __slots__ = ("devices", "majors", "minors")
+
+    def __init__(self) -> None:
+        self.devices: dict[Device, None] = {}
+        self.majors: dict[int, dict[Device, None]] = {}
+        self.minors: dict[int, dict[Device, None]] = {}
+
+    def add(self, device: Device) -> None:
+        self.devices[device] = None
+        self.majors.setdefault(device[1], {})[device] = None
+        self.minors.setdefault(device[2], {})[device] = None
+
+    def take(self, device: Device) -> Device | None:
+        """Take out all that `device` covers; or one that covers a part of it and more, and then nothing is done."""
+        kind, major, minor = device
+        if major == ANY and minor == ANY:
+            self.__init__()  # type: ignore[misc]
+            return None
+        if major != ANY and minor != ANY:
+            for wider in ((kind, major, ANY), (kind, ANY, minor), (kind, ANY, ANY)):
+                if wider in self.devices:
+                    return wider
+            covered = [device] if device in self.devices else []
+        else:
+            across = self.majors.get(ANY) if minor == ANY else self.minors.get(ANY)
+            for wider in across or ():
+                return wider if wider != device else None
+            covered = list((self.majors.get(major) if minor == ANY else self.minors.get(minor)) or ())
+        for each in covered:
+            del self.devices[each], self.majors[each[1]][each], self.minors[each[2]][each]
+        return None
+
+
+def _check_number(count: int) -> None:
+    if count > MOST_EXCEPTIONS:
+        raise PyrunError(
+            f"{count} devices differ from the rest, and more than {MOST_EXCEPTIONS} are too many for cgroup v1: the "
+            "kernel goes through all of them at each write and at each open",
+            PATH,
+        )
 
 
 def _united(found: Exceptions) -> Exceptions:
     """The kernel allows an access of several kinds (read and write) only if one exception has them all."""
     wide = [device for device in found if ANY in device]
+    majors: dict[tuple[str, int], list[Device]] = {}
+    minors: dict[tuple[str, int], list[Device]] = {}
+    for device in found:
+        majors.setdefault((device[0], device[1]), []).append(device)
+        minors.setdefault((device[0], device[2]), []).append(device)
     for other in wide:
-        for device in list(found):
+        kind, major, minor = other
+        if major == ANY and minor == ANY:
+            near = [device for device in found if device[0] == kind]
+        elif minor == ANY:
+            near = [*majors.get((kind, major), ()), *majors.get((kind, ANY), ())]
+        else:
+            near = [*minors.get((kind, minor), ()), *minors.get((kind, ANY), ())]
+        for device in near:
             both = _overlap(device, other)
             if both is not None and both != other:
+                if both not in found:
+                    _check_number(len(found) + 1)
+                    majors.setdefault((both[0], both[1]), []).append(both)
+                    minors.setdefault((both[0], both[2]), []).append(both)
                 bits, path = found.get(both, (0, found[device][1]))
                 found[both] = (bits | found[device][0] | found[other][0], path)
     return found
@@ -103,6 +175,10 @@ def _write(directory: str, name: str, wanted: Exceptions, present: Exceptions) -
                     fd = posix.open(f"{directory}/{name}", posix.O_WRONLY | O_CLOEXEC)
                 posix.write(fd, _text(device, extra).encode())
             except OSError as error:
+                if error.errno == errno.EPERM and path == PATH and fd >= 0 and name == "devices.allow":
+                    log.debug(f"{directory}: the cgroup above does not allow {_text(device, extra)}, which every "
+                              "container has where it can")  # fmt: skip
+                    continue
                 raise files.refused(directory, name, _text(device, extra), path, error) from None
     finally:
         if fd >= 0:

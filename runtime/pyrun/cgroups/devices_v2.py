@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyrun.cgroups.devices import Rule
 
 NAME = "pyrun_devices"
+MOST_INSTRUCTIONS = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS, which the verifier may reach sooner
 _KINDS = {"b": 1, "c": 2}  # the kernel's BPF_DEVCG_DEV_*
 
 # linux/bpf.h and bpf_common.h: instruction = class | operation | source
@@ -37,7 +38,7 @@ _RESULT, _CONTEXT, _KIND, _ASKED, _MAJOR, _MINOR, _SCRATCH = 0, 1, 2, 3, 4, 5, 6
 
 
 def program(allowed: bool, rules: Sequence[Rule]) -> bytes:
-    """The instructions for rules in order (see devices.ordered): 8 bytes each."""
+    """The instructions for rules in order (see devices.ordered): 8 bytes each. PyrunError if they are too many."""
     code = [
         _instruction(_LOAD_WORD, _KIND, _CONTEXT),
         _instruction(_MOVE_REGISTER, _ASKED, _KIND),
@@ -47,9 +48,20 @@ def program(allowed: bool, rules: Sequence[Rule]) -> bytes:
         _instruction(_LOAD_WORD, _MINOR, _CONTEXT, offset=8),
         *_answer_if_decided(),
     ]
+    decided: dict[tuple[str, int, int], int] = {}  # by rules that come later in the configuration
     for allow, kind, major, minor, access, _ in reversed(rules):
-        code += _rule(allow, _KINDS[kind], major, minor, access)
-    return b"".join(code + _answer(allowed))
+        before = decided.get((kind, major, minor), 0)
+        if access & ~before:
+            decided[kind, major, minor] = before | access
+            code += _rule(allow, _KINDS[kind], major, minor, access & ~before)
+    code += _answer(allowed)
+    if len(code) > MOST_INSTRUCTIONS:
+        raise PyrunError(
+            f"the {len(rules)} rules make a program of {len(code)} instructions, and the kernel takes "
+            f"{MOST_INSTRUCTIONS}",
+            PATH,
+        )
+    return b"".join(code)
 
 
 def _rule(allow: bool, kind: int, major: int, minor: int, access: int) -> list[bytes]:
@@ -110,7 +122,10 @@ def apply(directory: str, allowed: bool, rules: Sequence[Rule]) -> None:
         elif ours >= 0:
             bpf.detach(cgroup, ours)
     except OSError as error:
-        refusal = failed(doing, error, PATH)
+        hint = ""
+        if error.errno == errno.E2BIG:
+            hint = f"{len(rules)} rules are too many: the kernel's verifier takes {MOST_INSTRUCTIONS} steps at most"
+        refusal = failed(doing, error, PATH, hint)
         refusal.kind = files.RIGHTS if error.errno == errno.EPERM else ""
         raise refusal from None
     finally:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         str, str, str, str
     ]  # directory, file, what will be written to it, what it holds until then
 
-V1_MEMORY = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
 RIGHTS = "rights"  # the kind of a PyrunError: the kernel says EPERM
 WEIGHTS = ("cpu.shares", "cpu.weight")  # a change of cpu.idle changes these as well
 
@@ -107,11 +106,9 @@ def _contents(directory: str, writes: Sequence[Write]) -> list[Before]:
 
 def refused(directory: str, name: str, value: str, json_path: str, error: OSError) -> PyrunError:
     """The sentence for a write that failed."""
-    hint = ""
-    if error.errno == errno.ENOENT:
-        hint = f"this kernel has no {name}"
-    elif error.errno == errno.EINVAL and name in V1_MEMORY:
-        hint = "memory may not be above memory and swap together"
+    from pyrun.cgroups import causes
+
+    hint = causes.cause(directory, name, value, error.errno or 0)
     kind = RIGHTS if error.errno == errno.EPERM else ""
     return PyrunError(f"writing {value} to {name} of {directory}: {reason(error)}", json_path, hint, kind)
 

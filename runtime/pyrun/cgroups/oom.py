@@ -79,3 +79,28 @@ def _eventfd(directory: str) -> int:
         return fd
     finally:
         posix.close(control)
+
+
+def killed_for_memory(record: Record) -> str:
+    """What to say of a process of the container that was killed: "" if none was for want of memory."""
+    for hierarchy in record["hierarchies"]:
+        directory = hierarchy["mount"] + record["path"]
+        if "memory" in hierarchy["controllers"]:
+            events, limit, peak = "memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes"
+        elif hierarchy["name"] == "unified":
+            events, limit, peak = "memory.events", "memory.max", "memory.peak"
+        else:
+            continue
+        if "oom_kill 0" not in (lines := _lines(f"{directory}/{events}")) and len(lines) > 1:
+            most = "".join(_lines(f"{directory}/{peak}"))
+            used = f", and {most} were used" if most else ""
+            allowed = "".join(_lines(f"{directory}/{limit}"))
+            return f"killed for want of memory: {allowed} bytes are allowed{used}; memory limit too low?"
+    return ""
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return files.read(path).split("\n")
+    except OSError:
+        return []

@@ -16,8 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What engines read for their statistics: enabled where it can be, when the cgroup is made.
-ACCOUNTED = ("cpuset", "cpu", "io", "memory", "pids")
+# What engines read for their statistics, and look for in a container of their own (kubelet wants hugetlb): enabled
+# where it can be, when the cgroup is made.
+ACCOUNTED = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc")
 DELEGATED = "/sys/kernel/cgroup/delegate"
 _FREEZE_TRIES = 1000
 _FREEZE_PAUSE = 0.001
@@ -67,6 +68,10 @@ def _enable_below(parent: str, names: Sequence[str], failures: dict[str, str]) -
             files.put(parent, "cgroup.subtree_control", " ".join(f"+{name}" for name in names))
             return
         except OSError as error:
+            if len(names) > 1:  # one of them is to blame, and the others can be had
+                for name in names:
+                    _enable_below(parent, [name], failures)
+                return
             why = "that is a threaded cgroup" if error.errno == errno.EOPNOTSUPP else files.reason(error)
     for name in names:
         failures[name] = f"enabling it below {parent}: {why}"

@@ -44,21 +44,16 @@ def _documents(folder: str) -> list[dict[str, Any]]:
         try:
             found = container.find(folder, name, lock=False)
             try:
-                if found.record:
+                if found.record or state.wait_for_record(found, 0):
                     documents.append(state.document(found))
-                else:
-                    _say_unfinished(found)
+                elif container.status(found) != container.CREATING and found.is_current():
+                    log.warn(render(state.unfinished(found)))
             finally:
                 found.close()
         except PyrunError as error:
             if error.kind != "missing":  # deleted meanwhile
                 log.warn(render(error))
     return documents
-
-
-def _say_unfinished(found: container.Container) -> None:
-    if container.status(found) != container.CREATING and found.is_current():
-        log.warn(render(state.unfinished(found)))
 
 
 def _table(documents: list[dict[str, Any]]) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PATIENCE = 1.0  # seconds that a create which has just begun may take for its first line
+MOMENT = 0.2  # seconds that it may take for its lock
 
 
 def run(root: str, arguments: list[str]) -> int:
@@ -43,18 +44,26 @@ def unfinished(found: container.Container) -> PyrunError:
     )
 
 
-def _wait_for_record(found: container.Container) -> None:
-    """A create that has just begun writes its first line in a moment. PyrunError if there is none, or it doesn't."""
-    end = time.monotonic() + PATIENCE
-    while container.status(found) == container.CREATING:
-        if time.monotonic() > end:
-            raise PyrunError(
-                f'container "{found.id}" is creating: its create has begun, and not written yet what it makes'
-            )
+def wait_for_record(found: container.Container, patience: float) -> bool:
+    """Wait until a create that has just begun has written its first line, or is gone; False if it doesn't within the
+    seconds given, or within a moment if nobody holds the lock (which is taken just after the folder is made)."""
+    begin = time.monotonic()
+    while not found.record and found.is_current():
+        creating = container.status(found) == container.CREATING
+        if time.monotonic() - begin > (patience if creating else MOMENT):
+            return False
         time.sleep(0.005)
         found.load()
-        if found.record:
-            return
-    found.load()  # it may have ended between our look at its file and at its lock
-    if not found.record:
-        raise unfinished(found) if found.is_current() else container.missing(found.id)
+    return bool(found.record)
+
+
+def _wait_for_record(found: container.Container) -> None:
+    if wait_for_record(found, PATIENCE):
+        return
+    if not found.is_current():
+        raise container.missing(found.id)
+    if container.status(found) != container.CREATING:
+        raise unfinished(found)
+    raise PyrunError(
+        f'container "{found.id}" is creating: its create has begun, and not written yet what it makes'
+    )

@@ -55,7 +55,10 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
         raise container.not_running(found, status)
     found.take_part()
     found.load()  # the last update may have changed the device rules
-    resources = manager.meant(resources, found.record.get("configVersion", container.OCI_VERSION))
+    if (
+        "resources" in values
+    ):  # a document means what its container's configuration means; an option what we say
+        resources = manager.meant(resources, found.record.get("configVersion", container.OCI_VERSION))
     rules = found.record.get("devices") or []
     # Kubernetes sends the rules of create again; those that are in force already are left in peace.
     if not resources.get("devices") or resources["devices"] == rules:
@@ -96,6 +99,8 @@ def _from_options(values: Values) -> dict[str, Any]:
                 wanted = "a number of bytes, such as 1048576, 64M or -1" if kind == "bytes" else "a number"
                 raise PyrunError(f'--{name}: "{text}" is not {wanted}')
             resources.setdefault(part, {})[key] = value
+    if "memory" in resources:  # cgroup v1's kernel refuses a limit below use, and v2's would kill
+        resources["memory"]["checkBeforeUpdate"] = True
     return resources
 
 

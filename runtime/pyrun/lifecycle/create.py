@@ -10,7 +10,7 @@ import posix
 
 from pyrun import diagnose, jsontext, log, protocol
 from pyrun.cgroups import detect, entrance, manager
-from pyrun.errors import PyrunError, failed, words
+from pyrun.errors import PyrunError, failed
 from pyrun.features import hooks
 from pyrun.init import main as init_main
 from pyrun.init import mount_sources, orders
@@ -58,10 +58,10 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
         container.add(_first_record(planned, container_id, options), data)
         _make(container, planned, init, console_socket, options)
     except OSError as error:
-        _undo(container, options, ran_hooks=False)
+        destroy.undo(container, options, ran_hooks=False)
         raise failed("creating the container", error) from None
     except BaseException as error:
-        _undo(container, options, ran_hooks=isinstance(error, PyrunError) and error.kind == "hook")
+        destroy.undo(container, options, ran_hooks=isinstance(error, PyrunError) and error.kind == "hook")
         raise
     return container
 
@@ -336,18 +336,8 @@ def _follow(sync: int, pid: int, planned: plan.Plan, record: dict[str, Any]) -> 
             if error is not None:
                 places = diagnose.Places(planned.rootfs, planned.bundle, planned.config.get("mounts") or [])
                 raise diagnose.explain(error, planned.process or {}, places)
-    raise PyrunError(f"the init {hooks.describe_status(posix.waitpid(pid, 0)[1])} before it was ready")
+    status = posix.waitpid(pid, 0)[1]
+    from pyrun.cgroups import oom
 
-
-def _undo(container: Container, options: Values, ran_hooks: bool) -> None:
-    """Take back a create that failed. After a failed hook the life cycle goes on at its last steps, so that poststop
-    hooks run; otherwise there never was a container."""
-    # Nothing of it is needed any more, but perhaps we had run out of descriptors.
-    if not options.get("pipes"):  # run has put its own stdin, stdout and stderr aside
-        posix.closerange(3, container.dirfd)
-    posix.closerange(container.dirfd + 1, 1024)
-    try:
-        destroy.destroy(container, with_hooks=ran_hooks)
-    except (PyrunError, OSError) as error:
-        text = error.sentence if isinstance(error, PyrunError) else words(error)
-        log.warn(f"cleaning up after the failure: {text}; delete --force {container.id} tries again")
+    text = f"the container's init {hooks.describe_status(status)} before it was ready"
+    raise PyrunError(text, hint=oom.killed_for_memory(record["cgroup"]))

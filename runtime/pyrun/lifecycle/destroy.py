@@ -10,7 +10,7 @@ import time
 
 from pyrun import log
 from pyrun.cgroups import manager, removal
-from pyrun.errors import PyrunError, render
+from pyrun.errors import PyrunError, render, words
 from pyrun.features import hooks
 from pyrun.kernel import calls, process
 from pyrun.lifecycle import container as containers
@@ -19,6 +19,8 @@ from pyrun.lifecycle.container import Container
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyrun.fastargs import Values
 
 KILL_TIMEOUT = 10.0  # seconds to wait for a killed process to be gone
 FIRST_PAUSE = 100  # milliseconds until it is looked after
@@ -35,6 +37,20 @@ def destroy(container: Container, with_hooks: bool) -> None:
     log.debug("its processes, cgroups and state are gone")
     if with_hooks and record:
         run_poststop(record)
+
+
+def undo(container: Container, options: Values, ran_hooks: bool) -> None:
+    """Take back a create that failed. After a failed hook the life cycle goes on at its last steps, so that poststop
+    hooks run; otherwise there never was a container."""
+    # Nothing of it is needed any more, but perhaps we had run out of descriptors.
+    if not options.get("pipes"):  # run has put its own stdin, stdout and stderr aside
+        posix.closerange(3, container.dirfd)
+    posix.closerange(container.dirfd + 1, 1024)
+    try:
+        destroy(container, with_hooks=ran_hooks)
+    except (PyrunError, OSError) as error:
+        text = error.sentence if isinstance(error, PyrunError) else words(error)
+        log.warn(f"cleaning up after the failure: {text}; delete --force {container.id} tries again")
 
 
 def kill_init(record: dict[str, Any]) -> None:

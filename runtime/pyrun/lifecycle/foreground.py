@@ -10,6 +10,7 @@ import errno
 import posix
 import sys
 
+from pyrun import log
 from pyrun.errors import PyrunError
 from pyrun.kernel import calls, process
 from pyrun.lifecycle import create, destroy, start
@@ -64,6 +65,11 @@ def run(root: str, container_id: str, values: Values) -> int:
         if made and not (isinstance(error, PyrunError) and error.kind == "hook"):
             _finish(made[0], values)
         raise
+    if status == 128 + process.SIGKILL:
+        from pyrun.cgroups import oom
+
+        if why := oom.killed_for_memory(made[0].record["cgroup"]):
+            log.warn(f"the program was {why}")
     _finish(made[0], values)
     return status
 

@@ -89,9 +89,12 @@ def _fault(container: Container, connection: int) -> PyrunError | None:
                 return diagnose.explain(fault, container.record["program"], _places(container))
             going = about == orders.GOING
     if not going:
+        from pyrun.cgroups import oom
+
         raise PyrunError(
             f'the init of container "{container.id}" died before it could execute the program',
-            hint="or a start that was killed had woken it, which state tells",
+            hint=oom.killed_for_memory(container.record["cgroup"])
+            or "or a start that was killed had woken it, which state tells",
         )
     return None
 

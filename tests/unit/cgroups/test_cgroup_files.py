@@ -41,7 +41,9 @@ def test_what_stays_invalid_is_reported(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(files, "put", Memory(1, 1).put)
     with pytest.raises(PyrunError) as caught:
         files.write_all("/cg", [("limit", "5", "m.limit", False), ("both", "4", "m.swap", False)])
-    assert render(caught.value) == "m.limit: writing 5 to limit of /cg: Invalid argument"
+    assert render(caught.value) == (
+        "m.limit: writing 5 to limit of /cg: Invalid argument (the kernel takes no such value there)"
+    )
 
 
 def test_a_missing_file_is_named_without_an_engines_words(tmp_path: object) -> None:
@@ -49,7 +51,8 @@ def test_a_missing_file_is_named_without_an_engines_words(tmp_path: object) -> N
         files.write(str(tmp_path), "memory.memsw.limit_in_bytes", "4096", "linux.resources.memory.swap")
     assert render(caught.value) == (
         f"linux.resources.memory.swap: writing 4096 to memory.memsw.limit_in_bytes of {tmp_path}: "
-        "does not exist (this kernel has no memory.memsw.limit_in_bytes)"
+        "does not exist (this kernel has no memory.memsw.limit_in_bytes: it doesn't account for swap; boot with "
+        "swapaccount=1, or set no limit of swap)"
     )
     files.write(str(tmp_path), "cpu.idle", "0", "", optional=True)
     files.write_all(str(tmp_path), [("cpu.idle", "0", "", True)])

@@ -36,7 +36,9 @@ def v1(memory: dict[str, Any]) -> list[Write]:
     for key, name in V1_LIMITS:
         value = _limit(memory, key)
         if value:
-            writes.append((name, str(value), f"{PATH}.{key}", False))
+            # as in v2: without accounting for swap, no swap and any swap are no reason not to start
+            optional = key == "swap" and value in (-1, _limit(memory, "limit"))
+            writes.append((name, str(value), f"{PATH}.{key}", optional))
     if memory.get("limit") == -1 and not memory.get("swap"):
         # An unlimited limit would be above the memory+swap limit that an update finds, so that one has to
         # go as well.
@@ -68,7 +70,9 @@ def v2(memory: dict[str, Any], directory: str) -> list[Write]:
         if not unlimited and not limit:
             limit = _limit_in_force(directory)
         value = "max" if unlimited else str(_swap_alone(limit, swap))
-        writes.append(("memory.swap.max", value, f"{PATH}.swap", unlimited))
+        # A kernel that doesn't account for swap has no such file. No swap at all is what engines ask for by default
+        # (a limit equal to that of memory): no reason not to start, with runc and crun neither.
+        writes.append(("memory.swap.max", value, f"{PATH}.swap", value in ("max", "0")))
     if reservation:
         writes.append(("memory.low", _or_max(reservation), f"{PATH}.reservation", False))
     return writes
@@ -81,15 +85,34 @@ def check_kernel_limit(memory: dict[str, Any], directory: str) -> None:
 
 
 def check_usage(memory: dict[str, Any], directory: str) -> None:
-    """`checkBeforeUpdate`: refuse a limit below what a v2 cgroup uses; v1's kernel does so itself.
-    PyrunError.
+    """`checkBeforeUpdate`: refuse a limit below what a v2 cgroup uses and can't give back; v1's kernel does so itself,
+    where v2's kills processes. PyrunError.
     """
     limit = _limit(memory, "limit")
     if not memory.get("checkBeforeUpdate") or limit <= 0:
         return
     used = int(files.fetch(directory, "memory.current"))
-    if used > limit:
-        raise PyrunError(f"{limit} bytes is below the {used} that {directory} uses now", f"{PATH}.limit")
+    if used > limit and (used := _after_reclaim(directory, limit, used)) > limit:
+        try:
+            peak = f" (at most it were {files.read(f'{directory}/memory.peak')})"
+        except OSError:
+            peak = ""  # of Linux 5.19
+        raise PyrunError(
+            f"{limit} bytes is below the {used} that {directory} uses now{peak}", f"{PATH}.limit"
+        )
+
+
+def _after_reclaim(directory: str, limit: int, used: int) -> int:
+    """What a cgroup uses when it has given back what it can: who lowers memory.high takes it back before he returns."""
+    try:
+        before = files.read(f"{directory}/memory.high")
+        files.put(directory, "memory.high", str(limit))
+        try:
+            return int(files.read(f"{directory}/memory.current"))
+        finally:
+            files.put(directory, "memory.high", before)
+    except OSError:
+        return used
 
 
 def _limit_in_force(directory: str) -> int:
