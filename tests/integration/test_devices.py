@@ -38,6 +38,19 @@ def test_links(pyrun, bundle):
     ]
 
 
+def test_what_the_image_has_in_place_of_a_link_stays(pyrun, bundle):
+    """A link that leads elsewhere and a file at the links' names stay, as with runc and crun; ptmx is always ours."""
+    one = bundle(sh="readlink /dev/fd; cat /dev/stdin; readlink /dev/stdout; readlink /dev/ptmx")
+    one.config["mounts"] = [mount for mount in one.config["mounts"] if mount["destination"] != "/dev"]
+    one.config["root"]["readonly"] = False
+    (one.rootfs / "dev").mkdir(exist_ok=True)
+    (one.rootfs / "dev/fd").symlink_to("elsewhere")
+    (one.rootfs / "dev/stdin").write_text("mine\n")
+    (one.rootfs / "dev/ptmx").symlink_to("elsewhere")
+    shown = pyrun.output(one.write()).split()
+    assert shown == ["elsewhere", "mine", "/proc/self/fd/1", "pts/ptmx"]
+
+
 def test_no_links_without_proc(pyrun, bundle):
     """Without /proc there is nothing to link to, and no failure."""
     one = bundle(sh="ls /dev")

@@ -249,17 +249,18 @@ def make_links(root: int) -> None:
                 posix.close(under_root.lookup(root, "/proc/self/fd"))
             except OSError:
                 break  # no /proc: no link is asked for
-            _link(dev, path, target)
+            _link(dev, path, target, stays=True)
         try:
             posix.close(under_root.lookup(root, "/dev/pts"))
         except FileNotFoundError:
             return
-        _link(dev, "/dev/ptmx", "pts/ptmx")
+        _link(dev, "/dev/ptmx", "pts/ptmx", stays=False)
     finally:
         posix.close(dev)
 
 
-def _link(dev: int, path: str, target: str) -> None:
+def _link(dev: int, path: str, target: str, *, stays: bool) -> None:
+    """What the image has in its place stays if that is asked for, as with runc and crun."""
     name = path[5:]
     try:
         for _ in (1, 2):
@@ -267,6 +268,8 @@ def _link(dev: int, path: str, target: str) -> None:
                 posix.symlink(target, name, dir_fd=dev)
                 return
             except FileExistsError:
+                if stays:
+                    return
                 found = posix.stat(name, dir_fd=dev, follow_symlinks=False)
                 is_link = found.st_mode & 0o170000 == 0o120000
                 if is_link and posix.readlink(name, dir_fd=dev) == target:
