@@ -115,6 +115,23 @@ def test_what_cant_be_granted_is_a_warning(pyrun, bundle, tmp_path, case):
     assert f"process.capabilities.{kind}: {name} " in log.read_text()
 
 
+def test_what_cant_be_granted_for_one_reason_is_one_warning(pyrun, bundle):
+    """All that a set lacks stand in one line: buildah asks for fourteen ambient ones, and shows people each line."""
+    sets = {
+        "bounding": ["CAP_KILL", "CAP_CHOWN", "CAP_FOWNER"],
+        "permitted": ["CAP_KILL", "CAP_CHOWN", "CAP_FOWNER"],
+    }
+    one = bundle({"process": {"capabilities": None}}).args("true")
+    one.config["process"]["capabilities"] = {**sets, "ambient": sets["bounding"]}
+    result = pyrun.run(one.write())
+    (line,) = result.err.splitlines()
+    assert result.code == 0
+    assert line == (
+        "pyrun: warning: process.capabilities.ambient: CAP_CHOWN, CAP_FOWNER and CAP_KILL are not in the inheritable "
+        "set too and are left out"
+    )
+
+
 def test_no_warning_for_what_execve_takes(pyrun, bundle, tmp_path):
     """Engines give a user's program permitted capabilities that execve will take: no warning, they were granted."""
     log = tmp_path / "log"

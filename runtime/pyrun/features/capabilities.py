@@ -7,6 +7,7 @@ Hot module. A capability that the kernel does not know, or that can't be granted
 from __future__ import annotations
 
 from oci_spec.names import CAPABILITIES
+from pyrun.errors import joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,34 +18,40 @@ WITHIN = (("effective", ("permitted",)), ("ambient", ("permitted", "inheritable"
 
 
 def masks(wanted: dict[str, Sequence[str]], grantable: int) -> tuple[dict[str, int], list[str]]:
-    """The five sets as bit masks, each as far as the kernel can have it within `grantable`, and a warning for each
-    capability that a set can't have (capabilities(7)): effective lies within permitted, ambient within permitted and
-    inheritable, and the program keeps of the permitted ones none that is neither bounding nor inheritable.
+    """The five sets as bit masks, each as far as the kernel can have it within `grantable`, and warnings that name
+    each capability that a set can't have (capabilities(7)): effective lies within permitted, ambient within permitted
+    and inheritable, and the program keeps of the permitted ones none that is neither bounding nor inheritable.
     """
     found = dict.fromkeys(SETS, 0)
-    warnings = []
+    warnings: list[str] = []
     for kind in SETS:
+        unknown: list[str] = []
+        refused: list[str] = []
         for name in wanted.get(kind) or ():
             bit = 1 << CAPABILITIES.index(name) if name in CAPABILITIES else 0
             if bit & grantable:
                 found[kind] |= bit
             else:
-                why = "may not be granted here" if bit else "is not known"
-                warnings.append(f"process.capabilities.{kind}: {name} {why} and is left out")
+                (refused if bit else unknown).append(name)
+        _warn(warnings, kind, refused, "may not be granted here and {is} left out")
+        _warn(warnings, kind, unknown, "{is} not known and {is} left out")
     for kind, within in WITHIN:
         for needed in within:
-            if found[kind] & ~found[needed]:
-                for name in names(found[kind] & ~found[needed]):
-                    warnings.append(
-                        f"process.capabilities.{kind}: {name} is not in the {needed} set too and is left out"
-                    )
-                found[kind] &= found[needed]
-    for name in names(found["permitted"] & ~found["bounding"] & ~found["inheritable"]):
-        warnings.append(
-            f"process.capabilities.permitted: {name} is neither in the bounding set nor in the inheritable one, and "
-            "the program loses it"
-        )
+            lacking = names(found[kind] & ~found[needed])
+            _warn(warnings, kind, lacking, f"{{is}} not in the {needed} set too and {{is}} left out")
+            found[kind] &= found[needed]
+    lost = names(found["permitted"] & ~found["bounding"] & ~found["inheritable"])
+    why = "{is} neither in the bounding set nor in the inheritable one, and the program loses {it}"
+    _warn(warnings, "permitted", lost, why)
     return found, warnings
+
+
+def _warn(warnings: list[str], kind: str, lacking: list[str], why: str) -> None:
+    """One warning for all of a kind: engines that ask for many show each line to people, buildah at every step."""
+    if lacking:
+        one = len(lacking) == 1
+        why = why.replace("{is}", "is" if one else "are").replace("{it}", "it" if one else "them")
+        warnings.append(f"process.capabilities.{kind}: {joined(lacking)} {why}")
 
 
 def names(mask: int) -> list[str]:
