@@ -18,7 +18,11 @@ DETAILS = {
         "All is prepared (namespaces, cgroup, mounts, hooks), and the container's process waits. What config.json "
         "becomes afterwards has no effect. If anything fails, nothing is left behind."
     ),
-    "start": "Returns when the program has been executed and the poststart hooks have run.",
+    "start": (
+        "Returns when the program has been executed and the poststart hooks have run. Should the kernel find the "
+        "program unfit (format, interpreter, architecture), the container has ended with 255, and the reason is on "
+        "the program's standard error."
+    ),
     "state": "The document of runtime-spec, with rootfs, created and owner, which runc adds.",
     "kill": (
         "SIGNAL is a name, with or without SIG, or a number: KILL, SIGTERM, 9, RTMIN+1. Without --all it is sent to "
