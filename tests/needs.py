@@ -75,3 +75,10 @@ def kernel(major: int, minor: int, what: str) -> None:
     numbers = os.uname().release.split("-")[0].split(".")
     if (int(numbers[0]), int(numbers[1])) < (major, minor):
         pytest.skip(f"needs Linux {major}.{minor} for {what}, and this is {os.uname().release}")
+
+
+def no_security_modules() -> None:
+    """Skip where AppArmor or SELinux is active."""
+    active = Path("/sys/module/apparmor/parameters/enabled")
+    if Path("/sys/fs/selinux/enforce").exists() or (active.exists() and active.read_text()[:1] == "Y"):
+        pytest.skip("AppArmor or SELinux is active")

@@ -52,6 +52,7 @@ ARROWS = (
     ("features", "kernel", "system calls"),
     ("features", "spec", "names and their numbers"),
     ("pyrun.features.sysctl", "pyrun.init.proc_files", "the one way to write to /proc from the child's side"),
+    ("pyrun.features.labels", "pyrun.init.proc_files", "the one way to write to /proc from the child's side"),
     ("pyrun.features.tmpcopyup", "pyrun.init.under_root", "the one way from a container's path to a file"),
     ("init", "ground", "errors, JSON, the protocol"),
     ("init", "kernel", "system calls"),

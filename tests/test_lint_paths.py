@@ -135,6 +135,9 @@ ALLOWED = {
     ("diagnose.py", "posix.open(folder, calls.O_PATH | calls.O_CLOEXEC)"): (
         "root.path or the source of a bind mount, paths of the host"
     ),
+    # features/labels.py runs in the parent, before there is a container
+    ("features/labels.py", "posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)"): "the host's /sys",
+    ("features/labels.py", "posix.stat('/proc/self/attr/apparmor')"): "the host's /proc",
     # features/seccomp.py runs in the parent, before there is a container, on the runtime's own root folder
     ("features/seccomp.py", "posix.stat(library)"): "libseccomp on the host",
     (

@@ -77,8 +77,6 @@ FAULTS = [
 ]  # fmt: skip
 # Properties that the specification has and pyrun doesn't yet: refused by name, never ignored.
 NOT_YET = [
-    ("process.apparmorProfile", "x"),
-    ("process.selinuxLabel", "system_u:system_r:x:s0"),
     ("process.scheduler", {"policy": "SCHED_BATCH"}),
     ("process.ioPriority", {"class": "IOPRIO_CLASS_BE", "priority": 1}),
     ("linux.intelRdt", {"closID": "x"}),

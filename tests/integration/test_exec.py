@@ -640,8 +640,9 @@ def test_config_is_the_one_of_create(pyrun, bundle, what):
         Path(f"{one.path}-moved").rename(one.path)
 
 
-def test_not_yet(sleeper):
-    """Labels are refused by name until they are supported."""
+def test_labels_without_a_security_module(sleeper):
+    """A label is refused by its name where its security module isn't active."""
+    needs.no_security_modules()
     assert sleeper.exec_refused(("true",), "--apparmor", "x").startswith("process.apparmorProfile: ")
     assert sleeper.exec_refused(("true",), "--process-label", "x").startswith("process.selinuxLabel: ")
 

@@ -54,8 +54,6 @@ def test_namespaces_are_those_that_create_makes(document: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("feature", "changes"),
     [
-        ("apparmor", {"process": {"apparmorProfile": "x"}}),
-        ("selinux", {"process": {"selinuxLabel": "x"}}),
         ("intelRdt", {"linux": {"intelRdt": {"closID": "x"}}}),
         ("netDevices", {"linux": {"netDevices": {"eth0": {}}}}),
     ],

@@ -19,6 +19,7 @@ from pyrun import jsontext
 from pyrun.cgroups import detect, manager
 from pyrun.commands.output import put
 from pyrun.errors import PyrunError, printable, words
+from pyrun.features import labels
 from pyrun.init import mount
 from pyrun.lifecycle import joins, plan
 
@@ -159,6 +160,10 @@ def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
             there = os.path.lexists(path)
             yield HOST, PyrunError(f"{path} {'is not a folder' if there else 'does not exist'}", "root.path")
     linux = config.get("linux") or {}
+    try:
+        labels.prepare(config.get("process") or {})
+    except PyrunError as error:
+        yield HOST, error
     for index, entry in enumerate(linux.get("namespaces") or ()):
         if entry.get("path"):
             yield from _check_join(config, entry, f"linux.namespaces[{index}].path")

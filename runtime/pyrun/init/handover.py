@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from pyrun.features.labels import Labels
     from pyrun.lifecycle.plan import Plan
 
 UMASK = 0o022  # where none is configured: runc's and crun's, whatever their caller's is
@@ -43,6 +44,7 @@ class Init:
         "console_socket",
         "created_fd",
         "join",
+        "labels",
         "listen_fd",
         "nodes_fd",
         "pidfd",
@@ -62,6 +64,7 @@ class Init:
         self.nodes_fd = self.pidfd = self.root_fd = -1
         self.join = 0
         self.seccomp: tuple[int, bytes] | None = None
+        self.labels: Labels | None = None
 
 
 def or_say_why(story: Callable[[Init, int], NoReturn], init: Init, sync: int) -> NoReturn:
@@ -150,8 +153,9 @@ def become_stage2(init: Init, sync: int, slash: int) -> NoReturn:
     user = program.get("user") or {}
     stdio.settle(slash, user.get("uid", 0))
     first = 3 + plan.preserve_fds
-    kept = [_above(fd, first) for fd in (sync, init.listen_fd, init.created_fd, init.stage2_fd)]
-    sync, listen_fd, created_fd, stage2_fd = kept
+    proc = init.labels.proc if init.labels else -1
+    kept = [_above(fd, first) for fd in (sync, init.listen_fd, init.created_fd, init.stage2_fd, proc)]
+    sync, listen_fd, created_fd, stage2_fd, proc = kept
 
     def warn(text: str) -> None:
         protocol.send(sync, protocol.WARNING + text[:4096].encode())
@@ -164,6 +168,13 @@ def become_stage2(init: Init, sync: int, slash: int) -> NoReturn:
     out = orders.Orders()
     out.number(listen_fd)
     out.number(created_fd)
+    entries = init.labels.entries if init.labels else []
+    out.number(proc)
+    out.number(len(entries))
+    for about, path, label in entries:
+        out.number(about)
+        out.text(path)
+        out.data(label.encode("utf-8", "surrogateescape"))
     umask = user.get("umask")
     out.number(UMASK if umask is None else umask)
     out.number(all_capabilities)
@@ -220,7 +231,7 @@ def become_stage2(init: Init, sync: int, slash: int) -> NoReturn:
     calls.close_range_on_exec(first)
     for fd in range(3, first):
         posix.set_inheritable(fd, True)
-    for fd in (sync, listen_fd, created_fd, orders_fd, *entered):
+    for fd in (sync, listen_fd, created_fd, orders_fd, proc, *entered):
         if fd >= 0:
             posix.set_inheritable(fd, True)
     argv = program.get("args") or ["pyrun-init"]

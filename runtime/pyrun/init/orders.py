@@ -23,6 +23,7 @@ UNSET = (1 << 64) - 1
 # enum about of stage2.c: what a report is about -> JSON path, what could not be done
 READY, GOING = 0, 1
 NOT_FOUND, HOOK, SECCOMP, EXECUTE, BORN = 10, 12, 13, 14, 17
+LABELS = (21, 22)
 ABOUT = (
     ("", ""),
     ("", ""),
@@ -45,6 +46,8 @@ ABOUT = (
     ("", "making a process in the container's PID namespace"),
     ("process.terminal", "taking the terminal"),
     ("linux.cgroupsPath", "entering the container's cgroup v1 number {index}"),
+    ("process.apparmorProfile", ""),
+    ("process.selinuxLabel", ""),
 )
 
 
@@ -110,6 +113,12 @@ def understand(report: bytes, hooks: Sequence[dict[str, Any]] = ()) -> tuple[int
     if about == HOOK:
         said = last_words(report[16 : 16 + _int(report, 12)])
         return about, PyrunError(f"{hooks[index]['path']} {_hook_failure(error)}{said}", path, kind="hook")
+    if about in LABELS:
+        from pyrun.features import labels
+
+        return about, labels.explain(
+            about, error, report[16 : 16 + _int(report, 12)].decode("utf-8", "replace")
+        )
     if about in (NOT_FOUND, EXECUTE):
         return about, PyrunError("", path, kind=f"program {error}")
     return about, PyrunError(f"{doing.format(index=index)}: {posix.strerror(error)}", path)

@@ -117,6 +117,7 @@ static _Noreturn void run(char **argv, char **envp)
     close_on_exec(created);
     sys(SYS_prctl, PR_SET_NAME, "pyrun-init", 0, 0, 0);
 
+    set_labels();
     uint64_t umask = number();
     if (umask != UINT64_MAX)
         sys(SYS_umask, umask);

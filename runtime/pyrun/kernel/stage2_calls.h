@@ -22,12 +22,12 @@
 /* What a report is about. The names of these are in lifecycle/orders.py, with the JSON path that each stands for. */
 enum about { READY, GOING, INHERITABLE, BOUNDING, GROUPS, GID, UID, CAPABILITIES, AMBIENT,
              NO_NEW_PRIVILEGES, NOT_FOUND, WAITING, HOOK, SECCOMP, EXECUTE, ORDERS, LIMITS,
-             BORN, CLONE, TERMINAL, CGROUP };
+             BORN, CLONE, TERMINAL, CGROUP, APPARMOR, SELINUX };
 
 struct report {
     uint32_t about, index;
     int32_t error;  /* errno; for HOOK also minus the wait status */
-    uint32_t size;  /* of the text that follows: a hook's last words */
+    uint32_t size;  /* of the text that follows: a hook's last words, a label */
     char text[LAST_WORDS];
 };
 

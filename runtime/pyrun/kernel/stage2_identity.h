@@ -24,6 +24,27 @@ static void set_capabilities(uint64_t effective, uint64_t permitted, uint64_t in
     must(sys(SYS_capset, &header, data), about, 0);
 }
 
+/* What a security module shall make of the next program that is executed. It is written by this process itself, in
+ * the procfs `proc`, which is given up then. The label is in the report if it is refused. */
+static void set_labels(void)
+{
+    int proc = (int)number();
+    uint64_t size, count = number();
+    for (uint64_t i = 0; i < count; i++) {
+        enum about about = (enum about)number();
+        const char *path = text(), *label = bytes(&size);
+        for (report.size = 0; report.size < size && report.size < LAST_WORDS; report.size++)
+            report.text[report.size] = label[report.size];
+        long fd = sys(SYS_openat, proc, path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+        must(fd, about, 0);
+        must(sys(SYS_write, fd, label, size), about, 0);
+        sys(SYS_close, fd);
+        report.size = 0;
+    }
+    if (proc >= 0)
+        sys(SYS_close, proc);
+}
+
 struct identity {
     uint64_t all, bounding, effective, permitted, inheritable, ambient; /* `all`: permitted as we are now */
     uint64_t no_new_privileges;

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pyrun.cgroups.record import Record
     from pyrun.fastargs import Values
+    from pyrun.features.labels import Labels
 
 
 LATER_HOOKS = ("startContainer", "poststart", "poststop")  # start and delete need them, or their names
@@ -50,6 +51,7 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
     console_socket = answers.console_of(planned, options, console_socket)
     init = Init(planned, {})
     init.seccomp = seccomp_of(planned, root)
+    init.labels = labels_of(planned)
     init_main.preload(planned)
 
     container = containers.claim(root, container_id)
@@ -97,7 +99,8 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     log.debug(f"init is process {pid}, in new namespaces ({', '.join(planned.namespaces)})")
     if [kind for kind in ("prestart", "createRuntime", "createContainer") if planned.hooks(kind)]:
         container.add(born)  # hooks may ask for the state
-    handed = (init.listen_fd, init.created_fd, init.stage2_fd, init.nodes_fd, console_socket)
+    proc = init.labels.proc if init.labels else -1
+    handed = (init.listen_fd, init.created_fd, init.stage2_fd, init.nodes_fd, console_socket, proc)
     for fd in (*handed, *init.cgroup_entrance):
         if fd >= 0:
             posix.close(fd)
@@ -149,6 +152,16 @@ def preserved_fds(options: Values) -> tuple[int, int]:
         except OSError:
             raise PyrunError(f"--preserve-fds: file descriptor {fd} is not open") from None
     return wanted + listening, listening
+
+
+def labels_of(planned: plan.Plan) -> Labels | None:
+    """What security modules shall make of the program, or None. Raises PyrunError."""
+    program = planned.process or {}
+    if not (program.get("apparmorProfile") or program.get("selinuxLabel")):
+        return None
+    from pyrun.features import labels
+
+    return labels.prepare(program)
 
 
 def seccomp_of(planned: plan.Plan, root: str) -> tuple[int, bytes] | None:

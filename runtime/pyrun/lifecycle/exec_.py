@@ -54,6 +54,7 @@ def exec_(root: str, values: Values, arguments: list[str], console_socket: int =
     planned.preserve_fds, planned.listen_fds = preserve_fds, listen_fds
     init = Init(planned, containers.oci_state(container.record, containers.RUNNING))
     init.seccomp = create.seccomp_of(planned, container.root)
+    init.labels = create.labels_of(planned)
     init.console_socket = answers.console_of(planned, values, console_socket)
     user = str(values["user"]) if "user" in values else None
     enter.preload(init, user)
@@ -205,7 +206,16 @@ def _make(
             enter.run(init, theirs, user)
         finally:  # never back into the parent's story
             posix._exit(1)
-    for fd in (theirs, init.pidfd, init.root_fd, init.stage2_fd, init.console_socket, *init.cgroup_entrance):
+    proc = init.labels.proc if init.labels else -1
+    for fd in (
+        theirs,
+        init.pidfd,
+        init.root_fd,
+        init.stage2_fd,
+        init.console_socket,
+        proc,
+        *init.cgroup_entrance,
+    ):
         if fd >= 0:
             posix.close(fd)
     places = diagnose.Places(record["rootfs"], record["bundle"], planned.config.get("mounts") or [])

@@ -39,8 +39,6 @@ NAMESPACES = {
 
 # Properties that the specification has and this runtime doesn't yet: refused where they are set to something.
 NOT_YET = (
-    ("process", "apparmorProfile"),
-    ("process", "selinuxLabel"),
     ("process", "scheduler"),
     ("process", "ioPriority"),
     ("process", "execCPUAffinity"),

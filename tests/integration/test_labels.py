@@ -1,0 +1,40 @@
+"""process.apparmorProfile and process.selinuxLabel where no security module is active. (Where one is, the tests in the
+virtual machine see the program confined.)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import needs
+import pytest
+from bundles import Bundle, Pyrun
+
+
+@pytest.fixture(autouse=True)
+def _host() -> None:
+    needs.no_security_modules()
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("apparmorProfile", "AppArmor"), ("selinuxLabel", "SELinux")],
+    ids=["apparmor", "selinux"],
+)
+def test_a_label_is_refused_by_name(
+    pyrun: Pyrun, bundle: Callable[..., Bundle], name: str, module: str
+) -> None:
+    """A label that nobody would enforce is refused, and never ignored."""
+    sentence = pyrun.refused(bundle({"process": {name: "some-label"}}))
+    assert sentence.startswith(f"process.{name}: {module} isn't active on this host")
+
+
+def test_unconfined_asks_for_nothing(pyrun: Pyrun, bundle: Callable[..., Bundle]) -> None:
+    """Engines say "unconfined" where they want no profile."""
+    assert pyrun.output(bundle({"process": {"apparmorProfile": "unconfined"}}, sh="echo up")) == "up\n"
+
+
+def test_validate_says_it(pyrun: Pyrun, bundle: Callable[..., Bundle]) -> None:
+    """`validate` tells that the host lacks the module."""
+    one = bundle({"process": {"apparmorProfile": "x"}})
+    result = pyrun("validate", str(one.path))
+    assert "process.apparmorProfile" in result.out + result.err
