@@ -335,6 +335,11 @@ class Options:
         options = ("--device", f"/dev/full:{path}")
         assert engine.run_output(options, "stat", "-c", "%t:%T", path) == "1:7"
 
+    def test_tmpfs_over_a_folder_is_open_to_no_more(self, engine: Engine) -> None:
+        """--tmpfs without a mode doesn't open a folder of the image to everybody."""
+        mode = ("stat", "-c", "%a", "/root")
+        assert engine.run_output(("--tmpfs", "/root"), *mode) == engine.run_output((), *mode)
+
     def test_ptmx_of_the_host_is_not_passed_on(self, engine: Engine) -> None:
         """--device /dev/ptmx leaves the container its own terminals."""
         options = ("--device", "/dev/ptmx")

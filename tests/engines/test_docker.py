@@ -114,6 +114,13 @@ class TestDocker(EngineBehaviour, Exec, WhileRunning):
     def test_workdir_is_created(self, engine: Engine) -> None:
         assert engine.run_output(("--workdir", "/new/folder"), "pwd") == "/new/folder"
 
+    @pytest.mark.parametrize(("source", "destination"), [("/etc/passwd", "/etc"), ("/etc", "/etc/passwd")])
+    def test_a_folder_on_a_file_or_the_reverse(self, engine: Engine, source: str, destination: str) -> None:
+        """dockerd finds the words by which it asks if they were confused."""
+        done = engine.run(("--volume", f"{source}:{destination}"), "true")
+        assert done.returncode == 125
+        assert "Are you trying to mount a directory onto a file (or vice-versa)?" in done.stderr
+
     def test_health_check(self, engine: Engine) -> None:
         """dockerd runs the check by exec: unhealthy, and healthy when the file is there."""
         options = (

@@ -210,7 +210,7 @@ def open_host(path: str, kind: int, major: int, minor: int) -> int:
 def _exists(root: int, path: str) -> bool:
     try:
         posix.close(under_root.lookup(root, path))
-    except FileNotFoundError:
+    except OSError:
         return False
     return True
 
@@ -241,39 +241,32 @@ def _bind_from_host(device: dict[str, Any], target: int) -> None:
 
 
 def make_links(root: int) -> None:
-    """/dev/fd, stdin, stdout and stderr where /proc has their targets, and /dev/ptmx."""
+    """/dev/fd, stdin, stdout and stderr where /proc has their targets, and /dev/ptmx. What an image has at the places
+    of the four stays, as in runc and crun; the terminals are always the container's own."""
     dev = under_root.make(root, "/dev", under_root.DIRECTORY)
     try:
-        for path, target in LINKS:
-            try:
-                posix.close(under_root.lookup(root, "/proc/self/fd"))
-            except OSError:
-                break  # no /proc: no link is asked for
-            _link(dev, path, target, stays=True)
-        try:
-            posix.close(under_root.lookup(root, "/dev/pts"))
-        except FileNotFoundError:
-            return
-        _link(dev, "/dev/ptmx", "pts/ptmx", stays=False)
+        if _exists(root, "/proc/self/fd"):
+            for path, target in LINKS:
+                _link(dev, path, target, replace=False)
+        if _exists(root, "/dev/pts"):
+            _link(dev, "/dev/ptmx", "pts/ptmx", replace=True)
     finally:
         posix.close(dev)
 
 
-def _link(dev: int, path: str, target: str, *, stays: bool) -> None:
-    """What the image has in its place stays if that is asked for, as with runc and crun."""
+def _link(dev: int, path: str, target: str, replace: bool) -> None:
     name = path[5:]
     try:
-        for _ in (1, 2):
-            try:
-                posix.symlink(target, name, dir_fd=dev)
-                return
-            except FileExistsError:
-                if stays:
-                    return
-                found = posix.stat(name, dir_fd=dev, follow_symlinks=False)
-                is_link = found.st_mode & 0o170000 == 0o120000
-                if is_link and posix.readlink(name, dir_fd=dev) == target:
-                    return
+        try:
+            posix.symlink(target, name, dir_fd=dev)
+        except FileExistsError:
+            if replace and not _leads_to(dev, name, target):
                 posix.unlink(name, dir_fd=dev)
+                posix.symlink(target, name, dir_fd=dev)
     except OSError as error:
         raise failed(f"linking {path} to {target}", error) from None
+
+
+def _leads_to(dev: int, name: str, target: str) -> bool:
+    found = posix.stat(name, dir_fd=dev, follow_symlinks=False)
+    return found.st_mode & 0o170000 == 0o120000 and posix.readlink(name, dir_fd=dev) == target
