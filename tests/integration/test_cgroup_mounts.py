@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ONLY_V2
+from test_in_user_namespace import ONLY_V2 as USERNS_V2
+from test_in_user_namespace import below
 
 READ = (
     "while IFS=: read -r n c p; do [ $n = 0 ] && cat /sys/fs/cgroup$p/cgroup.procs; done < /proc/self/cgroup"
@@ -51,3 +53,15 @@ def test_controllers_of_a_joint_folder_have_links(pyrun, bundle, tmp_path):
         bundle(sh="cd /sys/fs/cgroup; readlink cpu; ls cpu/cpu.shares 'cpu,other/cpu.shares'"), "ro"
     )
     assert pyrun.output(one).split() == ["cpu,other", "cpu,other/cpu.shares", "cpu/cpu.shares"]
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own namespace", "host's namespace"])
+@pytest.mark.parametrize("host", ["true", USERNS_V2], ids=["this host", "only cgroup v2"])
+def test_below_a_user_namespace(pyrun, bundle, host, own):
+    """Where cgroup2 may not be mounted, being root of somebody's user namespace, the host's is bound."""
+    one = bundle(sh="ls /sys/fs/cgroup | wc -l; " + (READ if host != "true" else ""))
+    for mount in one.config["mounts"]:
+        mount["options"] = [option for option in mount.get("options", []) if option != "gid=5"]
+    one.config["process"]["rlimits"] = None
+    count, *_ = below(pyrun, host).output(with_cgroups(one, "ro", own=own)).split()
+    assert int(count) > 0
