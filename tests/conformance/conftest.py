@@ -55,7 +55,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
     """A folder that other users may enter, as containers with a user namespace have to; pytest's own nobody may."""
-    with tempfile.TemporaryDirectory(prefix="oci-test-") as name:
+    with tempfile.TemporaryDirectory(prefix="o-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
