@@ -1,6 +1,6 @@
 """A private corner of this machine for one engine: own mounts, own PIDs, own cgroups.
 
-An engine leaves files in /run, /var/lib and /var/log whatever its options say, and starts processes that
+An engine leaves files in /run, /var/lib, /var/log and /dev/shm whatever its options say, and starts processes that
 outlive it.  Here these folders are memory, and all processes live in one PID namespace: when its process 1
 is killed the kernel ends the rest, so that nothing is left even when a test fails half-way.
 """
@@ -23,6 +23,7 @@ INIT = """
 read -r pid rest < /proc/self/stat
 mount -t proc proc /proc
 for folder in /run /var/lib /var/log; do mount -t tmpfs -o mode=0755 tmpfs "$folder" || exit 1; done
+mount -t tmpfs -o mode=1777 tmpfs /dev/shm || exit 1
 echo "$pid"
 exec env --ignore-signal=CHLD sleep infinity
 """
@@ -40,7 +41,7 @@ def need(*programs: str) -> None:
 
 
 class PrivateHost:
-    """Mount and PID namespace with empty /run, /var/lib and /var/log; ``close`` ends everything in it.
+    """Mount and PID namespace with empty /run, /var/lib, /var/log and /dev/shm; ``close`` ends everything in it.
 
     With `network` it has a network of its own too, with nothing but a loopback device.
     """
@@ -49,7 +50,12 @@ class PrivateHost:
         """`name`: of the cgroup that engines are told to put containers under; unique on this machine."""
         self.cgroup = name
         self._namespaces = ["--mount", "--pid", *(["--net"] if network else [])]
-        self.environment = {"PATH": os.environ["PATH"], "HOME": "/run/home", "TMPDIR": "/run/tmp"}
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": "/run/home",
+            "TMPDIR": "/run/tmp",
+            "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",  # podman 5 says so on stderr, with each command
+        }
         self.daemons: list[subprocess.Popen[bytes]] = []
         # The death signal makes the namespace end even when the test process itself is killed.
         self._unshare = subprocess.Popen(

@@ -61,7 +61,9 @@ def engine(tested_runtime: Path, image: bytes, tmp_path_factory: pytest.TempPath
         except pytest.fail.Exception:
             words = (folder / "dockerd.log").read_text()[-2000:]
             pytest.fail(f"dockerd doesn't answer (exit status {daemon.poll()}): {words}")
-        engine = Engine(host, cli, (), ("run", "--runtime", "logged"), log)
+        # docker 26 doesn't rename a container of the default network where there is no bridge
+        options = ("--network=none",)
+        engine = Engine(host, cli, options, ("run", "--runtime", "logged"), log)
         engine.output("import", "-", IMAGE, stdin=image)
         yield engine
     finally:
