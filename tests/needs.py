@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,20 @@ CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_SYS_NICE": 23, "CAP_SYS_RESOURCE": 24,
 
 
 def root() -> None:
-    """Root with CAP_SYS_ADMIN, as a runtime has."""
+    """Root with CAP_SYS_ADMIN, as a runtime has, and mounts of its own."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
     capability("CAP_SYS_ADMIN")
+    program("unshare")
+    if refused := _refused("unshare", "--mount", "true"):
+        pytest.skip(f"needs a root directory that is a mount point, which a plain chroot's isn't: {refused}")
+
+
+@cache
+def _refused(*command: str) -> str:
+    """What a command says when it fails; "" when it doesn't. Tried once."""
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    return "" if done.returncode == 0 else done.stderr.strip() or f"status {done.returncode}"
 
 
 def has_capability(name: str) -> bool:
@@ -66,8 +77,8 @@ def user_namespaces() -> None:
     """User namespaces that may be made."""
     namespace("user")
     program("unshare")
-    if subprocess.run(["unshare", "-U", "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("needs user namespaces, which this host refuses to make")
+    if refused := _refused("unshare", "--user", "true"):
+        pytest.skip(f"needs user namespaces, which are refused here (in a chroot they always are): {refused}")
 
 
 def kernel(major: int, minor: int, what: str) -> None:

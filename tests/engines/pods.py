@@ -111,10 +111,10 @@ class Pod:
         lines = [line.split(" ", 3) for line in text.splitlines()]
         return [(stream, words) for _, stream, _, words in lines]
 
-    def wait_for_log(self, name: str, text: str, timeout: float = 20.0) -> None:
+    def wait_for_log(self, name: str, text: str, stream: str = "stdout", timeout: float = 20.0) -> None:
         """Wait until the container has printed this line."""
         deadline = time.monotonic() + timeout
-        while ("stdout", text) not in self.log(name):
+        while (stream, text) not in self.log(name):
             assert time.monotonic() < deadline, self.log(name)
             time.sleep(0.02)
 

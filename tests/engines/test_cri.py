@@ -125,17 +125,19 @@ def test_the_tested_runtime_was_called(node: Node) -> None:
 
 def test_life_of_a_container(pod: Pod) -> None:
     """Created, running, stopped by SIGTERM, removed; its log has both streams."""
-    script = "trap 'echo bye; exit 3' TERM; echo started; echo problem >&2; while :; do sleep 0.05; done"
+    script = "trap 'echo bye; exit 3' TERM; echo problem >&2; echo started; while :; do sleep 0.05; done"
     container = pod.create("life", "sh", "-c", script)
     assert pod.status(container)["state"] == cri.CREATED
     pod.node.call("StartContainer", container_id=container)
     assert pod.status(container)["state"] == cri.RUNNING
+    pod.wait_for_log("life", "problem", "stderr")
     pod.wait_for_log("life", "started")
     before = time.monotonic()
     pod.node.call("StopContainer", container_id=container, timeout=10)
     assert time.monotonic() - before < 8, "SIGTERM wasn't handled, the stop waited for its time-out"
     status = pod.wait(container)
     assert (status["exit_code"], status["reason"]) == (3, "Error")
+    pod.wait_for_log("life", "bye")
     assert sorted(pod.log("life")) == [("stderr", "problem"), ("stdout", "bye"), ("stdout", "started")]
     pod.node.call("RemoveContainer", container_id=container)
     with pytest.raises(cri.Refused, match="not found"):

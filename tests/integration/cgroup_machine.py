@@ -14,6 +14,8 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
+import needs
+
 from pyrun.cgroups import detect, entrance, manager, removal
 from pyrun.cgroups.record import MARK
 from pyrun.kernel import mounts, process
@@ -26,6 +28,8 @@ _number = itertools.count(1)
 
 def run(body: Callable[[], None], pure_v2: bool) -> None:
     """Run `body` in a child; its failure is ours."""
+    if pure_v2:
+        needs.root()
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import needs
@@ -175,3 +177,31 @@ def test_created_container_whose_process_is_killed(pyrun, bundle):
     assert "stopped" in pyrun.error("start", container.id)
     container.delete()
     pyrun.assert_gone(container.id)
+
+
+IN_CHROOT = """
+[ "$1" = plain ] || mount --bind "$0" "$0" || exit 99
+for folder in proc sys dev; do mount --rbind "/$folder" "$0/$folder" || exit 99; done
+exec chroot "$0" /runtime --root /pyrun/root run --bundle "/$2" "$3"
+"""
+
+
+@pytest.mark.parametrize("kind", ["plain", "mount-point"])
+def test_called_in_a_chroot(pyrun, bundle, tmp_path, kind):
+    """Where the root directory is a mount point containers run; where it isn't, as in a plain chroot, none can, with
+    any runtime, and the sentence says so."""
+    if b"/ld-linux" in pyrun.runtime.read_bytes()[:4096]:
+        pytest.skip("needs a static binary")
+    one = bundle(sh="echo $$")
+    shutil.copy(pyrun.runtime, tmp_path / "runtime")
+    for folder in ("proc", "sys", "dev"):
+        (tmp_path / folder).mkdir()
+    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", IN_CHROOT]
+    argv += [str(tmp_path), kind, one.path.name, pyrun.id()]
+    done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if kind == "mount-point":
+        assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+    else:
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "is not a mount point, as in a plain chroot" in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyrun.errors import failed
+from pyrun.errors import PyrunError, failed
 from pyrun.init import filesystem
 from pyrun.kernel import calls, mounts
 
@@ -42,7 +42,16 @@ def separate(propagation: str) -> None:
     flag = PROPAGATION.get(propagation, mounts.MS_SLAVE) & ~mounts.MS_REC
     if flag == MS_UNBINDABLE:
         flag = mounts.MS_PRIVATE
-    mounts.mount(None, "/", None, flag | mounts.MS_REC, None)
+    try:
+        mounts.mount(None, "/", None, flag | mounts.MS_REC, None)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise PyrunError(
+            "the root directory that pyrun was called in is not a mount point, as in a plain chroot, so that the "
+            "container's mounts can't be kept apart from the host's",
+            hint="bind it onto itself before the chroot: mount --bind DIR DIR",
+        ) from None
 
 
 def mount_root(folder: int, shared: bool) -> int:
