@@ -336,9 +336,10 @@ class Pyrun:
         return result
 
     def error(self, *arguments: str, **more: Any) -> str:
-        """Run a command line that must fail with exit status 1 and one sentence, which is returned."""
+        """Run a command line that must fail with exit status 1 (`exec` with 255, as runc) and one sentence, which is
+        returned."""
         result = self(*arguments, **more)
-        assert result.code == 1, f"pyrun {' '.join(arguments)}: {result}"
+        assert result.code == (255 if arguments[0] == "exec" else 1), f"pyrun {' '.join(arguments)}: {result}"
         sentence = result.err.removesuffix("\n")
         assert sentence.startswith("pyrun: "), result
         assert "\n" not in sentence, result

@@ -19,6 +19,9 @@ CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
 ROOTLESS = ("auto", "true", "false")
 
 
+NO_EXEC = 255  # exec's status where its program can't be started: runc's, since programs seldom end with it
+
+
 def main(arguments: list[str]) -> int:
     """Run one command line (without the program's name); returns the exit code."""
     try:
@@ -66,7 +69,7 @@ def run(
         raise
     except Exception as error:  # a bug of ours: say so in one sentence all the same
         log.last_words(printable(_bug(error)))
-    return 1
+    return NO_EXEC if command == "exec" else 1
 
 
 def _dispatch(global_values: Values, command: str, values: Values, arguments: list[str]) -> int:

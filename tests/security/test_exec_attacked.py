@@ -143,7 +143,7 @@ def test_descriptors(pyrun, bundle):
         for number in range(3, 41):
             for path in (f"/proc/self/fd/{number}", f"/proc/self/fd/{number}/../.."):
                 result = container.exec(("true",), "--cwd", path, close_fds=False)
-                assert result.code == 1, path
+                assert result.code == 255, path
                 assert "process.cwd" in result.err
 
 
@@ -157,7 +157,7 @@ def test_working_directory(pyrun, bundle, tmp_path, path):
     (rootfs / "outside").symlink_to(outside.path / "folder")
     (rootfs / "loop").symlink_to("loop")
     result = container.exec(("sh", "-c", "pwd; ls -a"), "--cwd", path)
-    assert result.code == 1, result
+    assert result.code == 255, result
     assert "process.cwd" in result.err
     assert "internal" not in result.err
     outside.assert_untouched()
@@ -210,7 +210,7 @@ def test_nothing_planted_is_loaded(pyrun, bundle, tmp_path):
     last = max(i for i, line in enumerate(lines) if 'execve("/bin/echo"' in line)
     second = lines[last].split()[0]  # the process that is the program now
     inside = [line for line in lines[:last] if line.split()[0] == second]
-    allowed = {".", "", "/", "echo", "ran", "etc/passwd", "/etc/passwd", "/proc/self/fd"}
+    allowed = {".", "", "/", "echo", "ran", "etc/passwd", "/etc/passwd", "/proc/self/fd", "/dev/null"}
     seen = set(names(inside))
     assert {
         each for each in seen if base(each) not in ("echo", "pyrun-exec") and each not in allowed
@@ -238,4 +238,4 @@ def test_the_program_is_an_exe_link(pyrun, bundle, program):
     result = container.exec((program, "--version"))
     assert "runtime" not in result.out
     assert "spec" not in result.out
-    assert result.code in (1, 127)
+    assert result.code in (255, 127)

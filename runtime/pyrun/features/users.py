@@ -12,7 +12,10 @@ from pyrun.init import under_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
+
+    Asked = tuple[str, list[int]]  # --user, and the groups of --additional-gids
 
 LARGEST_FILE = 1 << 20  # bytes
 LONGEST_HOME = 4096  # characters: PATH_MAX of limits.h
@@ -28,10 +31,11 @@ def number(text: str) -> int | None:
     return int(digits)
 
 
-def resolve(slash: int, text: str, user: dict[str, Any]) -> dict[str, Any]:
+def resolve(slash: int, text: str, user: dict[str, Any], added: Sequence[int] = ()) -> dict[str, Any]:
     """process.user for `--user USER[:GROUP]`, each a name or a number; `slash` is the container's root.
 
-    A number alone keeps the configured group, as runc has it; a name brings its group and its supplementary groups.
+    A number alone keeps the configured groups, as runc has it; a name brings its own. Those of --additional-gids come
+    to either: `added`.
     """
     name, colon, group = text.partition(":")
     if not name or (colon and not group) or ":" in group:
@@ -54,6 +58,8 @@ def resolve(slash: int, text: str, user: dict[str, Any]) -> dict[str, Any]:
                 raise PyrunError(f'--user: no group "{group}" in the container\'s /etc/group')
             gid = _id(entry[2], "/etc/group")
         found["gid"] = gid
+    if added:
+        found["additionalGids"] = [*(found.get("additionalGids") or []), *added]
     return found
 
 

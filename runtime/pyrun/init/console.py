@@ -21,9 +21,9 @@ DEVPTS_SUPER_MAGIC = 0x1CD1
 MOUNT_ONE = "mount a devpts at /dev/pts"
 
 
-def make(root: int, console_socket: int, size: dict[str, Any] | None, bind: bool) -> int:
+def make(root: int, console_socket: int, size: dict[str, Any] | None, bind: bool, plain: bool) -> int:
     """Make the pty, send its master over `console_socket` and return the other side, bound to /dev/console if that
-    is to be this one."""
+    is to be this one; `plain`: without carriage returns, since its output goes to no terminal."""
     try:
         pts = under_root.lookup(root, "/dev/pts", posix.O_DIRECTORY)
     except OSError as error:
@@ -36,6 +36,8 @@ def make(root: int, console_socket: int, size: dict[str, Any] | None, bind: bool
         slave = terminal.peer(master)
         if size:
             terminal.set_size(master, size["height"], size["width"])
+        if plain:
+            terminal.plain(master)
         calls.send_fd(console_socket, b"pyrun pty master", master)
         posix.close(master)
         posix.close(console_socket)

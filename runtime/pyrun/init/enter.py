@@ -21,10 +21,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from pyrun.features import users
     from pyrun.init.handover import Init
 
 
-def preload(init: Init, user: str | None) -> None:
+def preload(init: Init, user: users.Asked | None) -> None:
     """Import, in the parent, what this process needs beyond the ordinary."""
     if init.plan.terminal:
         import pyrun.init.console
@@ -32,8 +33,8 @@ def preload(init: Init, user: str | None) -> None:
         import pyrun.features.users  # noqa: F401
 
 
-def run(init: Init, sync: int, user: str | None) -> NoReturn:
-    """Be a process of exec; `user` is --user's text. Never returns."""
+def run(init: Init, sync: int, user: users.Asked | None) -> NoReturn:
+    """Be a process of exec; `user` is what --user asks for. Never returns."""
 
     def story(init: Init, sync: int) -> NoReturn:
         _run(init, sync, user)
@@ -41,7 +42,7 @@ def run(init: Init, sync: int, user: str | None) -> NoReturn:
     handover.or_say_why(story, init, sync)
 
 
-def _run(init: Init, sync: int, user: str | None) -> NoReturn:
+def _run(init: Init, sync: int, user: users.Asked | None) -> NoReturn:
     plan = init.plan
     program = plan.process
     assert program is not None
@@ -69,11 +70,13 @@ def _run(init: Init, sync: int, user: str | None) -> NoReturn:
     if user is not None:
         from pyrun.features import users
 
-        program["user"] = users.resolve(slash, user, program.get("user") or {})
+        program["user"] = users.resolve(slash, user[0], program.get("user") or {}, user[1])
     if plan.terminal:
         from pyrun.init import console
 
-        slave = console.make(slash, init.console_socket, program.get("consoleSize"), bind=False)
+        slave = console.make(
+            slash, init.console_socket, program.get("consoleSize"), False, plan.plain_terminal
+        )
         console.put_on_stdio(slave, (program.get("user") or {}).get("uid", 0))
     if plan.new_keyring:
         process.new_session_keyring()

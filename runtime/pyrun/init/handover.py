@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyrun.features.labels import Labels
     from pyrun.lifecycle.plan import Plan
 
+PROGRAM_WORDS = {errno.ENOENT: "no such file or directory", errno.EACCES: "permission denied"}
 UMASK = 0o022  # where none is configured: runc's and crun's, whatever their caller's is
 
 # The signals that end a created container, as a mask: those that people and engines stop containers with. They are
@@ -141,6 +142,10 @@ def enter_cwd(slash: int, program: dict[str, Any], make: bool) -> None:
         posix.close(fd)
         where = posix.getcwd()  # the kernel answers "(unreachable)/…" for a place outside of the root
     except OSError as error:
+        # Engines take a bad folder for a bad program, and find their status 126 or 127 by these words.
+        why = PROGRAM_WORDS.get(error.errno or 0)
+        if why:
+            raise PyrunError(f"entering {cwd}: {why}", "process.cwd") from None
         raise failed(f"entering {cwd}", error, "process.cwd") from None
     if where[:1] != "/":
         raise PyrunError(f"{cwd} is outside of the container", "process.cwd")

@@ -105,7 +105,9 @@ def _run(init: Init, sync: int) -> NoReturn:
         from pyrun.init import console
 
         assert plan.process is not None
-        terminal = console.make(root, init.console_socket, plan.process.get("consoleSize"), bind=True)
+        terminal = console.make(
+            root, init.console_socket, plan.process.get("consoleSize"), True, plan.plain_terminal
+        )
     join_cgroups()
     if plan.process:
         handover.make_cwd(root, plan.process)

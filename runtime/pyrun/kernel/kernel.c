@@ -364,6 +364,16 @@ long k_copy_window_size(int from_fd, int to_fd)
     return r < 0 ? r : result(ioctl(to_fd, TIOCSWINSZ, &size));
 }
 
+long k_terminal_plain(int fd)
+{
+    struct termios mode;
+    long r = result(tcgetattr(fd, &mode));
+    if (r < 0)
+        return r;
+    mode.c_oflag &= ~(tcflag_t)ONLCR;
+    return result(tcsetattr(fd, TCSANOW, &mode));
+}
+
 /* `saved` has room for a struct termios (64 bytes are plenty on Linux: 60). */
 long k_terminal_raw(int fd, char *saved)
 {

@@ -64,6 +64,7 @@ long k_pty_peer(int master);
 long k_set_controlling_terminal(int fd);
 long k_set_window_size(int fd, unsigned short rows, unsigned short columns);
 long k_copy_window_size(int from_fd, int to_fd);
+long k_terminal_plain(int fd);
 long k_terminal_raw(int fd, char *saved);
 long k_terminal_restore(int fd, const char *saved);
 

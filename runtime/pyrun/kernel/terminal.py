@@ -36,6 +36,11 @@ def copy_size(from_fd: int, to_fd: int) -> bool:
     return bool(lib.k_copy_window_size(from_fd, to_fd) >= 0)
 
 
+def plain(fd: int) -> None:
+    """Let lines on this terminal end with a newline alone: no ONLCR (termios(3))."""
+    check(lib.k_terminal_plain(fd), "ioctl(TCSETS)")
+
+
 def raw(fd: int) -> Any:
     """Put the terminal into raw mode and return what `restore` wants, or None if `fd` is no terminal."""
     saved: Any = ffi.new("char[]", 64)

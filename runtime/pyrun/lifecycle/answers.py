@@ -28,6 +28,7 @@ def console_of(planned: plan.Plan, options: Values, console_socket: int) -> int:
             raise PyrunError(
                 "stdin, stdout and stderr are no terminal to join to it", "process.terminal", hint
             )
+        planned.plain_terminal = not posix.isatty(1)
         return console_socket
     try:
         return calls.connect(path)

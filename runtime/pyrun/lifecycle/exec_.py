@@ -10,9 +10,6 @@ from __future__ import annotations
 import posix
 
 from oci_spec import config as oci_config
-from oci_spec import rules
-from oci_spec.fields import LARGEST_ID, ConfigError
-from oci_spec.names import CAPABILITIES
 from pyrun import diagnose, jsontext, log, protocol
 from pyrun.cgroups import entrance, manager
 from pyrun.errors import PyrunError, failed
@@ -20,15 +17,14 @@ from pyrun.features import hooks
 from pyrun.init import enter, orders
 from pyrun.init.handover import Init
 from pyrun.kernel import calls, process
-from pyrun.lifecycle import answers, create, plan, stage2_file
+from pyrun.lifecycle import answers, create, plan, process_document, stage2_file
 from pyrun.lifecycle import container as containers
 from pyrun.lifecycle.container import Container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from pyrun.fastargs import Values
+    from pyrun.features import users
 
 NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
 
@@ -44,7 +40,7 @@ def exec_(root: str, values: Values, arguments: list[str], console_socket: int =
     _check_status(container, bool(values.get("ignore-paused")))
     config = jsontext.decode(container.config)
     oci_config.parse(config)
-    config["process"] = process_of(values, arguments[1:], config.get("process") or {})
+    config["process"] = process_document.of(values, arguments[1:], config.get("process") or {})
     config["hooks"] = {}
     joined = []
     for namespace in (config.get("linux") or {}).get("namespaces") or ():
@@ -56,7 +52,7 @@ def exec_(root: str, values: Values, arguments: list[str], console_socket: int =
     init.seccomp = create.seccomp_of(planned, container.root)
     init.labels = create.labels_of(planned)
     init.console_socket = answers.console_of(planned, values, console_socket)
-    user = str(values["user"]) if "user" in values else None
+    user = process_document.user(values)
     enter.preload(init, user)
     container.close()
     pid = _make(container, planned, init, user, places(values), "mount" in joined)
@@ -76,82 +72,10 @@ def _check_status(container: Container, ignore_paused: bool) -> None:
         )
 
 
-def process_of(values: Values, arguments: list[str], configured: dict[str, Any]) -> dict[str, Any]:
-    """The process document: --process FILE, or the container's own with the options' changes. PyrunError."""
-    path = str(values.get("process", ""))
-    if path:
-        if arguments:
-            raise PyrunError("--process brings the program: none can be given besides")
-        found = _read_process(path)
-    elif not arguments:
-        raise PyrunError("a program to run is missing")
-    else:
-        found = dict(configured)
-        found["args"] = arguments
-        found["terminal"] = False
-    _change(found, values)
-    try:
-        oci_config.parse_process(found)
-    except ConfigError as error:  # its path begins in the document
-        raise PyrunError(error.sentence(), f"process.{error.path}") from None
-    for fault in rules.process_faults(found):
-        raise PyrunError(fault.sentence(), fault.path)
-    return found
-
-
-def _read_process(path: str) -> dict[str, Any]:
-    try:
-        data = calls.read_all(0, plan.LARGEST_CONFIG) if path == "-" else plan.read(posix.getcwd(), path)
-        found = jsontext.decode(data)
-    except jsontext.JSONError as error:
-        raise PyrunError(f"--process: {path} is not valid JSON: {error}") from None
-    except OSError as error:
-        raise failed("--process: reading it", error) from None
-    if not isinstance(found, dict):
-        raise PyrunError(f"--process: {path} holds no JSON object")
-    return found
-
-
-def _change(found: dict[str, Any], values: Values) -> None:
-    """What the options say over the document: as in runc, each only if it is given."""
-    if values.get("tty"):
-        found["terminal"] = True
-    if "cwd" in values:
-        found["cwd"] = values["cwd"]
-    if values.get("no-new-privs"):
-        found["noNewPrivileges"] = True
-    if values.get("env"):
-        found["env"] = [*(found.get("env") or []), *_many(values, "env")]
-    if values.get("additional-gids"):
-        user = dict(found.get("user") or {"uid": 0, "gid": 0})
-        gids = _many(values, "additional-gids")
-        for gid in gids:
-            if not (gid.isascii() and gid.isdigit() and len(gid) < 11 and int(gid) <= LARGEST_ID):
-                raise PyrunError(f'--additional-gids: "{gid}" is not a group id', hint=f"0 to {LARGEST_ID}")
-        user["additionalGids"] = [*(user.get("additionalGids") or []), *[int(gid) for gid in gids]]
-        found["user"] = user
-    if values.get("cap"):
-        for name in _many(values, "cap"):
-            if name not in CAPABILITIES:
-                raise PyrunError(f'--cap: "{name}" is not a capability')
-        sets = dict(found.get("capabilities") or {})
-        for kind in ("bounding", "effective", "permitted"):  # inheritable never, ambient neither
-            sets[kind] = [*(sets.get(kind) or []), *_many(values, "cap")]
-        found["capabilities"] = sets
-    for option, key in (("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
-        if values.get(option):
-            found[key] = values[option]
-
-
-def _many(values: Values, option: str) -> list[str]:
-    found = values[option]
-    return found if isinstance(found, list) else [str(found)]
-
-
 def places(values: Values) -> dict[str, str]:
     """--cgroup [CONTROLLER[,CONTROLLER]:]PATH, each below the container's: controller, or "" for all, -> path."""
     found = {}
-    for text in _many(values, "cgroup") if values.get("cgroup") else []:
+    for text in process_document.many(values, "cgroup") if values.get("cgroup") else []:
         controllers, _, path = text.rpartition(":")
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if ".." in parts:
@@ -165,7 +89,7 @@ def _make(
     container: Container,
     planned: plan.Plan,
     init: Init,
-    user: str | None,
+    user: users.Asked | None,
     below: dict[str, str],
     mounts_joined: bool,
 ) -> int:
@@ -220,9 +144,21 @@ def _make(
             posix.close(fd)
     places = diagnose.Places(record["rootfs"], record["bundle"], planned.config.get("mounts") or [])
     create.set_oom_score(planned, pid)  # these two are inherited
+    if (planned.process or {}).get("oomScoreAdj") is None:
+        _take_oom_score(target, pid)
     create.raise_hard_limits(planned, pid)
     protocol.tell(ours, protocol.GO)
     return _follow(ours, pid, planned, places)
+
+
+def _take_oom_score(init: int, pid: int) -> None:
+    """Where none is configured, the score is that of the container's process, not of our caller: sshd has -1000."""
+    try:
+        theirs = calls.read_file(f"/proc/{init}/oom_score_adj")
+        if theirs != calls.read_file("/proc/self/oom_score_adj"):
+            calls.write_file(f"/proc/{pid}/oom_score_adj", theirs)
+    except OSError:
+        pass  # it would be lower than ours, and we may not lower it
 
 
 def _foreign_namespaces(pid: int) -> int:

@@ -65,6 +65,7 @@ class Plan:
         "namespaces",
         "new_keyring",
         "pivot",
+        "plain_terminal",
         "preserve_fds",
         "process",
         "rootfs",
@@ -84,6 +85,7 @@ class Plan:
         }
         self.mounts = mount.plan(config.get("mounts") or [], bundle)
         self.pivot = True
+        self.plain_terminal = False  # its output goes into a file or a pipe, by way of `run` or `exec`
         self.new_keyring = True
         self.preserve_fds = 0  # all that are passed on after stderr, and how many of them are LISTEN_FDS
         self.listen_fds = 0
