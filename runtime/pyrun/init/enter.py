@@ -80,5 +80,5 @@ def _run(init: Init, sync: int, user: users.Asked | None) -> NoReturn:
         console.put_on_stdio(slave, (program.get("user") or {}).get("uid", 0))
     if plan.new_keyring:
         process.new_session_keyring()
-    handover.enter_cwd(slash, program, make=False)
-    handover.become_stage2(init, sync, slash)
+    cwd = handover.enter_cwd(slash, program, make=False)
+    handover.become_stage2(init, sync, slash, cwd)

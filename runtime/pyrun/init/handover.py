@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pyrun.features.labels import Labels
     from pyrun.lifecycle.plan import Plan
 
-PROGRAM_WORDS = {errno.ENOENT: "no such file or directory", errno.EACCES: "permission denied"}
 UMASK = 0o022  # where none is configured: runc's and crun's, whatever their caller's is
 
 # The signals that end a created container, as a mask: those that people and engines stop containers with. They are
@@ -128,10 +127,14 @@ def make_cwd(root: int, program: dict[str, Any]) -> None:
             pass
 
 
-def enter_cwd(slash: int, program: dict[str, Any], make: bool) -> None:
+def enter_cwd(slash: int, program: dict[str, Any], make: bool) -> str:
     """process.cwd, made if it is missing and `make` says so. It is reached without magic links, so that
     /proc/self/fd/N can't lead out of the container (CVE-2024-21626), and what we stand in is then checked to be below
-    our root."""
+    our root.
+
+    Where root is refused (a user namespace doesn't have the owner, NFS takes root for nobody), the path is returned:
+    stage 2 tries again as the program's user. Else it is "".
+    """
     cwd = program["cwd"]
     try:
         if make:
@@ -141,18 +144,21 @@ def enter_cwd(slash: int, program: dict[str, Any], make: bool) -> None:
         posix.fchdir(fd)
         posix.close(fd)
         where = posix.getcwd()  # the kernel answers "(unreachable)/…" for a place outside of the root
+    except PermissionError:
+        return str(cwd)
     except OSError as error:
-        # Engines take a bad folder for a bad program, and find their status 126 or 127 by these words.
-        why = PROGRAM_WORDS.get(error.errno or 0)
+        why = orders.PROGRAM_WORDS.get(error.errno or 0)
         if why:
             raise PyrunError(f"entering {cwd}: {why}", "process.cwd") from None
         raise failed(f"entering {cwd}", error, "process.cwd") from None
     if where[:1] != "/":
         raise PyrunError(f"{cwd} is outside of the container", "process.cwd")
+    return ""
 
 
-def become_stage2(init: Init, sync: int, slash: int) -> NoReturn:
-    """Write the orders, keep what stage 2 and the program are to have open, and become stage 2."""
+def become_stage2(init: Init, sync: int, slash: int, cwd: str) -> NoReturn:
+    """Write the orders, keep what stage 2 and the program are to have open, and become stage 2; `cwd` is what
+    `enter_cwd` has left to it."""
     plan = init.plan
     program = plan.process or {}
     user = program.get("user") or {}
@@ -196,6 +202,7 @@ def become_stage2(init: Init, sync: int, slash: int) -> NoReturn:
     out.data(b"".join([gid.to_bytes(4, sys.byteorder) for gid in groups or ()]))
     out.number(user.get("gid", 0))
     out.number(user.get("uid", 0))
+    out.text(cwd)
     out.texts(orders.candidates(program) if program else [])
     entered: list[int] = []
     if listen_fd < 0:  # a process of exec is yet to be born: stage2_birth.h

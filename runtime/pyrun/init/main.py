@@ -136,9 +136,8 @@ def _run(init: Init, sync: int) -> NoReturn:
         console.take(terminal, (plan.process or {}).get("user", {}).get("uid", 0))
     if plan.new_keyring:
         process.new_session_keyring()
-    if plan.process:
-        handover.enter_cwd(slash, plan.process, make=True)
-    handover.become_stage2(init, sync, slash)
+    cwd = handover.enter_cwd(slash, plan.process, make=True) if plan.process else ""
+    handover.become_stage2(init, sync, slash, cwd)
 
 
 def _dev_is_bound(plan: Plan) -> bool:

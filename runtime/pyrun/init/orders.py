@@ -6,6 +6,7 @@ eight. stage2.c reads them in exactly the order in which they are written here.
 
 from __future__ import annotations
 
+import errno
 import posix
 import sys
 
@@ -22,8 +23,10 @@ UNSET = (1 << 64) - 1
 
 # enum about of stage2.c: what a report is about -> JSON path, what could not be done
 READY, GOING = 0, 1
-NOT_FOUND, HOOK, SECCOMP, EXECUTE, BORN = 10, 12, 13, 14, 17
+NOT_FOUND, HOOK, SECCOMP, EXECUTE, BORN, CWD = 10, 12, 13, 14, 17, 23
 LABELS = (21, 22)
+# Engines take a bad working directory for a bad program, and find their status 126 or 127 by these words.
+PROGRAM_WORDS = {errno.ENOENT: "no such file or directory", errno.EACCES: "permission denied"}
 ABOUT = (
     ("", ""),
     ("", ""),
@@ -48,6 +51,8 @@ ABOUT = (
     ("linux.cgroupsPath", "entering the container's cgroup v1 number {index}"),
     ("process.apparmorProfile", ""),
     ("process.selinuxLabel", ""),
+    ("process.cwd", "entering it as the program's user"),
+    ("process.cwd", "it is outside of the container"),
 )
 
 
@@ -121,7 +126,8 @@ def understand(report: bytes, hooks: Sequence[dict[str, Any]] = ()) -> tuple[int
         )
     if about in (NOT_FOUND, EXECUTE):
         return about, PyrunError("", path, kind=f"program {error}")
-    return about, PyrunError(f"{doing.format(index=index)}: {posix.strerror(error)}", path)
+    why = PROGRAM_WORDS.get(error, posix.strerror(error)) if about == CWD else posix.strerror(error)
+    return about, PyrunError(f"{doing.format(index=index)}: {why}", path)
 
 
 def born(report: bytes) -> int:

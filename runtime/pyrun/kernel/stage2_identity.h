@@ -3,6 +3,8 @@
 #define STAGE2_IDENTITY_H
 #include "stage2_filter.h"
 
+#include <linux/openat2.h>
+
 #define CAP_SYS_ADMIN_BIT (1ULL << CAP_SYS_ADMIN)
 
 static void set_limits(void)
@@ -50,6 +52,24 @@ struct identity {
     uint64_t no_new_privileges;
 };
 
+/* process.cwd, where root of our namespace may not enter it: now as the program's user, with its groups. As before, no
+ * magic link is followed, and what we stand in must be below our root (CVE-2024-21626). */
+static void enter_cwd(const char *cwd)
+{
+    static char where[4096];
+    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    long root = sys(SYS_openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    must(root, CWD, 0);
+    long fd = sys(SYS_openat2, root, cwd, &how, sizeof how);
+    must(fd, CWD, 0);
+    must(sys(SYS_fchdir, fd), CWD, 0);
+    must(sys(SYS_getcwd, where, sizeof where), CWD, 0);
+    must(*where == '/' ? 0 : -EXDEV, OUTSIDE, 0); /* else "(unreachable)/..." */
+    sys(SYS_close, fd);
+    sys(SYS_close, root);
+}
+
 /* The program's user with its rights, and CAP_SYS_ADMIN beside them if the filter is to be loaded later and needs it:
  * then it is what is returned. */
 static uint64_t become(const struct identity *id, const struct filter *filter)
@@ -73,6 +93,9 @@ static uint64_t become(const struct identity *id, const struct filter *filter)
     uint64_t gid = number(), uid = number();
     must(sys(SYS_setresgid, gid, gid, gid), GID, 0);
     must(sys(SYS_setresuid, uid, uid, uid), UID, 0);
+    const char *cwd = text();
+    if (*cwd)
+        enter_cwd(cwd);
     /* What the program may do after execve follows from its uid and the inheritable, bounding and ambient sets; what
      * is permitted until then only matters under no_new_privs. So keeping CAP_SYS_ADMIN until the filter is loaded gives
      * the program nothing. */
