@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 LONGEST_WAIT = (1 << 31) - 1  # milliseconds: poll(2) takes an int
 LAST_WORDS = 1024  # bytes of a hook's output that an error quotes
 
+# Why a hook can't be executed, in words that no engine takes for the container's program: errno -> why.
+REASONS = {
+    2: "it does not exist, or the interpreter that it names doesn't",
+    8: "it is no program of this machine, and no script with #! in its first line",
+    13: "access refused: it isn't executable, or its file system is mounted noexec",
+}
+
 
 def run_all(kind: str, hooks: list[dict[str, Any]], state: dict[str, Any], folder: int = -1) -> None:
     """Run the hooks of one kind in order; PyrunError (kind "hook") at the first that fails."""
@@ -68,9 +75,7 @@ def _run(hook: dict[str, Any], state: dict[str, Any], json_path: str, folder: in
 
 
 def _reason(number: int) -> str:
-    return (
-        "it does not exist" if number == 2 else "access refused" if number == 13 else posix.strerror(number)
-    )
+    return REASONS.get(number) or posix.strerror(number)
 
 
 def describe_status(status: int) -> str:

@@ -7,10 +7,23 @@ that nothing mounted at /proc can redirect the write (CVE-2025-52881). Source: c
 
 from __future__ import annotations
 
+import errno
 import posix
 
-from pyrun.errors import failed
+from pyrun.errors import PyrunError, failed
 from pyrun.init import proc_files
+
+# errno -> why, and what to do
+REASONS = {
+    errno.ENOENT: (
+        "the container's namespace has no such parameter",
+        "the kernel has none of this name, or in the host's first namespace only",
+    ),
+    errno.EINVAL: ("the kernel doesn't take this value", "see the kernel's documentation of the parameter"),
+    errno.ERANGE: ("the value is out of range", "see the kernel's documentation of the parameter"),
+    errno.EACCES: ("it can't be written from a container", "it is read-only, or not this user namespace's"),
+    errno.EPERM: ("it can't be written from a container", "it is read-only, or not this user namespace's"),
+}
 
 
 def apply(proc: int, sysctl: dict[str, str]) -> None:
@@ -23,7 +36,11 @@ def apply(proc: int, sysctl: dict[str, str]) -> None:
             finally:
                 posix.close(fd)
         except OSError as error:
-            raise failed(f'writing "{value}"', error, f'linux.sysctl["{key}"]') from None
+            json_path = f'linux.sysctl["{key}"]'
+            if error.errno in REASONS:
+                why, hint = REASONS[error.errno]
+                raise PyrunError(f'writing "{value}": {why}', json_path, hint) from None
+            raise failed(f'writing "{value}"', error, json_path) from None
 
 
 def path_of(key: str) -> str:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pyrun.init.handover import Init
     from pyrun.lifecycle.plan import Plan
 
+NAMING = {1: "that needs CAP_SYS_ADMIN in the user namespace that the uts namespace belongs to"}
+
 
 def preload(plan: Plan) -> None:
     """Import, in the parent, what this plan needs beyond the ordinary: features load by the configuration's keys."""
@@ -151,12 +153,14 @@ def _name_host(plan: Plan) -> None:
         if plan.config.get("hostname"):
             process.sethostname(plan.config["hostname"])
     except OSError as error:
-        raise failed("setting the hostname", error, "hostname") from None
+        raise failed("setting the hostname", error, "hostname", NAMING.get(error.errno or 0, "")) from None
     try:
         if plan.config.get("domainname"):
             process.setdomainname(plan.config["domainname"])
     except OSError as error:
-        raise failed("setting the domainname", error, "domainname") from None
+        raise failed(
+            "setting the domainname", error, "domainname", NAMING.get(error.errno or 0, "")
+        ) from None
 
 
 def _set_up_loopback() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from pyrun.errors import PyrunError, failed
@@ -11,6 +12,15 @@ from pyrun.lifecycle import plan
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.fastargs import Values
+
+# Why a socket of the caller's can't be had: errno -> a remedy.
+SOCKETS = {
+    errno.ENOENT: "who is to get the descriptor must make the socket, and listen, before pyrun is called",
+    errno.ECONNREFUSED: "nobody listens: it must be a listening socket when pyrun is called",
+    errno.EPROTOTYPE: "it must be a stream socket",
+    errno.EPIPE: "who listened has closed the connection",
+    errno.ECONNRESET: "who listened has closed the connection",
+}
 
 
 def console_of(planned: plan.Plan, options: Values, console_socket: int) -> int:
@@ -33,7 +43,9 @@ def console_of(planned: plan.Plan, options: Values, console_socket: int) -> int:
     try:
         return calls.connect(path)
     except OSError as error:
-        raise failed("connecting to the console socket", error) from None
+        raise failed(
+            "connecting to the console socket", error, "", SOCKETS.get(error.errno or 0, "")
+        ) from None
 
 
 def write_pid_file(path: str, pid: int) -> None:
@@ -49,7 +61,10 @@ def write_pid_file(path: str, pid: int) -> None:
         finally:
             posix.close(fd)
     except OSError as error:
-        raise failed(f"writing the pid file {path}", error) from None
+        hint = "its folder must be there before" if error.errno in (errno.ENOENT, errno.ENOTDIR) else ""
+        if error.errno == errno.EISDIR:
+            hint = "a folder is in its place"
+        raise failed(f"writing the pid file {path}", error, "", hint) from None
 
 
 def send_pidfd(path: str, pid: int) -> None:
@@ -63,4 +78,4 @@ def send_pidfd(path: str, pid: int) -> None:
         posix.close(pidfd)
         posix.close(sock)
     except OSError as error:
-        raise failed(f"sending a pidfd to {path}", error) from None
+        raise failed(f"sending a pidfd to {path}", error, "", SOCKETS.get(error.errno or 0, "")) from None

@@ -6,6 +6,7 @@ protocol.py, and what comes last is kernel/stage2.c.
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from pyrun import diagnose, jsontext, log, protocol
@@ -29,6 +30,18 @@ if TYPE_CHECKING:
     from pyrun.features.labels import Labels
 
 
+# Why namespaces can't be made or joined: errno -> a remedy.
+MAKING = {
+    errno.EPERM: "that needs CAP_SYS_ADMIN, or a user namespace among the new ones, which a chroot forbids",
+    errno.ENOSPC: "as many as /proc/sys/user/max_*_namespaces allows are there, or user namespaces 32 deep",
+    errno.EUSERS: "as many as /proc/sys/user/max_*_namespaces allows are there, or user namespaces 32 deep",
+    errno.EINVAL: "this kernel lacks a kind of namespace: /proc/self/ns has those that there are",
+    errno.EAGAIN: "a limit of processes is reached: RLIMIT_NPROC, or pids.max of a cgroup above",
+}
+JOINING = {
+    errno.EPERM: "that needs CAP_SYS_ADMIN in the user namespace that it belongs to",
+    errno.EINVAL: "the file is of another type of namespace",
+}
 LATER_HOOKS = ("startContainer", "poststart", "poststop")  # start and delete need them, or their names
 
 
@@ -233,7 +246,8 @@ def _clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[
         try:
             pid = process.clone3(flags, cgroup_fd)
         except OSError as error:
-            raise failed("making the container's namespaces", error, "linux.namespaces") from None
+            hint = MAKING.get(error.errno or 0, "")
+            raise failed("making the container's namespaces", error, "linux.namespaces", hint) from None
         if pid == 0:
             try:
                 posix.close(dirfd)
@@ -287,7 +301,7 @@ def _join_and_clone(planned: plan.Plan, init: Init, sync: int, flags: int, cgrou
         pid = process.clone3(flags | process.CLONE_PARENT, cgroup_fd)
     except OSError as error:
         doing = f"joining the {at.kind} namespace" if at else "making the container's namespaces"
-        hint = "the file is of another type of namespace" if at and error.errno == 22 else ""
+        hint = (JOINING if at else MAKING).get(error.errno or 0, "")
         place = at.json_path if at else "linux.namespaces"
         protocol.send(sync, protocol.pack_error(failed(doing, error, place, hint)))
         posix._exit(1)
@@ -305,7 +319,7 @@ def set_oom_score(planned: plan.Plan, pid: int) -> None:
     try:
         calls.write_file(f"/proc/{pid}/oom_score_adj", str(score))
     except OSError as error:
-        hint = "lowering it needs CAP_SYS_RESOURCE" if error.errno == 13 else ""
+        hint = "lowering it needs CAP_SYS_RESOURCE" if error.errno == errno.EACCES else ""
         raise failed(f"writing {score}", error, "process.oomScoreAdj", hint) from None
 
 
@@ -321,7 +335,9 @@ def raise_hard_limits(planned: plan.Plan, pid: int) -> None:
         try:
             process.raise_hard_limit(pid, RLIMITS.index(limit["type"]), limit["hard"])
         except OSError as error:
-            hint = "raising a hard limit needs CAP_SYS_RESOURCE" if error.errno == 1 else ""
+            hint = "raising a hard limit needs CAP_SYS_RESOURCE" if error.errno == errno.EPERM else ""
+            if limit["type"] == "RLIMIT_NOFILE":
+                hint += ", and more than /proc/sys/fs/nr_open can't be had" if hint else ""
             raise failed(f"setting {limit['type']}", error, f"process.rlimits[{index}]", hint) from None
 
 

@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+MOST_RANGES = 340  # user_namespaces(7)
+LONGEST_MAP = 4096  # bytes: it must be less than a page
 PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -36,10 +38,14 @@ def write(pid: int, kind: str, mappings: list[dict[str, Any]]) -> None:
 
 def _write(pid: int, kind: str, mappings: list[dict[str, Any]]) -> None:
     lines = [f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in mappings]
+    text = "".join(lines)
     try:
-        calls.write_file(f"/proc/{pid}/{kind}_map", "".join(lines))
+        calls.write_file(f"/proc/{pid}/{kind}_map", text)
     except OSError as error:
         hint = "an id of them isn't ours to give away" if error.errno == errno.EPERM else ""
+        if len(lines) > MOST_RANGES or len(text) >= LONGEST_MAP:
+            most = f"the kernel takes {MOST_RANGES} ranges in {LONGEST_MAP - 1} bytes"
+            hint = f"{most}, and these are {len(lines)} in {len(text)}"
         raise failed("mapping ids", error, f"linux.{kind}Mappings", hint) from None
 
 
