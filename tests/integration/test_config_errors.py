@@ -287,3 +287,12 @@ def test_newer_version(pyrun, bundle, version):
     warning = f'pyrun: warning: ociVersion: "{version}" is newer than 1.3.0: '
     assert (result.err.startswith(warning), result.err.count("\n")) == (newer, newer)
     assert pyrun("validate", str(one.path)).out.count("ociVersion: ") == newer
+
+
+def test_annotations_of_crun(pyrun, bundle):
+    """What crun would do for an annotation isn't done without a word; other annotations are nobody's business."""
+    one = bundle({"annotations": {"run.oci.keep_original_groups": "1", "org.example": "x"}}, sh="echo run")
+    result = pyrun.run(one)
+    assert (result.code, result.out) == (0, "run\n")
+    name = 'annotations["run.oci.keep_original_groups"]'
+    assert result.err == f"pyrun: warning: {name}: it is crun's, and without effect here\n"

@@ -188,6 +188,9 @@ def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
         rules.check(document)
         for warning in rules.version_warnings(document):
             log.warn(warning)
+        for name in document.get("annotations", ()):
+            if name[:8] == "run.oci.":
+                log.warn(f"annotations[{jsontext.quote(name)}]: it is crun's, and without effect here")
     except jsontext.JSONError as error:
         raise PyrunError(f"{path} is not valid JSON: {error}") from None
     except ConfigError as error:
