@@ -70,7 +70,7 @@ def test_an_error_has_four_strings() -> None:
         (b'{"a": -Infinity}', "", "-Infinity"),
         (b"[" * 100_000, "", "nesting without end"),
         (b'{"a":' * 100_000, "", "nesting without end"),
-        (b"1" * 10_000, "", "a number of thousands of digits"),
+        (b"1" * 10_000, "", "a number of 10000 digits"),
         (b'{"root": {"path": "a", "path": "b"}, "ociVersion": "1.0.0"}', "root.path", "the name twice"),
         (
             b'{"root": {"path": "a"}, "ociVersion": "1.0.0", "x": [{"": 1, "": 2}]}',
