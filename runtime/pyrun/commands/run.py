@@ -22,7 +22,7 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
         raise PyrunError("--pipes: with --detach nobody is there to copy")
     container = create.create(folder, arguments[0], values)
     try:
-        start.start(container)
+        start.start_and_wait(container)
     except BaseException as error:
         if not (isinstance(error, PyrunError) and error.kind == "hook"):
             destroy.destroy(container, with_hooks=True)

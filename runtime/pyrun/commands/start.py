@@ -9,5 +9,5 @@ from pyrun.lifecycle import container, start
 def run(root: str, arguments: list[str]) -> int:
     """Run the program of a created container."""
     process.own_signals()
-    start.start(container.find(container.root_folder(root), arguments[0], lock=True), alone=True)
+    start.start_and_wait(container.find(container.root_folder(root), arguments[0], lock=True), alone=True)
     return 0

@@ -201,6 +201,16 @@ def connect(path: str) -> int:
         posix.close(fd)
 
 
+def datagram_listen(path: str) -> int:
+    """A socket for datagrams at a short `path`, read without blocking."""
+    return check(lib.k_datagram(path.encode("utf-8", "surrogateescape"), 1), "bind", path)
+
+
+def datagram_connect(path: str) -> int:
+    """A socket that sends datagrams to `path`, or to an abstract address, which begins with "@"."""
+    return check(lib.k_datagram(path.encode("utf-8", "surrogateescape"), 0), "connect", path)
+
+
 def send_fd(sock: int, data: bytes, fd: int) -> None:
     """Send one descriptor along with `data`: SCM_RIGHTS, unix(7)."""
     check(lib.k_send_fd(sock, data, len(data), fd), "sendmsg")

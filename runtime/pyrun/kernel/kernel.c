@@ -11,6 +11,7 @@
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -301,6 +302,26 @@ long k_connect(const char *path)
     return fd < 0 ? fd : closing(fd, result(connect((int)fd, (struct sockaddr *)&address, sizeof address)));
 }
 
+/* A SOCK_DGRAM socket bound to `path`, which never blocks; or connected to it: then "@..." is an abstract address. */
+long k_datagram(const char *path, int listens)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(path), name = offsetof(struct sockaddr_un, sun_path);
+    if (length == 0 || length >= sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    memcpy(address.sun_path, path, length);
+    if (!listens && *path == '@')
+        *address.sun_path = 0;
+    else
+        length++;
+    long fd = result(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | (listens ? SOCK_NONBLOCK : 0), 0));
+    if (fd < 0)
+        return fd;
+    const struct sockaddr *at = (const struct sockaddr *)&address;
+    socklen_t size = (socklen_t)(name + length);
+    return closing(fd, result(listens ? bind((int)fd, at, size) : connect((int)fd, at, size)));
+}
+
 long k_send_fd(int sock, const char *data, size_t size, int fd)
 {
     union {
@@ -340,57 +361,6 @@ long k_receive_fd(int sock)
     return fd;
 }
 
-/* terminals */
-
-long k_pty_unlock(int master)
-{
-    int locked = 0;
-    return result(ioctl(master, TIOCSPTLCK, &locked));
-}
-
-long k_pty_peer(int master) { return result(ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC)); }
-long k_set_controlling_terminal(int fd) { return result(ioctl(fd, TIOCSCTTY, 0)); }
-
-long k_set_window_size(int fd, unsigned short rows, unsigned short columns)
-{
-    struct winsize size = {.ws_row = rows, .ws_col = columns};
-    return result(ioctl(fd, TIOCSWINSZ, &size));
-}
-
-long k_copy_window_size(int from_fd, int to_fd)
-{
-    struct winsize size;
-    long r = result(ioctl(from_fd, TIOCGWINSZ, &size));
-    return r < 0 ? r : result(ioctl(to_fd, TIOCSWINSZ, &size));
-}
-
-long k_terminal_plain(int fd)
-{
-    struct termios mode;
-    long r = result(tcgetattr(fd, &mode));
-    if (r < 0)
-        return r;
-    mode.c_oflag &= ~(tcflag_t)ONLCR;
-    return result(tcsetattr(fd, TCSANOW, &mode));
-}
-
-/* `saved` has room for a struct termios (64 bytes are plenty on Linux: 60). */
-long k_terminal_raw(int fd, char *saved)
-{
-    struct termios mode;
-    long r = result(tcgetattr(fd, &mode));
-    if (r < 0)
-        return r;
-    memcpy(saved, &mode, sizeof mode);
-    cfmakeraw(&mode);
-    return result(tcsetattr(fd, TCSANOW, &mode));
-}
-
-long k_terminal_restore(int fd, const char *saved)
-{
-    struct termios mode;
-    memcpy(&mode, saved, sizeof mode);
-    return result(tcsetattr(fd, TCSANOW, &mode));
-}
+#include "terminal_calls.h"
 
 #include "bpf_calls.h"

@@ -172,7 +172,9 @@ class Container:
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:
                 raise
-            self._unlink(posix.listdir(self.dirfd))  # not ours
+            from pyrun.lifecycle import leftovers  # of sd_notify, or not ours
+
+            leftovers.empty(self.dirfd)
             posix.rmdir(f"{self.root}/{self.id}")
 
     def _unlink(self, names: Sequence[str]) -> None:

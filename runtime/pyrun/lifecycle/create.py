@@ -55,6 +55,11 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
     if not jsontext.is_text(bundle):
         raise PyrunError("the bundle's path is not UTF-8, as the state document must be (glossary, JSON)")
     config, data = plan.load(bundle, str(options.get("config", "")))
+    notifies = b"NOTIFY_SOCKET" in posix.environ and bool(config.get("process"))
+    if notifies:
+        from pyrun.features import sdnotify
+
+        sdnotify.add_to(config, f"{root}/{container_id}")
     planned = plan.make(config, bundle)
     take_options(planned, options)
     if any(planned.namespaces.values()):
@@ -71,6 +76,8 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
     try:
         # from here on, `delete --force` finds whatever we make
         container.add(_first_record(planned, container_id, options), data)
+        if notifies:
+            sdnotify.make_folder(container.dirfd)
         _make(container, planned, init, console_socket, options)
     except OSError as error:
         destroy.undo(container, options, ran_hooks=False)

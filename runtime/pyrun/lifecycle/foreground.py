@@ -38,6 +38,7 @@ NOT_FORWARDED = (
 def run(root: str, container_id: str, values: Values) -> int:
     """Run a container to its end; returns the program's exit status, 128+N if signal N killed it."""
     made: list[Container] = []
+    notified: list[int] = []
     pipes = _pipes(values)
 
     def begin(console_socket: int) -> int:
@@ -53,11 +54,15 @@ def run(root: str, container_id: str, values: Values) -> int:
         return int(made[0].record["pid"])
 
     def go() -> None:
+        if b"NOTIFY_SOCKET" in posix.environ:
+            from pyrun.features import sdnotify
+
+            notified.append(sdnotify.listen(made[0].dirfd))
         start.start(made[0])
         made[0].unlock()  # others may now signal, pause or delete it
 
     try:
-        status = attend(begin, values, go, pipes)
+        status = attend(begin, values, go, pipes, notified)
     except BaseException as error:
         if pipes:
             pipes.end()
@@ -87,11 +92,13 @@ def attend(
     values: Values,
     go: Callable[[], None] | None = None,
     pipes: Pipes | None = None,
+    notified: list[int] | None = None,
 ) -> int:
     """Stay with a process to its end, our terminal joined to its own: exit status, 128+N if signal N killed it.
 
     `begin` makes the process, given the socket to send its terminal's master to (-1 if --console-socket says another),
-    and returns its pid; `go` is called when the terminal is joined. What goes through `pipes` is copied.
+    and returns its pid; `go` is called when the terminal is joined. What goes through `pipes` is copied, and that the
+    container is ready, by a socket in `notified`, is told our caller.
     """
     create.preserved_fds(values)
     process.signal_mask(process.ALL_SIGNALS)
@@ -107,7 +114,7 @@ def attend(
             pipes = None  # the program has the terminal instead
         if go:
             go()
-        return _wait(pid, signals, terminal, pipes)
+        return _wait(pid, signals, terminal, pipes, notified or [])
     finally:
         terminal.restore()
 
@@ -124,15 +131,17 @@ def _finish(container: Container, values: Values) -> None:
         destroy.destroy(container, with_hooks=True)
 
 
-def _wait(pid: int, signals: int, terminal: _Terminal, pipes: Pipes | None) -> int:
+def _wait(pid: int, signals: int, terminal: _Terminal, pipes: Pipes | None, notified: list[int]) -> int:
     """Until the container's process has ended: signals in, terminal or pipes both ways, orphans reaped."""
     while True:
-        reading = [signals, *(pipes.readable() if pipes else terminal.readable())]
+        reading = [signals, *(pipes.readable() if pipes else terminal.readable()), *notified]
         ready = calls.poll(reading, -1, pipes.writable() if pipes else terminal.writable())
         if pipes:
             pipes.copy(ready)
         else:
             terminal.copy(ready)
+        if notified and notified[0] in ready:
+            _pass_on(notified)
         if signals not in ready:
             continue
         for number in _read_signals(signals):
@@ -150,6 +159,15 @@ def _wait(pid: int, signals: int, terminal: _Terminal, pipes: Pipes | None) -> i
                     posix.kill(pid, number)  # our own child, not yet reaped: the pid can't be another's
                 except (ProcessLookupError, PermissionError):
                     pass
+
+
+def _pass_on(notified: list[int]) -> None:
+    """Read a message of sd_notify(3), and tell our caller if the container is ready. We stay its main process."""
+    from pyrun.features import sdnotify
+
+    if sdnotify.is_ready(notified[0]):
+        sdnotify.tell(0)
+        posix.close(notified.pop())
 
 
 def _read_signals(fd: int) -> list[int]:

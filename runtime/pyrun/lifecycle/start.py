@@ -13,7 +13,7 @@ from pyrun import diagnose, jsontext, log, protocol
 from pyrun.errors import PyrunError, failed, render
 from pyrun.features import hooks
 from pyrun.init import orders
-from pyrun.kernel import calls
+from pyrun.kernel import calls, process
 from pyrun.lifecycle import container as containers
 from pyrun.lifecycle.container import Container
 
@@ -23,6 +23,26 @@ if TYPE_CHECKING:
 
 
 REAP_TIMEOUT = 2.0  # seconds that the init's parent has to reap it
+
+
+def start_and_wait(container: Container, alone: bool = False) -> None:
+    """`start`; and if our caller waits for sd_notify(3), until the container says that it is ready, or has ended.
+    Others may do with it what they like meanwhile. PyrunError."""
+    if b"NOTIFY_SOCKET" not in posix.environ:
+        start(container, alone)
+        return
+    from pyrun.features import sdnotify
+
+    sock = pidfd = -1
+    try:
+        sock = sdnotify.listen(container.dirfd)
+        pidfd = process.pidfd_open(container.record["pid"])
+    except OSError as error:
+        raise failed("listening to the container's sd_notify", error) from None
+    start(container, alone)
+    container.unlock()
+    if sock >= 0 and pidfd >= 0:
+        sdnotify.wait(sock, pidfd, container.record["pid"])
 
 
 def start(container: Container, alone: bool = False) -> None:
