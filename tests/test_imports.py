@@ -7,6 +7,7 @@ executed.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -306,3 +307,13 @@ def test_hot_modules_call_nothing_that_needs_io_or_compiles() -> None:
         for node in executed(tree(name)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in FORBIDDEN_CALLS, place(name, node)
+
+
+def test_all_tests_can_be_collected_in_one_run() -> None:
+    """No test imports conftest (which one that is depends on what else is run), no two modules have one name."""
+    folders: dict[str, Path] = {}
+    for path in sorted((REPOSITORY / "tests").rglob("*.py")):
+        text = path.read_text()
+        assert not re.search(r"^\s*(from|import) conftest\b", text, re.MULTILINE), path
+        if path.name not in ("conftest.py", "__init__.py") and not (path.parent / "__init__.py").exists():
+            assert folders.setdefault(path.name, path.parent) == path.parent, path

@@ -23,6 +23,9 @@ from pyrun.kernel import mounts, process
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# Run by a shell in a mount namespace of its own: the command that follows sees a host with nothing but cgroup v2.
+ONLY_V2 = 'umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
+
 _number = itertools.count(1)
 
 

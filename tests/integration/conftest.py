@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import needs
 import pytest
 from bundles import Pyrun
-
-ONLY_V2 = 'umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
+from cgroup_machine import ONLY_V2
 
 
 @pytest.fixture(params=["this host", "only cgroup v2"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import ONLY_V2
+from cgroup_machine import ONLY_V2
 from test_in_user_namespace import ONLY_V2 as USERNS_V2
 from test_in_user_namespace import below
 

@@ -10,10 +10,9 @@ from pathlib import Path
 import needs
 import pytest
 from bundles import eventually, processes_of
+from cgroup_machine import ONLY_V2
 
 from oci_spec import schema
-
-ONLY_V2 = 'umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
 
 
 @pytest.fixture
