@@ -130,3 +130,14 @@ class Refusals:
         done = engine.call("logs", name)
         assert "exec format error" in done.stdout + done.stderr
         engine.remove(name)
+
+    def test_a_filter_that_refuses_the_program_is_named(self, engine: Engine, tmp_path: Path) -> None:
+        """A profile without execve and exit_group: a sentence at once, and nothing spins or is left."""
+        profile = tmp_path / "deny.json"
+        profile.write_text('{"defaultAction": "SCMP_ACT_ERRNO"}')
+        before = left(engine.host)
+        done = engine.run(("--security-opt", f"seccomp={profile}"), "true")
+        assert done.returncode in (125, 126), done
+        assert "execve" in done.stderr
+        assert engine.output("ps", "--all", "--quiet") == ""
+        nothing_is_left(engine.host, before)

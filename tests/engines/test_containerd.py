@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from oci_spec import defaults
 
 from .behaviour import PRIVILEGED, is_privileged
 from .engine import write_wrapper
@@ -114,6 +119,36 @@ def test_failing_starts_leave_nothing(containerd: Containerd) -> None:
         assert "exec format error: it is neither" in done.stderr
     for kind in ("task", "container"):
         assert "failing" not in containerd.call(kind, "list").stdout
+    nothing_is_left(containerd.host, before)
+
+
+@pytest.mark.parametrize("kind", ["startContainer", "poststart"])
+@pytest.mark.parametrize("own_pids", [True, False], ids=["own PIDs", "the host's PIDs"])
+def test_failing_hooks_of_start_leave_nothing(
+    containerd: Containerd, image: bytes, tmp_path: Path, kind: str, own_pids: bool
+) -> None:
+    """There `start` itself fails: by then the shim has reaped the init, so that containerd may delete the task."""
+    rootfs = tmp_path / "rootfs"
+    rootfs.mkdir()
+    subprocess.run(["tar", "-x", "-C", str(rootfs)], input=image, check=True)
+    config = copy.deepcopy(dict(defaults.document()))
+    config["process"].update(terminal=False, args=["sleep", "1000"])
+    config["root"]["path"] = str(rootfs)
+    config["hooks"] = {kind: [{"path": "/bin/sh", "args": ["sh", "-c", "echo words; exit 3"]}]}
+    if not own_pids:
+        kinds = config["linux"]["namespaces"]
+        config["linux"]["namespaces"] = [entry for entry in kinds if entry["type"] != "pid"]
+    before = left(containerd.host)
+    runtime = ("--runc-binary", str(containerd.runtime), "--runc-root", "/run/pyrun-ctr")
+    for number in range(STARTS):
+        config["linux"]["cgroupsPath"] = f"/{containerd.host.cgroup}/hook{number}"
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        document = ("--config", str(tmp_path / "config.json"))
+        done = containerd.call("run", "--rm", *runtime, *document, f"hook{number}")
+        assert done.returncode != 0
+        assert f"hooks.{kind}[0]: /bin/sh exited with status 3: words" in done.stderr
+    for what in ("task", "container"):
+        assert "hook" not in containerd.call(what, "list").stdout
     nothing_is_left(containerd.host, before)
 
 
