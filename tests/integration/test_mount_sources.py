@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import needs
 import pytest
+from bundles import eventually, sleeping
 
 
 def below(one, path):
@@ -57,6 +59,29 @@ def test_a_missing_source_in_the_root(pyrun, bundle):
     assert sentence.startswith(
         f"mounts[{len(one.config['mounts']) - 1}].source: opening the source of /final"
     )
+
+
+def test_a_joined_mount_namespace_without_proc(pyrun, bundle):
+    """Sources are opened there, too."""
+    needs.program("unshare", "umount")
+    with sleeping("unshare", "-m", "sh", "-c", "umount -l /proc; exec sleep 1000") as pid:
+        mountinfo = Path(f"/proc/{pid}/mountinfo")
+        eventually(lambda: " /proc " not in mountinfo.read_text(), "/proc is still mounted there")
+        one = bundle(sh="ls /volume").namespace("mount", f"/proc/{pid}/ns/mnt")
+        (one.path / "data/file").mkdir(parents=True)
+        assert pyrun.output(one.mount("/volume", "none", "data", "bind")) == "file\n"
+
+
+def test_validate_counts_on_earlier_mounts(pyrun, bundle):
+    """A source in the root file system that isn't there yet is no fault of the host; one elsewhere is."""
+    one = bundle()
+    (one.path / "data").mkdir()
+    one.mount("/mnt", "none", "data", "bind").mount("/final", "none", below(one, "/mnt/made"), "bind")
+    result = pyrun("validate", str(one.path))
+    assert "mounts[" not in result.out + result.err
+    one.mount("/other", "none", str(one.path / "missing"), "bind")
+    result = pyrun("validate", str(one.path))
+    assert f"mounts[{len(one.config['mounts']) - 1}].source" in result.out + result.err
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o000, 0o070], ids=oct)

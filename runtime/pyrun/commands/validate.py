@@ -154,8 +154,10 @@ def _refused(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
 def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
     """What this host doesn't have, or not free."""
     root = (config.get("root") or {}).get("path")
+    roots = []  # what lies in there may be made by an earlier mount
     if root:
         path = os.path.join(bundle, root)
+        roots = [mount.plain_folder(path), mount.plain_folder(os.path.realpath(path))]
         if not os.path.isdir(path):
             there = os.path.lexists(path)
             yield HOST, PyrunError(f"{path} {'is not a folder' if there else 'does not exist'}", "root.path")
@@ -171,7 +173,9 @@ def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
         options = entry.get("options") or ()
         source = entry.get("source")
         if source and ("bind" in options or "rbind" in options) and "remount" not in options:
-            yield from _check_there(os.path.join(bundle, source), f"mounts[{index}].source")
+            path = os.path.join(bundle, source)
+            if not mount.below(path, roots):
+                yield from _check_there(path, f"mounts[{index}].source")
     for kind in HOST_HOOKS:
         for index, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
             yield from _check_there(hook["path"], f"hooks.{kind}[{index}].path")

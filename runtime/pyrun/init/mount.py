@@ -99,3 +99,18 @@ def _check_options(mount: Mount, entry: dict[str, Any]) -> None:
             raise PyrunError(f"a bind mount has no option {name!r}", path)
         if not mount.kind and not options.remount:
             raise PyrunError(f"a change of propagation has no option {name!r}", path)
+
+
+def plain_folder(path: str) -> str:
+    """A path with one slash between components and one behind, so that it can be compared; it isn't looked up."""
+    return "/" + "".join([part + "/" for part in path.split("/") if part not in ("", ".")])
+
+
+def below(source: str, places: list[str]) -> str:
+    """The path in the container of a bind mount's source in its root file system, or "" for one elsewhere. `places` are
+    the names of that, each a plain_folder."""
+    path = plain_folder(source)
+    for place in places:
+        if path.startswith(place) and path != place and "/../" not in path:
+            return path[len(place) - 1 :]
+    return ""

@@ -14,6 +14,7 @@ import posix
 from pyrun import protocol
 from pyrun.errors import failed
 from pyrun.init import mount_causes, under_root
+from pyrun.init.mount import below, plain_folder
 from pyrun.kernel import calls
 
 TYPE_CHECKING = False
@@ -29,8 +30,8 @@ def open_all(planned: list[Mount], rootfs: str, folder: int, sync: int) -> None:
         if not mount.options.bind or mount.options.remount:
             continue
         if not places:
-            places = [_plain(rootfs), posix.readlink(f"/proc/self/fd/{folder}") + "/"]
-        mount.below_root = _below(_plain(mount.source), places)
+            places = [plain_folder(rootfs), _real(folder)]
+        mount.below_root = below(mount.source, places)
         if mount.below_root:
             continue
         try:
@@ -45,17 +46,13 @@ def open_all(planned: list[Mount], rootfs: str, folder: int, sync: int) -> None:
                 raise failed(doing, error, mount.json_path + ".source", hint) from None
 
 
-def _plain(path: str) -> str:
-    """With one slash between components and one behind, so that it can be compared; it isn't looked up."""
-    return "/" + "".join([part + "/" for part in path.split("/") if part not in ("", ".")])
-
-
-def _below(source: str, places: list[str]) -> str:
-    """The path in the container of a source in its root file system, or "" for one elsewhere."""
-    for place in places:
-        if source.startswith(place) and source != place and "/../" not in source:
-            return source[len(place) - 1 :]
-    return ""
+def _real(folder: int) -> str:
+    """The path of the root file system without links, as far as /proc is there to say (in a mount namespace that is
+    joined it may not be)."""
+    try:
+        return posix.readlink(f"/proc/self/fd/{folder}") + "/"
+    except OSError:
+        return "//"
 
 
 def _file_on_the_way(path: str) -> str:
