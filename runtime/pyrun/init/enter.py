@@ -54,10 +54,15 @@ def _run(init: Init, sync: int, user: users.Asked | None) -> NoReturn:
             posix.setgroups([])
         if init.join:
             process.join(init.pidfd, init.join)
-        if init.root_fd >= 0:
-            posix.fchdir(init.root_fd)
+        # The root of the mount namespace, wherever the init's program has chrooted to: unless it isn't the container's,
+        # as the namespace was joined, or the container was created in a chroot.
+        slash = posix.open("/", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
+        here = posix.fstat(slash)
+        if [here.st_dev, here.st_ino] != init.root_node:
+            posix.dup2(init.root_fd, slash, False)
+            posix.fchdir(slash)
             posix.chroot(".")
-            posix.close(init.root_fd)
+        posix.close(init.root_fd)
         posix.close(init.pidfd)
         if "user" in plan.namespaces:
             handover.become_root()
@@ -66,7 +71,6 @@ def _run(init: Init, sync: int, user: users.Asked | None) -> NoReturn:
 
     if protocol.receive(sync) != protocol.GO:
         posix._exit(1)
-    slash = posix.open("/", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
     if user is not None:
         from pyrun.features import users
 

@@ -36,7 +36,8 @@ CAP_SETGID = 1 << 6
 
 class Init:
     """What the parent hands over at birth, by memory: to a container's init, or to a process of exec (which has no
-    listen_fd and created_fd, but a pidfd of the init, and its root if the mount namespace's isn't the container's)."""
+    listen_fd and created_fd, but a pidfd of the init, its root, and by which device
+    and inode the container's root is known)."""
 
     __slots__ = (
         "cgroup_entrance",
@@ -50,6 +51,7 @@ class Init:
         "pidfd",
         "plan",
         "root_fd",
+        "root_node",
         "seccomp",
         "stage2_fd",
         "state",
@@ -63,6 +65,7 @@ class Init:
         self.console_socket = self.listen_fd = self.created_fd = self.stage2_fd = -1
         self.nodes_fd = self.pidfd = self.root_fd = -1
         self.join = 0
+        self.root_node: list[int] | None = None
         self.seccomp: tuple[int, bytes] | None = None
         self.labels: Labels | None = None
 

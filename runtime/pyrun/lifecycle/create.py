@@ -17,7 +17,7 @@ from pyrun.init import main as init_main
 from pyrun.init import mount_sources, orders
 from pyrun.init.handover import Init
 from pyrun.kernel import calls, process
-from pyrun.lifecycle import answers, destroy, plan, stage2_file
+from pyrun.lifecycle import answers, birth, destroy, plan, stage2_file
 from pyrun.lifecycle import container as containers
 from pyrun.lifecycle.container import Container
 
@@ -31,17 +31,6 @@ if TYPE_CHECKING:
 
 
 # Why namespaces can't be made or joined: errno -> a remedy.
-MAKING = {
-    errno.EPERM: "that needs CAP_SYS_ADMIN, or a user namespace among the new ones, which a chroot forbids",
-    errno.ENOSPC: "as many as /proc/sys/user/max_*_namespaces allows are there, or user namespaces 32 deep",
-    errno.EUSERS: "as many as /proc/sys/user/max_*_namespaces allows are there, or user namespaces 32 deep",
-    errno.EINVAL: "this kernel lacks a kind of namespace: /proc/self/ns has those that there are",
-    errno.EAGAIN: "a limit of processes is reached: RLIMIT_NPROC, or pids.max of a cgroup above",
-}
-JOINING = {
-    errno.EPERM: "that needs CAP_SYS_ADMIN in the user namespace that it belongs to",
-    errno.EINVAL: "the file is of another type of namespace",
-}
 LATER_HOOKS = ("startContainer", "poststart", "poststop")  # start and delete need them, or their names
 
 
@@ -112,7 +101,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
         init.nodes_fd = device_nodes.prepare(planned)
 
     seat = -1 if "unit" in cgroup else entrance.clone_fd(cgroup)
-    sync, pid = _clone(planned, init, seat, container.dirfd)
+    sync, pid = birth.clone(planned, init, seat, container.dirfd)
     # Until the last line, nothing but the init's death with its parent, and its cgroup, holds its pid for others.
     born = {"pid": pid, "pidStart": containers.process_state(pid)[1]}
     record.update(born)
@@ -206,6 +195,7 @@ def _first_record(planned: plan.Plan, container_id: str, options: Values) -> dic
         "pidStart": 0,
         "bundle": planned.bundle,
         "rootfs": planned.rootfs,
+        "rootNode": _node(planned.rootfs),
         "created": containers.timestamp(),
         "owner": posix.geteuid(),
         "annotations": config.get("annotations") or {},
@@ -232,90 +222,6 @@ def _plan_cgroups(planned: plan.Plan, container_id: str, driver: str) -> Record:
     from pyrun.cgroups import systemd
 
     return systemd.plan(path, container_id, detect.layout(), planned.config.get("annotations") or {})
-
-
-def _clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[int, int]:
-    """Bring the init to life in its namespaces; returns our end of the connection, and its pid.
-
-    The cgroup namespace comes later (init/main.py): its root is the cgroup that one is in at that moment.
-    Children let go of the lock: should we be killed while they are stuck, `delete --force` must get it.
-
-    Nobody may look into the init, and that must hold from its first moment, so we are like that before: who is uid 0
-    on the host is the owner of a new user namespace and has all capabilities over whoever is in it, though it be in a
-    container with the host's PID namespace. The init still stands on the host's root folder. (An ordinary user is the
-    owner himself, and may write the id maps of none but who can be looked into.)
-    """
-    if planned.joins or posix.geteuid() == 0:
-        process.prctl(process.PR_SET_DUMPABLE, 0)
-    flags = planned.new_namespaces() & ~process.CLONE_NEWCGROUP
-    ours, theirs = calls.socketpair()
-    if not planned.joins:
-        try:
-            pid = process.clone3(flags, cgroup_fd)
-        except OSError as error:
-            hint = MAKING.get(error.errno or 0, "")
-            raise failed("making the container's namespaces", error, "linux.namespaces", hint) from None
-        if pid == 0:
-            try:
-                posix.close(dirfd)
-                posix.close(ours)
-                init_main.run(init, theirs)
-            finally:  # never back into the parent's story
-                posix._exit(1)
-        posix.close(theirs)
-        return ours, pid
-    middle = posix.fork()
-    if middle == 0:
-        try:
-            posix.close(dirfd)
-            posix.close(ours)
-            _join_and_clone(planned, init, theirs, flags, cgroup_fd)
-        finally:
-            posix._exit(1)
-    posix.close(theirs)
-    for join in planned.joins:
-        join.close()
-    posix.waitpid(middle, 0)
-    # It has said its word before it ended, or never will: then an init that it made gives up when we close our end.
-    message = protocol.receive(ours) if calls.poll([ours], 0) else b""
-    if message[:1] == protocol.ERROR:
-        raise protocol.unpack_error(message)
-    if message[:1] != protocol.PID:
-        raise PyrunError("the process that joins the container's namespaces died")
-    return ours, int(message[1:])
-
-
-def _join_and_clone(planned: plan.Plan, init: Init, sync: int, flags: int, cgroup_fd: int) -> None:
-    """In a process between: join the namespaces given by path, then make the init as our own sibling in them.
-
-    Those who live in the joined namespaces can't look into it, nor into the init (PR_SET_DUMPABLE is inherited); the
-    groups of the host's root are dropped here, as a joined user namespace may forbid it.
-    """
-    at = None
-    try:
-        if planned.namespaces.get("user") and posix.geteuid() == 0:
-            posix.setgroups([])
-        if cgroup_fd >= 0 and planned.namespaces.get("cgroup"):
-            # Where namespaces are borders (nsdelegate, cgroups(7)), nobody gets into the cgroup from the joined one.
-            procs = posix.open("cgroup.procs", posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=cgroup_fd)
-            posix.write(procs, b"0")
-            posix.close(procs)
-            cgroup_fd = -1
-        for at in planned.joins:
-            process.setns(at.fd, at.flag, at.path)
-            at.close()
-        at = None
-        pid = process.clone3(flags | process.CLONE_PARENT, cgroup_fd)
-    except OSError as error:
-        doing = f"joining the {at.kind} namespace" if at else "making the container's namespaces"
-        hint = (JOINING if at else MAKING).get(error.errno or 0, "")
-        place = at.json_path if at else "linux.namespaces"
-        protocol.send(sync, protocol.pack_error(failed(doing, error, place, hint)))
-        posix._exit(1)
-    if pid == 0:
-        init_main.run(init, sync)
-    protocol.send(sync, protocol.PID + str(pid).encode())
-    posix._exit(0)
 
 
 def set_oom_score(planned: plan.Plan, pid: int) -> None:
@@ -373,7 +279,26 @@ def _follow(sync: int, pid: int, planned: plan.Plan, record: dict[str, Any]) -> 
                 places = diagnose.Places(planned.rootfs, planned.bundle, planned.config.get("mounts") or [])
                 raise diagnose.explain(error, planned.process or {}, places)
     status = posix.waitpid(pid, 0)[1]
-    from pyrun.cgroups import oom
 
-    text = f"the container's init {hooks.describe_status(status)} before it was ready"
-    raise PyrunError(text, hint=oom.killed_for_memory(record["cgroup"]))
+
+def _node(path: str) -> list[int]:
+    """Device and inode of a folder, by which exec knows it again; the init says why if it isn't there."""
+    try:
+        found = posix.stat(path)
+    except OSError:
+        return []
+    return [found.st_dev, found.st_ino]
+
+
+def _undo(container: Container, options: Values, ran_hooks: bool) -> None:
+    """Take back a create that failed. After a failed hook the life cycle goes on at its last steps, so that poststop
+    hooks run; otherwise there never was a container."""
+    # Nothing of it is needed any more, but perhaps we had run out of descriptors.
+    if not options.get("pipes"):  # run has put its own stdin, stdout and stderr aside
+        posix.closerange(3, container.dirfd)
+    posix.closerange(container.dirfd + 1, 1024)
+    try:
+        destroy.destroy(container, with_hooks=ran_hooks)
+    except (PyrunError, OSError) as error:
+        text = error.sentence if isinstance(error, PyrunError) else words(error)
+        log.warn(f"cleaning up after the failure: {text}; delete --force {container.id} tries again")

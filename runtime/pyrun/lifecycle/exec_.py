@@ -100,12 +100,8 @@ def _make(
         if init.pidfd < 0 or containers.process_state(target)[1] != record["pidStart"]:
             raise PyrunError(f'container "{container.id}" has just stopped')
         # What /proc says of the pid is about the process that the pidfd pins, as long as that has not ended.
-        if (
-            mounts_joined
-        ):  # else the root of the mount namespace is right, wherever the init's program has chrooted to
-            init.root_fd = posix.open(
-                f"/proc/{target}/root", calls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
-            )
+        init.root_fd = posix.open(f"/proc/{target}/root", calls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        init.root_node = None if mounts_joined else record.get("rootNode")
         kinds = _foreign_namespaces(target)
         if "user" not in planned.namespaces:
             kinds &= ~process.CLONE_NEWUSER  # one that the init's program has made for itself

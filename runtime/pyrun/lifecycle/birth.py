@@ -1,0 +1,115 @@
+"""The birth of a container's init: in new namespaces, and in those that are joined by path.
+
+Hot module. The parent's side is create.py's, what the init does is init/main.py.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from pyrun import protocol
+from pyrun.errors import PyrunError, failed
+from pyrun.init import main as init_main
+from pyrun.kernel import calls, process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.init.handover import Init
+    from pyrun.lifecycle import plan
+
+MAKING = {
+    errno.EPERM: "that needs CAP_SYS_ADMIN, or a user namespace among the new ones, which a chroot forbids",
+    errno.ENOSPC: "as many as /proc/sys/user/max_*_namespaces allows are there, or user namespaces 32 deep",
+    errno.EUSERS: "as many as /proc/sys/user/max_*_namespaces allows are there, or user namespaces 32 deep",
+    errno.EINVAL: "this kernel lacks a kind of namespace: /proc/self/ns has those that there are",
+    errno.EAGAIN: "a limit of processes is reached: RLIMIT_NPROC, or pids.max of a cgroup above",
+}
+JOINING = {
+    errno.EPERM: "that needs CAP_SYS_ADMIN in the user namespace that it belongs to",
+    errno.EINVAL: "the file is of another type of namespace",
+}
+
+
+def clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[int, int]:
+    """Bring the init to life in its namespaces; returns our end of the connection, and its pid.
+
+    The cgroup namespace comes later (init/main.py): its root is the cgroup that one is in at that moment.
+    Children let go of the lock: should we be killed while they are stuck, `delete --force` must get it.
+
+    Nobody may look into the init, and that must hold from its first moment, so we are like that before: who is uid 0
+    on the host is the owner of a new user namespace and has all capabilities over whoever is in it, though it be in a
+    container with the host's PID namespace. The init still stands on the host's root folder. (An ordinary user is the
+    owner himself, and may write the id maps of none but who can be looked into.)
+    """
+    if planned.joins or posix.geteuid() == 0:
+        process.prctl(process.PR_SET_DUMPABLE, 0)
+    flags = planned.new_namespaces() & ~process.CLONE_NEWCGROUP
+    ours, theirs = calls.socketpair()
+    if not planned.joins:
+        try:
+            pid = process.clone3(flags, cgroup_fd)
+        except OSError as error:
+            hint = MAKING.get(error.errno or 0, "")
+            raise failed("making the container's namespaces", error, "linux.namespaces", hint) from None
+        if pid == 0:
+            try:
+                posix.close(dirfd)
+                posix.close(ours)
+                init_main.run(init, theirs)
+            finally:  # never back into the parent's story
+                posix._exit(1)
+        posix.close(theirs)
+        return ours, pid
+    middle = posix.fork()
+    if middle == 0:
+        try:
+            posix.close(dirfd)
+            posix.close(ours)
+            _join_and_clone(planned, init, theirs, flags, cgroup_fd)
+        finally:
+            posix._exit(1)
+    posix.close(theirs)
+    for join in planned.joins:
+        join.close()
+    posix.waitpid(middle, 0)
+    # It has said its word before it ended, or never will: then an init that it made gives up when we close our end.
+    message = protocol.receive(ours) if calls.poll([ours], 0) else b""
+    if message[:1] == protocol.ERROR:
+        raise protocol.unpack_error(message)
+    if message[:1] != protocol.PID:
+        raise PyrunError("the process that joins the container's namespaces died")
+    return ours, int(message[1:])
+
+
+def _join_and_clone(planned: plan.Plan, init: Init, sync: int, flags: int, cgroup_fd: int) -> None:
+    """In a process between: join the namespaces given by path, then make the init as our own sibling in them.
+
+    Those who live in the joined namespaces can't look into it, nor into the init (PR_SET_DUMPABLE is inherited); the
+    groups of the host's root are dropped here, as a joined user namespace may forbid it.
+    """
+    at = None
+    try:
+        if planned.namespaces.get("user") and posix.geteuid() == 0:
+            posix.setgroups([])
+        if cgroup_fd >= 0 and planned.namespaces.get("cgroup"):
+            # Where namespaces are borders (nsdelegate, cgroups(7)), nobody gets into the cgroup from the joined one.
+            procs = posix.open("cgroup.procs", posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=cgroup_fd)
+            posix.write(procs, b"0")
+            posix.close(procs)
+            cgroup_fd = -1
+        for at in planned.joins:
+            process.setns(at.fd, at.flag, at.path)
+            at.close()
+        at = None
+        pid = process.clone3(flags | process.CLONE_PARENT, cgroup_fd)
+    except OSError as error:
+        doing = f"joining the {at.kind} namespace" if at else "making the container's namespaces"
+        hint = (JOINING if at else MAKING).get(error.errno or 0, "")
+        place = at.json_path if at else "linux.namespaces"
+        protocol.send(sync, protocol.pack_error(failed(doing, error, place, hint)))
+        posix._exit(1)
+    if pid == 0:
+        init_main.run(init, sync)
+    protocol.send(sync, protocol.PID + str(pid).encode())
+    posix._exit(0)
