@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 
+import needs
 import pytest
 from bundles import Bundle, Pyrun, eventually, processes_of
 from faults import Faults, one_sentence, points, points_wanted
@@ -59,3 +60,27 @@ def test_disturbed(faults: Faults, pyrun: Pyrun, bundle, change, how: str) -> No
         except AssertionError as error:
             failures.append(f"{about}: {error}")
     assert not failures, "\n".join(failures)
+
+
+@pytest.mark.parametrize("command", ["exec", "create"])
+def test_killed_between_birth_and_word(faults: Faults, pyrun: Pyrun, bundle, command: str) -> None:
+    """The process outside dies when it has made the one inside, and before it has told its pid: the command says so at
+    once, and the one inside ends."""
+    container = pyrun.start(bundle().args("sleep", "1000"))
+    name = pyrun.id()
+    words = ("exec", container.id, "true")
+    if command == "create":
+        needs.kernel(6, 17, "creating from outside of a joined PID namespace")
+        other = bundle().namespace("pid", f"/proc/{container.pid}/ns/pid")
+        words = ("create", "-b", str(other.path), name)
+    recorded = faults.record(*words)
+    assert recorded.code == 0, recorded.err
+    pyrun.ok("delete", "--force", name)
+    after = recorded.calls[1].index("clone") + 2
+    ended = faults.at((1, after), "kill", *words)
+    assert recorded.at((1, after)) == "sendto"
+    assert ended.code == 1
+    assert one_sentence(ended.err), ended.err
+    assert "killed by signal 9" in ended.err
+    assert_unharmed(pyrun, container.id)
+    pyrun.assert_gone(name)

@@ -50,6 +50,11 @@ def joining(bundle: Bundle) -> None:
     bundle.namespace("ipc", "/proc/self/ns/ipc")
 
 
+def joining_processes(bundle: Bundle) -> None:
+    """With a PID namespace that is joined: stage 2 is born in it at the end."""
+    bundle.namespace("pid", "/proc/self/ns/pid")
+
+
 def sharing_processes(bundle: Bundle) -> None:
     """Without a PID namespace: nothing dies with its first process."""
     bundle.namespace("pid", None)
@@ -85,6 +90,7 @@ CASES = {
     "delete-force": Case(running, ("delete", "--force"), 12),
     "create-user": Case(nothing, ("create", "--bundle", "{bundle}"), 12, change=in_user_namespace),
     "create-join": Case(nothing, ("create", "--bundle", "{bundle}"), 12, change=joining),
+    "create-join-pid": Case(nothing, ("create", "--bundle", "{bundle}"), 24, change=joining_processes),
     "create-plain": Case(nothing, ("create", "--bundle", "{bundle}"), 20, change=without_hooks),
     "delete-shared": Case(running, ("delete", "--force"), 8, change=sharing_processes),
     "run": Case(nothing, ("run", "--bundle", "{bundle}"), 16, ("true",)),

@@ -112,3 +112,33 @@ def test_exec(pyrun, attacker, case, options):
     assert "exe /bin/busybox" in lines
     assert f"exe {STAGE_2}" in lines, "the watcher was too slow to see anything"
     assert_never_more(lines, rights, root, ["/bin/busybox", STAGE_2])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_create_in_its_pid_namespace(pyrun, bundle, attacker, case):
+    """The same for another container that is created in the attacker's PID namespace, as in a pod, with a procfs,
+    hooks of each kind and a program."""
+    needs.kernel(6, 17, "mounting the procfs of a PID namespace from outside")
+    config = {"process": {"noNewPrivileges": case in ("no-new-privs", "filter")}}
+    if case.startswith("filter"):
+        config["linux"] = {"seccomp": engines_filter()}
+    hostile, end = attacker(config)
+    victim = bundle(config, sh="exec sleep 0.05")
+    for kind in ("createRuntime", "createContainer", "startContainer"):
+        victim.hook(kind, "true")
+    victim.mount("/mnt", "tmpfs", "tmpfs", "silent")  # which a helper process of the runtime makes
+    victim.namespace("pid", f"/proc/{hostile.pid}/ns/pid")
+    for _ in range(TIMES // 3):
+        assert pyrun.run(victim).code == 0
+    lines, rights, _ = end()
+    assert {line for line in lines if line.startswith("exe ")} <= {
+        "exe /bin/busybox",
+        "exe /memfd:pyrun-init (deleted)",
+    }
+    assert "exe /memfd:pyrun-init (deleted)" in lines, "the watcher was too slow to see anything"
+    for line in lines:
+        what, *words = line.split()
+        if what == "caps":
+            assert not [word for word in words[:3] if int(word, 16) & ~rights], (line, hex(rights))
+        if what == "root":
+            assert int(words[0]) == victim.rootfs.stat().st_ino, lines

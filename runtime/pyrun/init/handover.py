@@ -33,6 +33,9 @@ ENDING = sum(1 << signal - 1 for signal in (process.SIGHUP, process.SIGINT, proc
 
 CAP_SETGID = 1 << 6
 
+# Stands for the pid that stage 2 will have, and will write over it.
+UNBORN = 10**15
+
 
 class Init:
     """What the parent hands over at birth, by memory: to a container's init, or to a process of exec (which has no
@@ -45,6 +48,7 @@ class Init:
         "console_socket",
         "created_fd",
         "join",
+        "joins_pid",
         "labels",
         "listen_fd",
         "nodes_fd",
@@ -65,6 +69,7 @@ class Init:
         self.console_socket = self.listen_fd = self.created_fd = self.stage2_fd = -1
         self.nodes_fd = self.pidfd = self.root_fd = -1
         self.join = 0
+        self.joins_pid = False  # create's: a PID namespace is joined, and we aren't in there yet
         self.root_node: list[int] | None = None
         self.seccomp: tuple[int, bytes] | None = None
         self.labels: Labels | None = None
@@ -208,9 +213,11 @@ def become_stage2(init: Init, sync: int, slash: int, cwd: str) -> NoReturn:
     out.text(cwd)
     out.texts(orders.candidates(program) if program else [])
     entered: list[int] = []
-    if listen_fd < 0:  # a process of exec is yet to be born: stage2_birth.h
-        entered = [_above(fd, first) for fd in init.cgroup_entrance]
-        out.number(1 if init.join & process.CLONE_NEWPID else 0)
+    unborn = listen_fd < 0 or init.joins_pid  # stage2_birth.h
+    out.number(1 if unborn else 0)
+    if unborn:
+        entered = [_above(fd, first) for fd in init.cgroup_entrance] if listen_fd < 0 else []
+        out.number(1 if init.joins_pid or init.join & process.CLONE_NEWPID else 0)
         out.number(1 if plan.terminal else 0)
         out.number(len(entered))
         for fd in entered:
@@ -219,9 +226,12 @@ def become_stage2(init: Init, sync: int, slash: int, cwd: str) -> NoReturn:
 
     start_hooks = plan.hooks("startContainer")
     inside = dict(init.state)
-    inside["pid"] = posix.getpid()
+    inside["pid"] = UNBORN if unborn else posix.getpid()
     inside["status"] = "created"
-    out.data(jsontext.encode(inside).encode() if start_hooks else b"")
+    state = jsontext.encode(inside).encode() if start_hooks else b""
+    out.data(state)
+    mark = str(UNBORN).encode()
+    out.number(state.index(mark, state.index(b'"pid":')) if start_hooks and unborn else orders.UNSET)
     out.number(len(start_hooks))
     for hook in start_hooks:
         out.number(min(hook.get("timeout") or 0, 1 << 31))  # seconds, which stage 2 makes milliseconds of
@@ -238,7 +248,7 @@ def become_stage2(init: Init, sync: int, slash: int, cwd: str) -> NoReturn:
 
     variables = environment.of(program, slash) if program else []
     if plan.listen_fds:
-        pid = "0" * 10 if listen_fd < 0 else str(posix.getpid())  # stage 2 writes over it
+        pid = UNBORN if unborn else posix.getpid()
         variables += [f"LISTEN_FDS={plan.listen_fds}", f"LISTEN_PID={pid}"]
         variables = environment.once(variables)
     process.all_cpus()

@@ -14,7 +14,7 @@ from pyrun.cgroups import entrance
 from pyrun.errors import failed
 from pyrun.features import hooks
 from pyrun.init import devices, environment, handover, make_mounts, masks, mount_sources, proc_files, rootfs
-from pyrun.kernel import process
+from pyrun.kernel import mounts, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,10 +135,13 @@ def _run(init: Init, sync: int) -> NoReturn:
     rootfs.enter(root, plan.pivot, propagation in ("shared", "rshared"))
     slash = rootfs.finish(propagation, bool(plan.config["root"].get("readonly")))
     if terminal >= 0:
-        console.take(terminal, (plan.process or {}).get("user", {}).get("uid", 0))
+        give = console.put_on_stdio if init.joins_pid else console.take
+        give(terminal, (plan.process or {}).get("user", {}).get("uid", 0))
     if plan.new_keyring:
         process.new_session_keyring()
     cwd = handover.enter_cwd(slash, plan.process, make=True) if plan.process else ""
+    if init.joins_pid and not in_user_namespace:  # else that is done, while we had the right to it
+        process.join(mounts.pid_namespace, process.CLONE_NEWPID)
     handover.become_stage2(init, sync, slash, cwd)
 
 

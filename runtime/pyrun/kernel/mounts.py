@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from _pyrun_kernel import ffi, lib
 
-from pyrun.kernel.calls import check
+from pyrun.kernel.calls import check, failure
 
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
@@ -23,6 +24,9 @@ MOUNT_ATTR_RDONLY = 1
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED = 32, 4096, 16384, 1 << 18, 1 << 19, 1 << 20
 MNT_DETACH = 2
 
+# A descriptor of the PID namespace that procfs is to show, where that isn't the caller's own; -1.
+pid_namespace = -1
+
 
 def clone_tree(fd: int, recursive: bool) -> int:
     """A detached copy of the mount that `fd` stands in, rooted at `fd`: open_tree(2)."""
@@ -37,8 +41,14 @@ def move_mount(mount_fd: int, target_fd: int) -> None:
 
 
 def fsopen(kind: str) -> int:
-    """A context to configure a new file system: fsopen(2)."""
-    return check(lib.k_fsopen(kind.encode(), FSOPEN_CLOEXEC), "fsopen", kind)
+    """A context to configure a new file system: fsopen(2). A procfs is that of `pid_namespace`."""
+    context = check(lib.k_fsopen(kind.encode(), FSOPEN_CLOEXEC), "fsopen", kind)
+    if kind == "proc" and pid_namespace >= 0:
+        result = lib.k_fsconfig(context, FSCONFIG_SET_FD, b"pidns", ffi.NULL, pid_namespace)
+        if result < 0:
+            posix.close(context)
+            raise failure("fsconfig", -result, "pidns")
+    return context
 
 
 def fspick(fd: int) -> int:
@@ -70,7 +80,9 @@ def mount_setattr(fd: int, recursive: bool, set_: int, clear: int, propagation: 
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None) -> None:
-    """mount(2)."""
+    """mount(2). It knows no `pid_namespace`."""
+    if kind == "proc" and pid_namespace >= 0:
+        raise failure("mount", errno.EOPNOTSUPP, target)
     source_data = ffi.NULL if source is None else source.encode()
     kind_data = ffi.NULL if kind is None else kind.encode()
     data_data = ffi.NULL if data is None else data.encode()

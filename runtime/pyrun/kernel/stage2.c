@@ -107,9 +107,9 @@ static _Noreturn void run(char **argv, char **envp)
     if (sys(SYS_pread64, fd, head, sizeof head, 0) != sizeof head)
         leave(127); /* executed by the program itself, as /proc/self/exe */
     reports_to = (int)head[1];
-    long map = sys(SYS_mmap, 0, head[0], PROT_READ, MAP_PRIVATE, fd, 0);
+    long map = sys(SYS_mmap, 0, head[0], PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
     must(map < 0 && map > -4096 ? map : 0, ORDERS, 0);
-    orders = (const uint64_t *)map + 2;
+    orders = (uint64_t *)map + 2;
     sys(SYS_close, fd);
     int sync = reports_to, waits_on = (int)number(), created = (int)number();
     close_on_exec(sync);
@@ -144,11 +144,12 @@ static _Noreturn void run(char **argv, char **envp)
     }
 
     sys(SYS_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0); /* create may end from here on; if it did already, telling fails */
-    if (waits_on < 0) {
+    if (number()) {
         be_born();
         if (number())
             set_listen_pid(envp);
-    } else {
+    }
+    if (waits_on >= 0) {
         tell(READY, 0, 0);
         sys(SYS_close, sync);
         reports_to = wait_for_start(waits_on);
@@ -156,7 +157,10 @@ static _Noreturn void run(char **argv, char **envp)
     }
 
     uint64_t state_size;
-    const char *state = bytes(&state_size);
+    char *state = bytes(&state_size);
+    uint64_t pid_at = number();
+    if (pid_at != UINT64_MAX)
+        write_pid(state + pid_at, ' ');
     uint64_t hooks = number();
     for (uint64_t i = 0; i < hooks; i++) {
         int64_t seconds = (int64_t)number();

@@ -1,4 +1,5 @@
-/* Stage 2's birth, for a process of exec: into the container's PID namespace, with the program's rights alone. */
+/* Stage 2's birth, for a process of exec, and of create where a PID namespace is joined: into the namespace, with the
+ * program's rights alone. */
 #include "stage2_calls.h"
 
 #include <sched.h>
@@ -31,24 +32,25 @@ static void be_born(void)
     }
 }
 
-/* LISTEN_PID is our number in our own namespace: digits over the zeros that stand there. */
+/* Our number in our own PID namespace, over the sixteen digits of UNBORN (init/handover.py), and `filler` after it. */
+static void write_pid(char *at, char filler)
+{
+    char digits[20];
+    int count = 0;
+    for (long pid = sys(SYS_getpid); pid; pid /= 10)
+        digits[count++] = (char)('0' + pid % 10);
+    for (int i = 0; i < 16; i++)
+        at[i] = count ? digits[--count] : filler;
+}
+
 static void set_listen_pid(char **envp)
 {
     const char name[] = "LISTEN_PID=";
     for (; *envp; envp++) {
-        char *at = *envp;
         unsigned long i = 0;
-        while (name[i] && at[i] == name[i])
+        while (name[i] && (*envp)[i] == name[i])
             i++;
-        if (name[i])
-            continue;
-        at += i;
-        char digits[20];
-        int count = 0;
-        for (long pid = sys(SYS_getpid); pid; pid /= 10)
-            digits[count++] = (char)('0' + pid % 10);
-        while (count)
-            *at++ = digits[--count];
-        *at = 0;
+        if (!name[i])
+            write_pid(*envp + i, 0);
     }
 }

@@ -77,13 +77,13 @@ static _Noreturn void leave(int status)
 
 /* The orders: 64-bit numbers, and texts as a number (size with the NUL) and bytes padded to eight. */
 
-static const uint64_t *orders;
+static uint64_t *orders;
 
 static uint64_t number(void) { return *orders++; }
 
-static const void *bytes(uint64_t *size)
+static void *bytes(uint64_t *size)
 {
-    const void *start;
+    void *start;
     *size = number();
     start = orders;
     orders += (*size + 7) / 8;
@@ -93,7 +93,7 @@ static const void *bytes(uint64_t *size)
 static char *text(void)
 {
     uint64_t size;
-    return (char *)(uintptr_t)bytes(&size);
+    return bytes(&size);
 }
 
 /* A NULL-terminated vector of texts; memory comes from the kernel and is never given back: execve does that. */

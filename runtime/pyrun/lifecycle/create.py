@@ -11,7 +11,7 @@ import posix
 
 from pyrun import diagnose, jsontext, log, protocol
 from pyrun.cgroups import detect, entrance, manager
-from pyrun.errors import PyrunError, failed
+from pyrun.errors import PyrunError, failed, words
 from pyrun.features import hooks
 from pyrun.init import main as init_main
 from pyrun.init import mount_sources, orders
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pyrun.features.labels import Labels
 
 
-# Why namespaces can't be made or joined: errno -> a remedy.
 LATER_HOOKS = ("startContainer", "poststart", "poststop")  # start and delete need them, or their names
 
 
@@ -128,12 +127,16 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
         manager.apply(cgroup, {"devices": resources.get("devices") or []})
     protocol.tell(sync, protocol.GO)
     log.debug("ids are mapped and devices limited: init may go on")
-    manager.update(
-        cgroup, {key: value for key, value in resources.items() if key not in ("devices", "memory")}
-    )
-    _follow(sync, pid, planned, record)
-    if resources.get("memory"):
-        manager.update(cgroup, {"memory": resources["memory"]})
+    unborn = process.pidfd_open(pid) if init.joins_pid else -1
+    late = ("memory", "pids") if init.joins_pid else ("memory",)  # there are two processes until the end
+    manager.update(cgroup, {key: value for key, value in resources.items() if key not in ("devices", *late)})
+    if (last := _follow(sync, pid, unborn, planned, record)) != pid:
+        pid = last
+        born = {"pid": pid, "pidStart": containers.process_state(pid)[1]}
+        record.update(born)
+    for key in late:
+        if resources.get(key):
+            manager.update(cgroup, {key: resources[key]})
     answers.write_pid_file(str(options.get("pid-file", "")), pid)
     answers.send_pidfd(str(options.get("pidfd-socket", "")), pid)
     container.add({**born, "status": containers.CREATED})
@@ -254,9 +257,10 @@ def raise_hard_limits(planned: plan.Plan, pid: int) -> None:
             raise failed(f"setting {limit['type']}", error, f"process.rlimits[{index}]", hint) from None
 
 
-def _follow(sync: int, pid: int, planned: plan.Plan, record: dict[str, Any]) -> None:
-    """Listen to the init until stage 2 is ready; run the runtime's hooks when the mounts are made."""
-    while message := protocol.receive(sync):
+def _follow(sync: int, pid: int, unborn: int, planned: plan.Plan, record: dict[str, Any]) -> int:
+    """Listen to the init until stage 2 is ready; run the runtime's hooks when the mounts are made. Returns the pid: it
+    is another one if the init, whose pidfd is `unborn` then, has stayed out of a PID namespace that is joined."""
+    while message := birth.receive_while_alive(sync, unborn):
         kind = message[:1]
         if kind == protocol.WARNING:
             log.warn(message[1:].decode())
@@ -274,11 +278,19 @@ def _follow(sync: int, pid: int, planned: plan.Plan, record: dict[str, Any]) -> 
             if error is None and about == orders.READY:
                 log.debug("stage 2 waits for start")
                 posix.close(sync)
-                return
+                return pid
+            if about == orders.BORN:
+                posix.waitpid(pid, 0)
+                pid, unborn = orders.born(message), -1
+                protocol.tell(sync, protocol.GO)
             if error is not None:
                 places = diagnose.Places(planned.rootfs, planned.bundle, planned.config.get("mounts") or [])
                 raise diagnose.explain(error, planned.process or {}, places)
     status = posix.waitpid(pid, 0)[1]
+    from pyrun.cgroups import oom
+
+    text = f"the container's init {hooks.describe_status(status)} before it was ready"
+    raise PyrunError(text, hint=oom.killed_for_memory(record["cgroup"]))
 
 
 def _node(path: str) -> list[int]:

@@ -17,7 +17,7 @@ from pyrun.features import hooks
 from pyrun.init import enter, orders
 from pyrun.init.handover import Init
 from pyrun.kernel import calls, process
-from pyrun.lifecycle import answers, create, plan, process_document, stage2_file
+from pyrun.lifecycle import answers, birth, create, plan, process_document, stage2_file
 from pyrun.lifecycle import container as containers
 from pyrun.lifecycle.container import Container
 
@@ -144,7 +144,8 @@ def _make(
         _take_oom_score(target, pid)
     create.raise_hard_limits(planned, pid)
     protocol.tell(ours, protocol.GO)
-    return _follow(ours, pid, planned, places)
+    unborn = process.pidfd_open(pid) if kinds & process.CLONE_NEWPID else -1
+    return _follow(ours, pid, unborn, planned, places)
 
 
 def _take_oom_score(init: int, pid: int) -> None:
@@ -172,12 +173,12 @@ def _foreign_namespaces(pid: int) -> int:
     return kinds
 
 
-def _follow(sync: int, pid: int, planned: plan.Plan, places: diagnose.Places) -> int:
+def _follow(sync: int, pid: int, unborn: int, planned: plan.Plan, places: diagnose.Places) -> int:
     """Listen until the program is executed: stage 2 says that it is going to, and execve closes the connection. Returns
-    the program's pid, which is that of a second process if the first one has made it in the container's pid namespace.
-    """
+    the program's pid, which is that of a second process if the first one, whose pidfd is `unborn`, has made it in the
+    container's pid namespace."""
     going = False
-    while message := protocol.receive(sync):
+    while message := birth.receive_while_alive(sync, unborn):
         kind = message[:1]
         if kind == protocol.WARNING:
             log.warn(message[1:].decode("utf-8", "replace"))
@@ -191,7 +192,7 @@ def _follow(sync: int, pid: int, planned: plan.Plan, places: diagnose.Places) ->
                 raise diagnose.explain(error, planned.process or {}, places)
             if about == orders.BORN:
                 posix.waitpid(pid, 0)
-                pid = orders.born(message)
+                pid, unborn = orders.born(message), -1
                 protocol.tell(sync, protocol.GO)
             going = about == orders.GOING
     posix.close(sync)
