@@ -13,6 +13,7 @@ import pytest
 from pyrun import cold
 from pyrun.errors import PyrunError
 from pyrun.features import seccomp
+from pyrun.kernel import calls
 
 PROFILE: dict[str, Any] = {
     "defaultAction": "SCMP_ACT_ERRNO",
@@ -196,9 +197,65 @@ def test_what_a_killed_process_left_is_overcome(compiler: Compiler) -> None:
     left = compiler.file.rename(compiler.cache / f"{compiler.file.name}.{os.getpid()}")
     compiler.program()
     assert not left.exists()
+    assert compiler.file.name == left.name.partition(".")[0]
     compiler.program()
+    assert compiler.runs == 2
+
+
+def test_unfinished_files_of_processes_that_are_no_more_go(compiler: Compiler) -> None:
+    """What killed runs left is removed with the next file that is stored; that of a living process stays."""
+    compiler.cache.mkdir(0o700)
+    for pid in (999_999_999, 1, os.getpid()):
+        (compiler.cache / f"{7:016x}.{pid}").write_bytes(b"x" * 1000)
     compiler.program()
-    assert compiler.runs == 3
+    assert sorted(path.name for path in compiler.cache.iterdir() if "." in path.name) == [f"{7:016x}.1"]
+
+
+def test_a_full_disk_leaves_nothing(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that fails is no failure, and takes its half of a file away."""
+
+    def full(fd: int, data: bytes) -> None:
+        os.write(fd, data[:100])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(calls, "memfd", memfd)
+        patch.setattr(calls, "write_all", full)
+        compiler.program()
+    assert list(compiler.cache.iterdir()) == []
+
+
+def memfd(name: str, content: bytes) -> int:
+    """kernel.calls.memfd, without its write_all."""
+    fd = os.memfd_create(name)
+    os.write(fd, content)
+    os.lseek(fd, 0, 0)
+    return fd
+
+
+def test_bounded_in_bytes(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest go before there are too many bytes; what alone is too large is not kept."""
+    compiler.program()
+    size = compiler.file.stat().st_size
+    monkeypatch.setattr(seccomp, "MAX_BYTES", 3 * size + 30)
+    for number in range(9):
+        compiler.program({**PROFILE, "defaultErrnoRet": number})
+        assert sum(path.stat().st_size for path in compiler.cache.iterdir()) <= 3 * size + 30
+    assert len(list(compiler.cache.iterdir())) == 3
+    monkeypatch.setattr(seccomp, "MAX_BYTES", size)
+    compiler.program(OTHER)
+    compiler.program(OTHER)
+    assert compiler.runs == 12
+
+
+def test_stored_later(compiler: Compiler) -> None:
+    """Who needs the room first gets what there is to store."""
+    later: list[Any] = []
+    seccomp.program(PROFILE, str(compiler.cache), later)
+    assert not compiler.cache.exists()
+    seccomp.store(*later[0])
+    compiler.program()
+    assert compiler.runs == 1
 
 
 # When the compiler fails
@@ -231,6 +288,17 @@ def test_its_breakdown(compiler: Compiler, code: str, words: str) -> None:
         seccomp.program(PROFILE, str(compiler.cache))
     assert caught.value.json_path == "linux.seccomp"
     assert caught.value.sentence == f"the seccomp compiler failed: {words}"
+
+
+def test_it_has_a_limit(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler that doesn't end is stopped, and said to be."""
+    monkeypatch.setattr(seccomp, "COMPILE_LIMIT", 0.0)
+    compiler.becomes("import time; time.sleep(1000)")
+    with pytest.raises(PyrunError, match="was not done within") as caught:
+        seccomp.program(PROFILE, str(compiler.cache))
+    assert caught.value.json_path == "linux.seccomp"
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_no_interpreter(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,14 +12,17 @@ seccomp(2), runtime-spec config-linux § Seccomp.
 from __future__ import annotations
 
 import posix
+import time
 
 from pyrun import built, cold, jsontext
 from pyrun.errors import PyrunError, failed
-from pyrun.kernel import calls
+from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
+
+    Unsaved = tuple[str, str, bytes]  # what `store` takes
 
 #: Raise it when seccomp_compiler.py comes to make something else of the same profile, or the file's format changes.
 FORMAT = 1
@@ -35,6 +38,9 @@ REFUSING = (
 )
 MAX_ENTRIES = 64
 MAX_FILE = 1 << 24
+MAX_BYTES = 1 << 25  # of all files together
+COMPILE_LIMIT = 60.0  # seconds; an engine's profile takes 30 ms
+NOT_STARTED = 127
 
 _SPEC_ALLOW = 4
 #: SECCOMP_FILTER_FLAG_*, linux/seccomp.h. The kernel takes WAIT_KILLABLE_RECV only with a listener, which
@@ -80,11 +86,12 @@ def check_execve(profile: dict[str, Any]) -> None:
         )
 
 
-def program(profile: dict[str, Any], cache_dir: str) -> bytes:
+def program(profile: dict[str, Any], cache_dir: str, later: list[Unsaved] | None = None) -> bytes:
     """The BPF program of a profile (`linux.seccomp`), an array of struct sock_filter, ready for seccomp(2).
 
     `cache_dir` is made when it is missing (its parent must be there). A cache that can't be used costs time,
-    never a failure. PyrunError with the JSON path for a profile that can't be compiled.
+    never a failure: who needs the space himself takes what there is to `store` `later`, when he has what he needs.
+    PyrunError with the JSON path for a profile that can't be compiled.
     """
     made_by = (built.VERSION, built.COMMIT, posix.uname().machine)
     key = repr((made_by, [profile.get(name) for name in INPUTS])).encode()
@@ -94,7 +101,11 @@ def program(profile: dict[str, Any], cache_dir: str) -> bytes:
     if found is None:
         library, found = _compile({name: profile[name] for name in INPUTS if profile.get(name) is not None})
         body = _stamp(library) + b"\n" + found
-        _store(cache_dir, name, start + _seal(body) + body)
+        unsaved = (cache_dir, name, start + _seal(body) + body)
+        if later is None:
+            store(*unsaved)
+        else:
+            later.append(unsaved)
     return found
 
 
@@ -143,8 +154,10 @@ def _load(path: str, start: bytes) -> bytes | None:
     return found if stamp and stamp == _stamp(stamp.rsplit(b" ", 2)[0]) else None
 
 
-def _store(cache_dir: str, name: str, data: bytes) -> None:
-    """Write a cache file, whole or not at all; quietly not where the directory isn't safely ours."""
+def store(cache_dir: str, name: str, data: bytes) -> None:
+    """Write a cache file, whole or not at all; quietly not where the directory isn't safely ours, or has no room."""
+    if len(data) > MAX_BYTES // 2:
+        return
     try:
         posix.mkdir(cache_dir, 0o700)
     except OSError:
@@ -155,58 +168,92 @@ def _store(cache_dir: str, name: str, data: bytes) -> None:
         return
     try:
         status = posix.fstat(dirfd)
-        if status.st_uid != posix.geteuid() or status.st_mode & 0o022:
-            return
-        _drop_oldest(dirfd)
-        temporary = f"{name}.{posix.getpid()}"
-        create = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
-        try:
-            fd = posix.open(temporary, create, 0o600, dir_fd=dirfd)
-        except FileExistsError:  # left by a killed process of the same number; the next one finds it gone
-            posix.unlink(temporary, dir_fd=dirfd)
-            return
+        if status.st_uid == posix.geteuid() and not status.st_mode & 0o022:
+            _make_room(dirfd, len(data))
+            _write(dirfd, name, data)
+    except OSError:
+        pass
+    finally:
+        posix.close(dirfd)
+
+
+def _write(dirfd: int, name: str, data: bytes) -> None:
+    temporary = f"{name}.{posix.getpid()}"
+    create = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
+    try:
+        fd = posix.open(temporary, create, 0o600, dir_fd=dirfd)
+    except FileExistsError:  # left by a killed process of the same number; the next one finds it gone
+        posix.unlink(temporary, dir_fd=dirfd)
+        return
+    try:
         try:
             calls.write_all(fd, data)
         finally:
             posix.close(fd)
         posix.rename(temporary, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
     except OSError:
-        return
-    finally:
-        posix.close(dirfd)
+        posix.unlink(temporary, dir_fd=dirfd)
+        raise
 
 
-def _drop_oldest(dirfd: int) -> None:
-    """Keep the cache bounded: of too many files the older half goes."""
-    names = posix.listdir(dirfd)
-    if len(names) < MAX_ENTRIES:
-        return
-    ages = [(posix.stat(name, dir_fd=dirfd, follow_symlinks=False).st_mtime_ns, name) for name in names]
-    for _, name in sorted(ages)[: len(names) // 2]:
+def _make_room(dirfd: int, size: int) -> None:
+    """Keep the cache bounded: what killed processes left goes, of too many files the older half, and of too many bytes
+    the oldest files."""
+    ages = []
+    total = size
+    for name in posix.listdir(dirfd):
+        if _is_stale(name):
+            posix.unlink(name, dir_fd=dirfd)
+            continue
+        status = posix.stat(name, dir_fd=dirfd, follow_symlinks=False)
+        ages.append((status.st_mtime_ns, name, status.st_size))
+        total += status.st_size
+    ages.sort()
+    least = len(ages) // 2 if len(ages) >= MAX_ENTRIES else 0
+    for count, (_, name, length) in enumerate(ages):
+        if count >= least and total <= MAX_BYTES:
+            break
         posix.unlink(name, dir_fd=dirfd)
+        total -= length
+
+
+def _is_stale(name: str) -> bool:
+    """Is this the unfinished file of a process that is no more?"""
+    _, dot, pid = name.partition(".")
+    if not (dot and pid.isascii() and pid.isdigit() and len(pid) < 10):
+        return False
+    try:
+        posix.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return int(pid) == posix.getpid()
 
 
 def _compile(profile: dict[str, Any]) -> tuple[bytes, bytes]:
     """Run the compiler: libseccomp's path, and the program.
 
-    Files of memory instead of pipes: nothing can block, and no SIGPIPE is possible.
+    Files of memory instead of pipes: nothing can block, and no SIGPIPE is possible. It dies with us.
     """
     argv, environment = cold.command(["seccomp-compile"])
     fds = [calls.memfd("seccomp-profile", jsontext.encode(profile).encode())]
+    caller = posix.getpid()
     try:
         fds += [calls.memfd("seccomp-program", b""), calls.memfd("seccomp-error", b"")]
-        actions = [(posix.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
-        pid = posix.posix_spawn(argv[0], argv, environment, file_actions=actions, setsigmask=())
-        try:
-            status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
-        except ChildProcessError:  # SIGCHLD is ignored, as our caller left it: the output tells
-            status = 0
+        pid = posix.fork()
+        if pid == 0:
+            _become_compiler(argv, environment, fds, caller)
+        status = _wait(pid)
         output, errors = (_content(fd) for fd in fds[1:])
     except OSError as error:
         raise failed(f"starting the seccomp compiler {argv[0]}", error, "linux.seccomp") from None
     finally:
         for fd in fds:
             posix.close(fd)
+    if status == NOT_STARTED and errors.isdigit():
+        reason = OSError(int(errors), "")
+        raise failed(f"starting the seccomp compiler {argv[0]}", reason, "linux.seccomp")
     library, _, found = output.partition(b"\n")
     if status or not found or len(found) % 8:
         words = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
@@ -215,6 +262,46 @@ def _compile(profile: dict[str, Any]) -> tuple[bytes, bytes]:
             path, sentence = "linux.seccomp", f"the seccomp compiler failed: {words or f'status {status}'}"
         raise PyrunError(sentence, path)
     return library, found
+
+
+def _become_compiler(
+    argv: list[str], environment: dict[bytes, bytes], fds: list[int], caller: int
+) -> NoReturn:
+    try:
+        process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)
+        if posix.getppid() not in (caller, 0):  # we came too late for that
+            posix._exit(NOT_STARTED)
+        process.default_signals()
+        for number, fd in enumerate([posix.dup(fd) for fd in fds]):  # none of them is 0, 1 or 2
+            posix.dup2(fd, number)
+        calls.close_range_on_exec(3)
+        posix.execve(argv[0], argv, environment)
+    except OSError as error:
+        posix.write(2, str(error.errno).encode())
+    finally:
+        posix._exit(NOT_STARTED)
+
+
+def _wait(pid: int) -> int:
+    """The compiler's exit status, minus N if signal N killed it. PyrunError if it takes too long."""
+    end = time.monotonic() + COMPILE_LIMIT
+    pidfd = process.pidfd_open(pid)
+    try:
+        while pidfd >= 0 and not calls.poll([pidfd], 1000):
+            if time.monotonic() > end:
+                process.pidfd_send_signal(pidfd, process.SIGKILL)
+                posix.waitpid(pid, 0)
+                raise PyrunError(
+                    f"the seccomp compiler was not done within {int(COMPILE_LIMIT)} s, and was stopped",
+                    "linux.seccomp",
+                    "does the profile have very many rules?",
+                )
+        return posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+    except ChildProcessError:  # SIGCHLD is ignored, as our caller left it: the output tells
+        return 0
+    finally:
+        if pidfd >= 0:
+            posix.close(pidfd)
 
 
 def _content(fd: int) -> bytes:

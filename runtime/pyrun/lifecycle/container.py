@@ -208,12 +208,24 @@ def claim(root: str, container_id: str) -> Container:
         container = Container(root, container_id, _open(root, container_id))
         container.lock()
         current = container.is_current()
-    except BaseException:
-        posix.rmdir(f"{root}/{container_id}")
+    except BaseException as error:
+        try:
+            posix.rmdir(f"{root}/{container_id}")
+        except FileNotFoundError:
+            raise _taken_away(container_id) from None
+        if isinstance(error, PyrunError) and error.kind == "missing":
+            raise _taken_away(container_id) from None
         raise
     if not current:  # `delete --force` found the folder between mkdir and lock
-        raise missing(container_id)
+        raise _taken_away(container_id)
     return container
+
+
+def _taken_away(container_id: str) -> PyrunError:
+    return PyrunError(
+        f'container "{container_id}" was deleted by another command while it was being created',
+        kind="missing",
+    )
 
 
 def _open(root: str, container_id: str) -> int:

@@ -56,7 +56,8 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
         planned.joins = joins.open_all(config)
     console_socket = answers.console_of(planned, options, console_socket)
     init = Init(planned, {})
-    init.seccomp = seccomp_of(planned, root)
+    unsaved: list[tuple[str, str, bytes]] = []  # a seccomp program for the cache
+    init.seccomp = seccomp_of(planned, root, unsaved)
     init.labels = labels_of(planned)
     init_main.preload(planned)
 
@@ -73,6 +74,10 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
     except BaseException as error:
         destroy.undo(container, options, ran_hooks=isinstance(error, PyrunError) and error.kind == "hook")
         raise
+    if unsaved:  # not before: the container may need the room
+        from pyrun.features import seccomp
+
+        seccomp.store(*unsaved[0])
     return container
 
 
@@ -176,8 +181,10 @@ def labels_of(planned: plan.Plan) -> Labels | None:
     return labels.prepare(program)
 
 
-def seccomp_of(planned: plan.Plan, root: str) -> tuple[int, bytes] | None:
-    """Flags and program of the seccomp filter, or None. PyrunError."""
+def seccomp_of(
+    planned: plan.Plan, root: str, later: list[tuple[str, str, bytes]] | None = None
+) -> tuple[int, bytes] | None:
+    """Flags and program of the seccomp filter, or None; what is to be cached `later`, or else now. PyrunError."""
     profile = planned.linux.get("seccomp")
     if not profile or not planned.process:
         return None
@@ -185,7 +192,7 @@ def seccomp_of(planned: plan.Plan, root: str) -> tuple[int, bytes] | None:
 
     seccomp.check_execve(profile)
     containers.make_root(root)  # the cache is in there
-    return seccomp.flags(profile), seccomp.program(profile, root + "/.seccomp")
+    return seccomp.flags(profile), seccomp.program(profile, root + "/.seccomp", later)
 
 
 def _first_record(planned: plan.Plan, container_id: str, options: Values) -> dict[str, Any]:

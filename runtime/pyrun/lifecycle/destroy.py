@@ -10,7 +10,7 @@ import time
 
 from pyrun import log
 from pyrun.cgroups import manager, removal
-from pyrun.errors import PyrunError, render, words
+from pyrun.errors import PyrunError, failed, render, words
 from pyrun.features import hooks
 from pyrun.kernel import calls, process
 from pyrun.lifecycle import container as containers
@@ -32,7 +32,10 @@ def destroy(container: Container, with_hooks: bool) -> None:
     kill_init(record)
     if record.get("cgroup"):
         removal.remove(record["cgroup"])
-    container.remove()
+    try:
+        container.remove()
+    except OSError as error:
+        raise failed("removing the state folder", error) from None
     container.close()
     log.debug("its processes, cgroups and state are gone")
     if with_hooks and record:
