@@ -106,7 +106,7 @@ class Exec:
 
     def test_a_bad_working_directory(self, engine: Engine, container: str) -> None:
         done = engine.call("exec", "--workdir", "/not/there", container, "true")
-        assert done.returncode != 0
+        assert done.returncode in (126, 127)  # docker 20.10 says 126 whatever the reason, with runc too
         assert "/not/there" in done.stdout + done.stderr
 
     def test_detached(self, engine: Engine, container: str) -> None:
