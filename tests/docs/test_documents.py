@@ -157,9 +157,9 @@ def test_the_page_of_habits_is_current():
 
 @cache
 def texts() -> str:
-    """Every text constant of the runtime, parts of f-strings included, a line each."""
+    """Every text constant of the runtime and of the rules, parts of f-strings included, a line each."""
     found = []
-    for path in (REPOSITORY / "runtime/pyrun").rglob("*.py"):
+    for path in [*(REPOSITORY / "runtime/pyrun").rglob("*.py"), *(REPOSITORY / "spec/oci_spec").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)

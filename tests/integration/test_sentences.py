@@ -68,6 +68,20 @@ def terminal(one, folder):
         made.bind(str(folder / "deaf"))
 
 
+def full(one, folder):
+    """A terminal; a socket whose queue is full, and one that is well. They live as long as the bundle does."""
+    one.config["process"]["terminal"] = True
+    one.sockets = []
+    for name, room in (("full", 0), ("listens", 9)):
+        made = socket.socket(socket.AF_UNIX)
+        made.bind(str(folder / name))
+        made.listen(room)
+        one.sockets.append(made)
+    waits = socket.socket(socket.AF_UNIX)
+    waits.connect(str(folder / "full"))
+    one.sockets.append(waits)
+
+
 def joins(kind, other):
     """A namespace by a path that leads to one of another type."""
 
@@ -159,6 +173,18 @@ FAILURES = {
         ("--console-socket", "{}/deaf"),
         (),
         ["connecting to the console socket", "{}/deaf", "nobody listens"],
+    ),
+    "a console socket that nobody accepts from": (
+        full,
+        ("--console-socket", "{}/full"),
+        (),
+        ["connecting to the console socket", "{}/full", "hasn't accepted anybody for 5 s"],
+    ),
+    "a pidfd socket that nobody accepts from": (
+        full,
+        ("--pidfd-socket", "{}/full", "--console-socket", "{}/listens"),
+        (),
+        ["sending a pidfd to {}/full", "hasn't accepted anybody for 5 s"],
     ),
     "a pidfd socket that isn't there": (
         nothing,

@@ -186,17 +186,17 @@ def listen(dirfd: int, name: str) -> int:
     return check(lib.k_listen(f"/proc/self/fd/{dirfd}/{name}".encode()), "bind", name)
 
 
-def connect(path: str) -> int:
-    """A connection to the AF_UNIX socket at `path`, of any length."""
+def connect(path: str, seconds: int = 0) -> int:
+    """A connection to the AF_UNIX socket at `path`, of any length. OSError(EAGAIN) if its queue is full for so many
+    seconds; 0 is without end."""
     data = path.encode("utf-8", "surrogateescape")
     if len(data) < 108:
-        return check(lib.k_connect(data), "connect", path)
+        return check(lib.k_connect(data, seconds), "connect", path)
     folder, _, name = path.rpartition("/")
     fd = posix.open(folder or "/", O_PATH | O_CLOEXEC)
     try:
-        return check(
-            lib.k_connect(f"/proc/self/fd/{fd}/{name}".encode("utf-8", "surrogateescape")), "connect", path
-        )
+        data = f"/proc/self/fd/{fd}/{name}".encode("utf-8", "surrogateescape")
+        return check(lib.k_connect(data, seconds), "connect", path)
     finally:
         posix.close(fd)
 

@@ -295,10 +295,13 @@ long k_listen(const char *path)
     return closing(fd, r < 0 ? r : result(listen((int)fd, 1)));
 }
 
-long k_connect(const char *path)
+long k_connect(const char *path, unsigned int seconds)
 {
     struct sockaddr_un address = {0};
+    struct timeval limit = {.tv_sec = seconds};
     long fd = named_socket(path, &address);
+    if (fd >= 0 && seconds)
+        setsockopt((int)fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     return fd < 0 ? fd : closing(fd, result(connect((int)fd, (struct sockaddr *)&address, sizeof address)));
 }
 

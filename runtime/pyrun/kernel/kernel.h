@@ -51,10 +51,11 @@ long k_poll(struct pollfd *fds, unsigned int count, int milliseconds);
 long k_eventfd(void);
 long k_inotify(const char *path, unsigned int mask);
 
-/* sockets: AF_UNIX; SOCK_SEQPACKET for the pair, SOCK_STREAM for named ones */
+/* sockets: AF_UNIX; SOCK_SEQPACKET for the pair, SOCK_STREAM for named ones. k_connect waits so many seconds at most
+ * for a listener whose queue is full; 0 for as long as it takes. */
 long k_socketpair(int *fds);
 long k_listen(const char *path);
-long k_connect(const char *path);
+long k_connect(const char *path, unsigned int seconds);
 long k_datagram(const char *path, int listens);
 long k_send_fd(int sock, const char *data, size_t size, int fd);
 long k_receive_fd(int sock);

@@ -13,10 +13,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.fastargs import Values
 
+PATIENCE = 5  # seconds that a listener may take until it accepts
 # Why a socket of the caller's can't be had: errno -> a remedy.
 SOCKETS = {
     errno.ENOENT: "who is to get the descriptor must make the socket, and listen, before pyrun is called",
     errno.ECONNREFUSED: "nobody listens: it must be a listening socket when pyrun is called",
+    errno.EAGAIN: f"who listens hasn't accepted anybody for {PATIENCE} s, and its queue is full",
     errno.EPROTOTYPE: "it must be a stream socket",
     errno.EPIPE: "who listened has closed the connection",
     errno.ECONNRESET: "who listened has closed the connection",
@@ -41,7 +43,7 @@ def console_of(planned: plan.Plan, options: Values, console_socket: int) -> int:
         planned.plain_terminal = not posix.isatty(1)
         return console_socket
     try:
-        return calls.connect(path)
+        return calls.connect(path, PATIENCE)
     except OSError as error:
         raise failed(
             "connecting to the console socket", error, "", SOCKETS.get(error.errno or 0, "")
@@ -72,7 +74,7 @@ def send_pidfd(path: str, pid: int) -> None:
     if not path:
         return
     try:
-        sock = calls.connect(path)
+        sock = calls.connect(path, PATIENCE)
         pidfd = process.pidfd_open(pid)
         calls.send_fd(sock, b"pidfd", pidfd)
         posix.close(pidfd)
