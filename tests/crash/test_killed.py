@@ -70,6 +70,11 @@ def without_hooks(bundle: Bundle) -> None:
     sharing_processes(bundle)
 
 
+def unfit(bundle: Bundle) -> None:
+    """With a program that only execve finds unfit: stage 2 then waits for the sentence that start has of it."""
+    bundle.script("/not-a-program", "no program\n")
+
+
 @dataclass
 class Case:
     """A command to be killed: what there must be before it, its words, the number of points in `make test`, the
@@ -85,6 +90,7 @@ class Case:
 CASES = {
     "create": Case(nothing, ("create", "--bundle", "{bundle}", "--pid-file", "{bundle}/pid"), 40),
     "start": Case(created, ("start",), 12),
+    "start-unfit": Case(created, ("start",), 12, ("/not-a-program",), change=unfit),
     "kill": Case(running, ("kill", "--all"), 5),
     "delete": Case(stopped, ("delete",), 12),
     "delete-force": Case(running, ("delete", "--force"), 12),
@@ -94,6 +100,7 @@ CASES = {
     "create-plain": Case(nothing, ("create", "--bundle", "{bundle}"), 20, change=without_hooks),
     "delete-shared": Case(running, ("delete", "--force"), 8, change=sharing_processes),
     "run": Case(nothing, ("run", "--bundle", "{bundle}"), 16, ("true",)),
+    "run-pipes": Case(nothing, ("run", "--pipes", "--bundle", "{bundle}"), 16, ("true",)),
 }
 
 
@@ -142,6 +149,9 @@ def test_killed(name: str, faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle
         try:
             if point[0] > 0 and case.words[0] in ("create", "run"):
                 assert_survived(pyrun, container_id, ended)
+            if name == "start-unfit" and (pyrun.root / container_id).exists():
+                # nobody answers stage 2 any more: it ends by itself, or goes on waiting for a start
+                eventually(lambda: '"running"' not in pyrun("state", container_id).out, "stage 2 doesn't end")
             assert_reusable(pyrun, bundle, container_id)
         except AssertionError as error:
             failures.append(f"{point} {recorded.at(point)}: exit status {ended.code}, {ended.err!r}: {error}")
