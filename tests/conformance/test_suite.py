@@ -31,7 +31,7 @@ def test_nothing_unexpected(
         needs.program("runc")
     path = runtime if name == "pyrun" else Path(shutil.which("runc") or "")
     # What becomes of a runc that is killed depends on the moment.
-    chosen = ("spec", "habits", *(() if v2 else ("hardening", *(("robustness",) if name == "pyrun" else ()))))
+    chosen = ("spec",) if v2 else ("spec", "hardening", *(("robustness",) if name == "pyrun" else ()))
     profiles = [word for profile in chosen for word in ("--profile", profile)]
     out = tmp_path / "report"
     ran = suite(
@@ -54,6 +54,23 @@ def test_nothing_unexpected(
         )
         for reason, count in skipped.most_common():
             print(f"  {count} skipped: {reason}")
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("v2", [False, True], ids=["host", "v2"])
+@pytest.mark.parametrize("name", ["pyrun", "runc"])
+def test_habits(suite: Callable[..., Ran], runtime: Path, name: str, v2: bool) -> None:
+    """What engines rely on beside the specification: a runtime has it, or it is known not to."""
+    if name == "runc":
+        needs.program("runc")
+    path = runtime if name == "pyrun" else Path(shutil.which("runc") or "")
+    ran = suite(
+        path, "--profile", "habits", "--expect", name, "--level", "may", "--test-timeout", "200",
+        v2=v2, timeout=350,
+    )  # fmt: skip
+    assert ran.results("fail", "error", "xpass") == {}
+    assert (ran.code, ran.footer["complete"]) == (0, True)
+    assert len(ran.results("pass")) > 100
 
 
 def test_installs_alone(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from unittest import mock
 from oci_conformance.case import Case, Container
 from oci_conformance.habits import tools
 from oci_conformance.registry import test
+
+PLACE = "/tmp"  # whatever TMPDIR is: see `manager`
 
 
 class Manager:
@@ -45,14 +48,24 @@ class Manager:
 
 @contextlib.contextmanager
 def manager(t: Case) -> Iterator[Manager]:
-    """The runtime's calls have the socket of a service manager in their environment."""
-    path = t.folder / "notify.sock"
-    listening = Manager(path)
-    try:
-        with mock.patch.dict(os.environ, {"NOTIFY_SOCKET": str(path)}):
-            yield listening
-    finally:
-        listening.end()
+    """The runtime's calls have the socket of a service manager in their environment.
+
+    The names of sockets are short (unix(7)), so the runtime's records are in a folder of a short name meanwhile.
+    """
+    before = t.runtime.root
+    with tempfile.TemporaryDirectory(prefix="oc-", dir=PLACE if os.access(PLACE, os.W_OK) else None) as place:
+        t.runtime.root = Path(place) / "root"
+        t.runtime.root.mkdir()
+        listening = Manager(Path(place) / "s")
+        try:
+            with mock.patch.dict(os.environ, {"NOTIFY_SOCKET": str(Path(place) / "s")}):
+                yield listening
+        finally:
+            listening.end()
+            for each in t.containers:
+                each.call("delete-force")
+                each.created = False
+            t.runtime.root = before
 
 
 def _serve(t: Case, *commands: str) -> Container:
