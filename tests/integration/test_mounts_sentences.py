@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 
 import needs
 import pytest
 from bundles import sleeping
+
+from pyrun.init import mount_causes
+from pyrun.init.mount import Mount
 
 
 def refused(pyrun, one):
@@ -78,16 +80,48 @@ def test_too_many_descriptors(pyrun, bundle):
     assert "RLIMIT_NOFILE" in pyrun.refused(one)
 
 
-def test_busy_is_tried_again(pyrun, bundle, tmp_path):
+def held_open(one, path):
+    """A hook opens a file in the root file system for writing, and a process of the container's PID namespace, which
+    ends with it, holds it open."""
+    place = shlex.quote(f"{one.rootfs}{path}")
+    script = f"exec 3> {place} && sleep 1000 > /dev/null 2>&1 & while ! [ -e {place} ]; do sleep 0.01; done"
+    return one.hook("createContainer", script)
+
+
+def test_busy_is_tried_again(pyrun, bundle):
     """Nothing becomes read-only while somebody writes there: it is tried for half a second, then the cause is said."""
-    one = bundle({"root": {"readonly": False}})
-    # a hook opens a file in the tmpfs for writing, and holds it
-    holder = f"exec 3> {shlex.quote(str(one.rootfs))}/busy/file; sleep 1000 & echo $! > {tmp_path}/holder"
-    one.mount("/busy", "tmpfs", "tmpfs", "ro")
-    one.hook("createContainer", f"({holder}) > /dev/null 2>&1")
-    try:
-        sentence = pyrun.refused(one)
-    finally:
-        os.kill(int((tmp_path / "holder").read_text()), signal.SIGKILL)
+    one = bundle({"root": {"readonly": False}}).mount("/busy", "tmpfs", "tmpfs", "ro")
+    sentence = pyrun.refused(held_open(one, "/busy/file"))
     assert "making /busy read-only" in sentence
     assert "open for writing" in sentence
+
+
+def test_a_busy_root(pyrun, bundle):
+    """The same for a root file system that is to be read-only."""
+    sentence = pyrun.refused(held_open(bundle({"root": {"readonly": True}}), "/file"))
+    assert sentence.startswith("root.readonly: ")
+    assert "open for writing" in sentence
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd/x", "/etc/passwd/y/x"])
+def test_a_file_on_the_way_to_a_device(pyrun, bundle, path):
+    """Which component is none of the folders that a device needs."""
+    device = {"path": path, "type": "c", "major": 1, "minor": 3}
+    assert "(/etc/passwd is a file)" in pyrun.refused(bundle({"linux": {"devices": [device]}}))
+
+
+@pytest.mark.parametrize(
+    "row", mount_causes.CAUSES, ids=lambda row: f"{row[0] or 'any'} {row[1]} {row[2] or 'any'}"
+)
+def test_each_row_of_the_table_speaks(row):
+    """Each cause of the table is found by its own error, and is one line that says more than the error does."""
+    kind, number, call, words = row
+    entry = {"destination": "/x", "source": "/y", "options": [], "type": kind or "tmpfs"}
+    if kind in (mount_causes.BIND, mount_causes.REMOUNT, mount_causes.PROPAGATION):
+        option = {mount_causes.BIND: "bind", mount_causes.REMOUNT: "remount"}.get(kind, "private")
+        entry |= {"type": "", "options": [option]}
+    mount = Mount(0, entry)
+    error = OSError(number, f"{call or 'openat2'}: {os.strerror(number)}", "")
+    assert mount_causes.known(mount, error) == words
+    assert words.isprintable()
+    assert os.strerror(number).lower() not in words.lower()

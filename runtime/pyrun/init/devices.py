@@ -10,7 +10,7 @@ import errno
 import posix
 
 from pyrun.errors import PyrunError, failed, joined
-from pyrun.init import filesystem, under_root
+from pyrun.init import filesystem, mount_causes, under_root
 from pyrun.kernel import calls, mounts
 
 TYPE_CHECKING = False
@@ -93,7 +93,8 @@ def make(root: int, device: dict[str, Any], in_user_namespace: bool, tree: int =
     try:
         parent, name = under_root.make_parent(root, path)
     except OSError as error:
-        raise failed(f"making the folder of device {path}", error) from None
+        hint = mount_causes.file_on_the_way(root, path) if error.errno == errno.ENOTDIR else ""
+        raise failed(f"making the folder of device {path}", error, "", hint) from None
     kind = TYPES[device["type"]]
     is_default = _is_default(device)
     hint = ignored = ""
@@ -112,8 +113,11 @@ def make(root: int, device: dict[str, Any], in_user_namespace: bool, tree: int =
             return ignored
         return _mount_node(parent, name, device, tree) or ignored
     except OSError as error:
-        missing = error.errno in (errno.ENOENT, errno.ENXIO)
-        raise failed(f"making device {path}", error, "", hint if missing else "") from None
+        if error.errno == errno.ENOTDIR:
+            hint = mount_causes.file_on_the_way(root, path)
+        elif error.errno not in (errno.ENOENT, errno.ENXIO):
+            hint = ""
+        raise failed(f"making device {path}", error, "", hint) from None
     finally:
         posix.close(parent)
 

@@ -86,7 +86,7 @@ def mask(places: Places, paths: list[str], null: int) -> None:
             else:
                 posix.close(tree)
         except OSError as error:
-            raise failed(f"masking {path}", error, f"linux.maskedPaths[{index}]", _limit(error)) from None
+            raise failed(f"masking {path}", error, f"linux.maskedPaths[{index}]", _cause(error)) from None
         finally:
             posix.close(target)
     if empty >= 0:
@@ -108,8 +108,8 @@ def _all(places: Places, paths: list[str], doing: str, json_path: str) -> Iterat
             yield index, target
 
 
-def _limit(error: OSError) -> str:
-    return mount_causes.TOO_MANY if error.errno == errno.ENOSPC else ""
+def _cause(error: OSError) -> str:
+    return {errno.ENOSPC: mount_causes.TOO_MANY, errno.EBUSY: mount_causes.BUSY}.get(error.errno or 0, "")
 
 
 def make_readonly(places: Places, paths: list[str]) -> None:
@@ -125,6 +125,6 @@ def make_readonly(places: Places, paths: list[str]) -> None:
             posix.close(tree)
         except OSError as error:
             path = f"linux.readonlyPaths[{index}]"
-            raise failed(f"making {paths[index]} read-only", error, path, _limit(error)) from None
+            raise failed(f"making {paths[index]} read-only", error, path, _cause(error)) from None
         finally:
             posix.close(target)

@@ -9,7 +9,7 @@ import errno
 import posix
 
 from pyrun.errors import PyrunError, failed
-from pyrun.init import filesystem
+from pyrun.init import filesystem, mount_causes
 from pyrun.kernel import calls, mounts
 
 MS_UNBINDABLE = 1 << 17
@@ -137,5 +137,6 @@ def finish(propagation: str, readonly: bool) -> int:
             filesystem.change(root, False, mounts.MOUNT_ATTR_RDONLY, 0)
     except OSError as error:
         path = "root.readonly" if readonly else "linux.rootfsPropagation"
-        raise failed("finishing the root file system", error, path) from None
+        hint = mount_causes.BUSY if error.errno == errno.EBUSY else ""
+        raise failed("finishing the root file system", error, path, hint) from None
     return root
