@@ -102,7 +102,7 @@ def test_restored(pyrun, sleeper, outer, how):
         outer.process.terminate()
     elif how == "container killed":
         sleeper.kill("KILL")
-    assert outer.end() == {"signal": 143, "container killed": 137}.get(how, 1)
+    assert outer.end() == {"signal": 143, "container killed": 137}.get(how, 255)
     assert outer.modes() == before
 
 
