@@ -174,3 +174,17 @@ def test_too_little_memory_for_the_program(pyrun: Pyrun, bundle: Make, command: 
         assert result.code == 137
     assert "memory limit too low?" in result.err, result
     assert one.path.exists()
+
+
+def test_too_little_memory_to_begin(pyrun: Pyrun, bundle: Make) -> None:
+    """A limit in which no program can begin is an error of create or start, which speaks of memory."""
+    v1("memory")
+    one = bundle(
+        {"linux": {"resources": {"memory": {"limit": 100 << 10, "swap": 100 << 10}}}}, sh="sleep 1000"
+    )
+    result = pyrun("create", "--bundle", str(one.path), container_id := pyrun.id())
+    if result.code == 0:
+        result = pyrun("start", container_id)
+    assert result.code == 1, result
+    assert "memory limit too low?" in result.err or "the limit is too low" in result.err, result
+    pyrun.ok("delete", "--force", container_id)

@@ -214,6 +214,7 @@ def _first_record(planned: plan.Plan, container_id: str, options: Values) -> dic
         "devices": (planned.linux.get("resources") or {}).get("devices") or [],
         "hasProcess": planned.process is not None,
         "ownPids": planned.has_new("pid"),
+        "smallMemory": planned.has_small_memory(),
         "hooks": {kind: planned.hooks(kind) for kind in LATER_HOOKS if planned.hooks(kind)},
         "program": {"args": planned.process["args"], "env": planned.process.get("env") or []}
         if planned.process

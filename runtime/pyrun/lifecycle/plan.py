@@ -49,6 +49,7 @@ NOT_YET = (
     ("linux", "personality"),
     ("linux", "mountLabel"),
 )
+SMALL_MEMORY = 4 << 20
 NOT_YET_RESOURCES = ("blockIO", "hugepageLimits", "network", "rdma")
 
 
@@ -132,6 +133,11 @@ class Plan:
         return _asks_for_something(
             {name: value for name, value in resources.items() if name not in ("devices", "hugepageLimits")}
         )
+
+    def has_small_memory(self) -> bool:
+        """Is memory limited so that a program may not even begin?"""
+        memory = (self.linux.get("resources") or {}).get("memory") or {}
+        return 0 < int(memory.get("limit", 0)) < SMALL_MEMORY
 
     def host_id(self, kind: str, number: int) -> int:
         """The host's number of a "uid" or "gid" of the user namespace, by linux.uidMappings; -1: it has none."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+MEMORY_TIMEOUT = 0.2  # seconds that a program with very little memory is looked after
 REAP_TIMEOUT = 2.0  # seconds that the init's parent has to reap it
 
 
@@ -62,6 +63,8 @@ def start(container: Container, alone: bool = False) -> None:
         if not _go(container, alone):
             return
         log.debug("the program is executed")
+        if container.record.get("smallMemory"):
+            _check_memory(container)
         state = containers.oci_state(container.record, containers.RUNNING)
         hooks.run_all("poststart", container.record["hooks"].get("poststart") or [], state)
     except PyrunError as error:
@@ -117,6 +120,20 @@ def _fault(container: Container, connection: int) -> PyrunError | None:
             or "or a start that was killed had woken it, which state tells",
         )
     return None
+
+
+def _check_memory(container: Container) -> None:
+    """PyrunError if the program is killed at once for want of memory: with so low a limit it may not even begin."""
+    from pyrun.cgroups import oom
+
+    end = time.monotonic() + MEMORY_TIMEOUT
+    while time.monotonic() < end:
+        why = oom.killed_for_memory(container.record["cgroup"])
+        if why and not containers.is_alive(container.record):
+            raise PyrunError(
+                f'the program of container "{container.id}" was {why}', "linux.resources.memory.limit"
+            )
+        time.sleep(0.005)
 
 
 def _until_reaped(record: dict[str, Any]) -> None:
