@@ -24,8 +24,8 @@ SETTLED = 5.0  # seconds until an init does what a killed start has told it
 DYING = 0.1  # seconds in which an init that gave up may look as if it ran
 MOST_FAILURES = 20  # a worker gives up after so many, unless it is to measure
 LOOKS = ("list", "state", "exec", "ps", "events")
-# What `list` says of a container whose create was killed, by this worker or another
-INTERRUPTED = "was never completed, because its create was interrupted"
+# What `list` and `delete --force` say of a container whose create was killed, by this worker or another
+INTERRUPTED = ("was never completed, because its create was interrupted", "is damaged: it is cut off")
 STREAMS = 0.05  # share of containers whose events are listened to from start to end
 
 
@@ -179,7 +179,7 @@ class Worker:
     def _look(self, command: str) -> None:
         container = self.random.choice(self.alive)
         if command == "list":
-            done = self._call("list", "--format", "json", may_be_killed=True, warning=INTERRUPTED)
+            done = self._call("list", "--format", "json", may_be_killed=True, warnings=INTERRUPTED)
             if not done.killed:
                 found = {each["id"]: each["status"] for each in json.loads(done.out) or []}
                 lost = [each for each in self.alive if found.get(each) != "running"]
@@ -222,8 +222,9 @@ class Worker:
                 raise Failed(f"events {container} ended with {code}")
 
     def _delete(self, container: str, *options: str) -> None:
-        while self._call("delete", *options, container, may_be_killed=True).killed:
-            options = ("--force",)
+        warnings = INTERRUPTED if "--force" in options else ()
+        while self._call("delete", *options, container, may_be_killed=True, warnings=warnings).killed:
+            options, warnings = ("--force",), INTERRUPTED
 
     def _state(self, container: str, may_be_killed: bool = False) -> dict[str, Any]:
         done = self._call("state", container, may_be_killed=may_be_killed)
@@ -248,9 +249,9 @@ class Worker:
         *arguments: str,
         may_be_killed: bool = False,
         may_fail: bool = False,
-        warning: str = "",
+        warnings: tuple[str, ...] = (),
     ) -> Done:
-        """Run a command to its end, or to one that we choose. Lines with `warning` may be said.
+        """Run a command to its end, or to one that we choose. Lines that have one of `warnings` may be said.
 
         Raises Failed when one that wasn't killed doesn't end, or fails or says something though it may not.
         """
@@ -272,7 +273,7 @@ class Worker:
         done = Done(code, self.out.read_text(errors="replace"), self.err.read_text(errors="replace"))
         if chosen and done.killed:
             self.outcome.kills[command] = self.outcome.kills.get(command, 0) + 1
-        said = [line for line in done.err.splitlines() if not warning or warning not in line]
+        said = [line for line in done.err.splitlines() if not any(each in line for each in warnings)]
         if (code != 0 or said) and not may_fail and not (chosen and done.killed):
             raise Failed(f"{command} {' '.join(arguments)}: exit status {code}, {done.err.strip()!r}")
         if not chosen:
