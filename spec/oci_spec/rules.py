@@ -145,10 +145,11 @@ def annotation_faults(document: Document) -> Iterator[ConfigError]:
 def mount_faults(mount: Document, parts: Parts, user: bool) -> Iterator[ConfigError]:
     """config.md#posix-platform-mounts, config.md#linux-mount-options; `user`: there is a user namespace."""
     for index, option in enumerate(mount.get("options", ())):
-        if option[:4] in ("uid=", "gid=") and number_of(option[4:]) > LARGEST_ID:
-            wanted = f"an id, {LARGEST_ID} at most"
-            section = "config.md#linux-mount-options"
-            yield ConfigError(show(option), wanted, section, (*parts, "options", index))
+        for part in option.split(","):
+            if part[:4] in ("uid=", "gid=") and (number_of(part[4:]) > LARGEST_ID or part[4:] == "-1"):
+                wanted = f"an id, {LARGEST_ID} at most"
+                section = "config.md#linux-mount-options"
+                yield ConfigError(show(option), wanted, section, (*parts, "options", index))
     uids = mount.get("uidMappings")
     gids = mount.get("gidMappings")
     if uids or gids:

@@ -37,10 +37,17 @@ def test_options_that_a_bind_mount_cannot_have(pyrun, bundle, option, bind):
     )
 
 
-def test_options_of_a_change_of_propagation(pyrun, bundle):
+@pytest.mark.parametrize("option", ["size=64k", "sync", "lazytime", "iversion"])
+def test_options_of_a_change_of_propagation(pyrun, bundle, option):
     """An entry that only changes the propagation has no file system to give options to."""
-    one = bundle().mount("/tmp", "", "none", "private", "size=64k")
-    assert "a change of propagation has no option 'size=64k'" in refused(pyrun, one)
+    one = bundle().mount("/tmp", "", "none", "private", option)
+    assert f"a change of propagation has no option {option!r}" in refused(pyrun, one)
+
+
+def test_what_a_remount_cannot_have(pyrun, bundle):
+    """There is no call that sets iversion of a file system that is there."""
+    one = bundle().mount("/tmp", "tmpfs", "tmpfs").mount("/tmp", "", "none", "remount", "iversion")
+    assert "iversion for a new mount only" in refused(pyrun, one)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +78,7 @@ def test_the_type_makes_no_bind_mount(pyrun, bundle, kind):
 def test_an_owner_that_is_none(pyrun, bundle, kind, option):
     """4294967295 is no id but the kernel's "no change"."""
     one = bundle().mount("/tmp", kind, kind, option)
-    assert "is no id" in refused(pyrun, one)
+    assert "wanted an id, 4294967294 at most" in refused(pyrun, one)
 
 
 @pytest.mark.parametrize("kind", ["cgroup", "cgroup2"])

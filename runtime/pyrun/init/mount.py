@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pyrun.init.mount_options import Options
 
+SET_ON_FILESYSTEMS = ("sync", "dirsync", "lazytime", "mand", "iversion")
 CGROUPS = ("cgroup", "cgroup2")
 
 
@@ -93,7 +94,9 @@ def _check_options(mount: Mount, entry: dict[str, Any]) -> None:
             raise PyrunError("idmapped mounts are not supported yet", f"{mount.json_path}.options")
         if name == "tmpcopyup" and (options.bind or options.remount or mount.kind != "tmpfs"):
             raise PyrunError("tmpcopyup is an option of a new tmpfs only", path)
-        if name not in options.data:
+        if name == "iversion" and options.remount and not options.bind:
+            raise PyrunError("the kernel takes iversion for a new mount only", path)
+        if name not in options.data and not (name in SET_ON_FILESYSTEMS and not options.bind):
             continue
         if options.bind:
             raise PyrunError(f"a bind mount has no option {name!r}", path)

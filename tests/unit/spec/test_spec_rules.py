@@ -76,6 +76,7 @@ def test_the_full_configuration_keeps_all_rules() -> None:
         (("mounts", 0, "options"), ["uid=0xffffffff"], "mounts[0].options[0]"),
         (("mounts", 0, "options"), ["uid=037777777777"], "mounts[0].options[0]"),
         (("mounts", 0, "options"), ["gid=4294967295"], "mounts[0].options[0]"),
+        (("mounts", 0, "options"), ["ro", "size=64k,uid=-1"], "mounts[0].options[1]"),
         (("linux", "sysctl", "vm.swappiness"), "1", 'linux.sysctl["vm.swappiness"]'),
         (("linux", "sysctl", "net/../vm/x"), "1", 'linux.sysctl["net/../vm/x"]'),
         (("linux", "sysctl", "net"), "1", "linux.sysctl.net"),
