@@ -226,6 +226,14 @@ def test_exec(containerd: Containerd, sleeper: str) -> None:
     assert "exec --process" in containerd.runtime_log.read_text()
 
 
+def test_exec_of_another_user_opens_its_streams(containerd: Containerd, sleeper: str) -> None:
+    """The FIFOs that the shim hands over are the user's of the program."""
+    script = "cat /dev/stdin; echo out > /dev/stdout; echo err > /dev/stderr"
+    argv = ("task", "exec", "--exec-id", "one", "--user", "1000", sleeper, "sh", "-c", script)
+    done = containerd.call(*argv, stdin=b"in\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "in\nout\n", "err\n")
+
+
 def test_exec_of_a_missing_program(containerd: Containerd, sleeper: str) -> None:
     """Its name and the reason, in one line."""
     done = execute(containerd, sleeper, "not-there")
