@@ -56,7 +56,12 @@ def start(container: Container, alone: bool = False) -> None:
     """
     status = containers.status(container)
     if status != containers.CREATED:
-        raise PyrunError(f'container "{container.id}" is {status}, and only a created one can be started')
+        from pyrun.cgroups import oom
+
+        why = oom.killed_for_memory(container.record["cgroup"]) if status == containers.STOPPED else ""
+        raise PyrunError(
+            f'container "{container.id}" is {status}, and only a created one can be started', hint=why
+        )
     if not container.record["hasProcess"]:
         raise PyrunError("not set in config.json, so there is nothing to start", "process")
     try:
