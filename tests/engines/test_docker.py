@@ -108,7 +108,8 @@ class TestDocker(EngineBehaviour, Exec, WhileRunning):
     def test_a_sysctl_of_the_hosts_network_is_refused(self, engine: Engine) -> None:
         """--network host --sysctl would change the host. (Were it not refused, this would change nothing, either.)"""
         value = Path("/proc/sys/net/core/somaxconn").read_text().strip()
-        done = engine.run(("--network", "host", "--sysctl", f"net.core.somaxconn={value}"), "true")
+        options = ("--network", "host", "--sysctl", f"net.core.somaxconn={value}")
+        done = engine.call("run", "--rm", *options, IMAGE, "true")
         assert done.returncode == 125, done
         assert "net.core.somaxconn" in done.stderr
         assert engine.output("ps", "--all", "--quiet") == ""

@@ -13,6 +13,7 @@ import pytest
 from oci_conformance import probe
 
 from .engine import Engine
+from .more import wait_for
 from .test_podman import engine  # noqa: F401
 
 
@@ -50,6 +51,6 @@ def test_the_container_says_that_it_is_ready(engine: Engine, heard: list[str], t
     probe.build(program)
     options = ("--sdnotify", "container", "--volume", f"{program}:/probe:ro")
     name = engine.start(options, "/probe", "notify READY=1", "pause")
-    assert "READY=1" in heard
-    assert [line for line in heard if line.startswith("MAINPID=")]
+    wait_for(lambda: "READY=1" in heard, "the manager hears that it is ready")
+    wait_for(lambda: any(line.startswith("MAINPID=") for line in heard), "the manager hears the main process")
     engine.remove(name)

@@ -132,10 +132,14 @@ def test_errors_of_run_itself_are_seen(pyrun, bundle):
     assert '"/no/such/program": no such file or directory' in result.err
 
 
-def test_a_terminal_is_passed_through_as_ever(pyrun, bundle):
-    """With process.terminal the streams are the terminal's; there is nothing to give pipes for."""
-    one = bundle({"process": {"terminal": True}}, sh="tty")
-    assert "/dev/pts/0" in pyrun.output(one, "--pipes")
+@pytest.mark.parametrize("option", [(), ("--console-socket", "/none")], ids=["joined", "sent"])
+def test_not_with_a_terminal(pyrun, bundle, option):
+    """A terminal and pipes can't both be the program's streams."""
+    one = bundle({"process": {"terminal": True}})
+    container_id = pyrun.id()
+    sentence = pyrun.error("run", "--pipes", *option, "--bundle", str(one.path), container_id)
+    assert sentence == "process.terminal: --pipes is for a program without a terminal (set it to false)"
+    pyrun.assert_gone(container_id)
 
 
 def test_not_in_the_background(pyrun, bundle):

@@ -32,6 +32,8 @@ def console_of(planned: plan.Plan, options: Values, console_socket: int) -> int:
         if path:
             raise PyrunError("--console-socket is given, but process.terminal is not true")
         return -1
+    if options.get("pipes"):
+        raise PyrunError("--pipes is for a program without a terminal", "process.terminal", "set it to false")
     if not path:
         if console_socket < 0:
             raise PyrunError("a terminal needs --console-socket", "process.terminal")

@@ -111,7 +111,6 @@ def attend(
     try:
         if _was_sent(ours):
             terminal.take(calls.receive_fd(ours))
-            pipes = None  # the program has the terminal instead
         if go:
             go()
         return _wait(pid, signals, terminal, pipes, notified or [])
