@@ -48,6 +48,21 @@ def test_a_container_runs(pyrun: Pyrun, bundle: Make, host: str) -> None:
     assert below(pyrun, host).output(one.sh("echo up; cat /proc/self/cgroup")).startswith("up\n")
 
 
+def with_one_id(config: Config) -> None:
+    """`unshare -Ur` maps root alone, so the group of terminals isn't there: no runtime can name it."""
+    for mount in config["mounts"]:
+        mount["options"] = [option for option in mount.get("options", []) if option != "gid=5"]
+
+
+@pytest.mark.parametrize("host", ["true", ONLY_V2], ids=["this host", "only cgroup v2"])
+def test_the_default_configuration_runs(pyrun: Pyrun, bundle: Make, host: str) -> None:
+    """What `pyrun spec` writes, but for the group of terminals: /dev is filled with the host's devices."""
+    one = bundle(
+        change=with_one_id, sh="echo up > /dev/null && head -c 3 /dev/zero | wc -c && ls /dev/pts/ptmx"
+    )
+    assert below(pyrun, host).output(one) == "3\n/dev/pts/ptmx\n"
+
+
 @pytest.mark.parametrize("host", ["true", ONLY_V2], ids=["this host", "only cgroup v2"])
 def test_debug_says_what_is_left_out(pyrun: Pyrun, bundle: Make, host: str) -> None:
     """--debug names the file or the system call that refused device rules."""
