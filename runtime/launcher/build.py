@@ -209,6 +209,7 @@ def main() -> int:
     )
     parser.add_argument("--analyze", action="store_true", help="check the C sources instead of building")
     options = parser.parse_args()
+    os.umask(0o022)  # what is built is for everyone to read and run, whoever builds it
     tag = str(sysconfig.get_config_var("SOABI")) + ("-trace" if options.trace_imports else "")
     work = (options.work or TOP / "build/obj" / tag).resolve()
     work.mkdir(parents=True, exist_ok=True)
