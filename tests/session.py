@@ -28,10 +28,8 @@ from typing import Any
 
 import pytest
 
-PREFIX = "pyrun-tests-"
-PYTEST = (
-    "t"  # pytest's files in the session's folder: a short name, since a socket's path has 107 bytes at most
-)
+PREFIX = "pyrun-t-"  # short, since a socket's path has 107 bytes at most
+PYTEST = "t"  # pytest's files in the session's folder
 # Variables by which a service manager, make or git speak to the program that they start, and to no other.
 NOT_OURS = """NOTIFY_SOCKET LISTEN_FDS LISTEN_PID LISTEN_FDNAMES WATCHDOG_PID WATCHDOG_USEC MAKEFLAGS MFLAGS MAKELEVEL
   MAKEOVERRIDES GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE""".split()

@@ -252,7 +252,7 @@ def library(alone: Path, runtime: Path) -> Path:
     """A copy of lib/pyrun beside the binary, which everyone can get to."""
     folder = alone.parents[1] / "lib/pyrun"
     shutil.copytree(runtime.parents[1] / "lib/pyrun", folder)
-    for path in [*alone.parents[:5], *folder.rglob("*")]:
+    for path in [*alone.parents[:5], folder, *folder.rglob("*")]:
         path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
     return folder
 
