@@ -27,6 +27,8 @@ def write_sources(folder: Path, roots: list[Path]) -> None:
             target = folder / package.name
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(package, target, ignore=shutil.ignore_patterns("__pycache__", "*.c", "*.h"))
+            for path in (target, *target.rglob("*")):  # a clone made under umask 077 is for its owner alone
+                path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def write_dependencies(folder: Path, requirements: Path) -> None:
