@@ -94,11 +94,12 @@ def is_deep(data: bytes) -> bool:
     if data.count(b"[") + data.count(b"{") <= DEEPEST:
         return False  # so it is with nearly all
     without_strings = data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
-    brackets = b"".join(without_strings).translate(None, NO_BRACKETS)
+    # Of one kind, so that a level is one kind of pair.
+    brackets = b"".join(without_strings).translate(None, NO_BRACKETS).replace(b"{", b"[").replace(b"}", b"]")
     for level in range(DEEPEST + 1):
-        if level + brackets.count(b"[") + brackets.count(b"{") <= DEEPEST:
+        if level + brackets.count(b"[") <= DEEPEST:
             return False
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        brackets = brackets.replace(b"[]", b"")
     return True
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oci_spec import validate
@@ -108,6 +108,8 @@ NESTED = st.recursive(
 
 
 @settings(deadline=None)
+@example('{"a]":{"a]":[]}}', 98)
+@example('{"a]":{"a]":[]}}', 97)
 @given(NESTED, st.integers(0, 120))
 def test_depth_is_that_of_the_document(text: str, more: int) -> None:
     """Strings with brackets, quotes and backslashes in them count for nothing."""
