@@ -223,6 +223,22 @@ def stop(unit: units.Unit) -> None:
         connection.close()
 
 
+def attach(unit: units.Unit, pid: int, below: str) -> None:
+    """Have a process moved into the unit's cgroup, or one `below` it. Raises PyrunError."""
+    doing = f"entering the unit {unit['name']}"
+    connection = _connect(unit["user"])
+    try:
+        _manager(
+            connection, "AttachProcessesToUnit", "ssau", unit["name"], f"/{below}" if below else "", [pid]
+        )
+    except dbus.CallFailed as error:
+        raise _refused(doing, error) from None
+    except (OSError, dbus.Malformed) as error:
+        raise _broken(doing, error) from None
+    finally:
+        connection.close()
+
+
 def change(unit: units.Unit, properties: Sequence[units.Property]) -> None:
     """Set properties of a unit that runs, until it ends. Raises PyrunError."""
     if not properties:

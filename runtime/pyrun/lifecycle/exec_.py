@@ -7,6 +7,7 @@ with.
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from oci_spec import config as oci_config
@@ -116,10 +117,14 @@ def _make(
     init.stage2_fd = stage2_file.make("pyrun-exec")
     init.join = kinds
     ours, theirs = calls.socketpair()
+    seat = entrance.clone_fd(record["cgroup"], below)
     try:
-        pid = process.clone3(0, entrance.clone_fd(record["cgroup"], below))
+        pid = process.clone3(0, seat)
     except OSError as error:
-        raise failed(f'entering container "{container.id}"', error) from None
+        # An ordinary user's session may not reach into the user's systemd's cgroups: that one can move processes.
+        if error.errno != errno.EACCES or "unit" not in record["cgroup"]:
+            raise failed(f'entering container "{container.id}"', error) from None
+        pid, seat = process.clone3(0), -1
     if pid == 0:
         try:
             posix.close(ours)
@@ -138,6 +143,10 @@ def _make(
     ):
         if fd >= 0:
             posix.close(fd)
+    if seat < 0 and "unit" in record["cgroup"]:
+        from pyrun.cgroups import systemd
+
+        systemd.attach(record["cgroup"]["unit"], pid, below.get("", ""))
     places = diagnose.Places(record["rootfs"], record["bundle"], planned.config.get("mounts") or [])
     create.set_oom_score(planned, pid)  # these two are inherited
     if (planned.process or {}).get("oomScoreAdj") is None:
