@@ -1,0 +1,55 @@
+"""What tests inside the virtual machine share: the runtime, an image, podman as root and as an ordinary user."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from guest import ROOTFS, RUNTIME, Host
+
+
+@pytest.fixture(scope="session", params=["root", "user"])
+def anyone(request: pytest.FixtureRequest) -> Host:
+    """Root, and an ordinary user."""
+    return Host(request.param)
+
+
+@pytest.fixture(scope="session")
+def root() -> Host:
+    """Root."""
+    return Host("root")
+
+
+@pytest.fixture(scope="session")
+def user() -> Host:
+    """The ordinary user."""
+    return Host("user")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _configured() -> Iterator[None]:
+    """podman's one line, for everybody: the runtime's path."""
+    folder = Path("/etc/containers/containers.conf.d")
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.joinpath("pyrun.conf").write_text(
+        f'[engine]\nruntime = "pyrun"\n[engine.runtimes]\npyrun = ["{RUNTIME}"]\n'
+    )
+    yield
+    assert os.listdir("/run/pyrun") == [] if os.path.exists("/run/pyrun") else True
+
+
+@pytest.fixture(scope="session")
+def image(anyone: Host) -> str:
+    """busybox as an image of podman's, for root and for the user each."""
+    tar = subprocess.run(["tar", "-C", str(ROOTFS), "-c", "."], stdout=subprocess.PIPE, check=True).stdout
+    subprocess.run(
+        [*anyone.prefix, "podman", "import", "-", "bb"],
+        input=tar,
+        capture_output=True,
+        cwd="/tmp",
+        check=True,
+    )
+    return "bb"
