@@ -75,11 +75,12 @@ def run(
 def _dispatch(global_values: Values, command: str, values: Values, arguments: list[str]) -> int:
     """Load what this command needs, and nothing else."""
     root = str(global_values.get("root", ""))
-    for name in ("cgroup-manager", "rootless"):  # for create and run; others find what was done in the state
-        if name in global_values:
-            values[name] = global_values[name]
-    if global_values.get("systemd-cgroup"):
-        values["cgroup-manager"] = "systemd"
+    if command in ("create", "run"):  # the others find what was done in the container's state
+        for name in ("cgroup-manager", "rootless"):
+            if name in global_values:
+                values[name] = global_values[name]
+        if global_values.get("systemd-cgroup"):
+            values["cgroup-manager"] = "systemd"
     if command == "--version":
         from pyrun.commands import version
 

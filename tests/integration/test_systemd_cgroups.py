@@ -87,6 +87,20 @@ def test_a_scope_is_made_around_the_init(
     assert systemd.calls[1] == ("StopUnit", (unit, "replace"))
 
 
+def test_every_command_takes_the_option(
+    pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle], create: Callable[..., str]
+) -> None:
+    """Engines give --systemd-cgroup with all commands: `docker update` brings the resources on standard input."""
+    container_id = create(bundle(sh="sleep 100"))
+    for words in (("start",), ("state",), ("exec",), ("ps",), ("pause",), ("resume",), ("kill",)):
+        more = {"exec": ["true"], "kill": ["KILL"]}.get(words[0], [])
+        pyrun.ok(*SYSTEMD, *words, container_id, *more)
+        if words[0] == "resume":
+            pyrun.ok(*SYSTEMD, "update", "--resources", "-", container_id, data=b'{"unified": {}}')
+    pyrun.ok(*SYSTEMD, "delete", "--force", container_id)
+    assert systemd.properties == {}
+
+
 def test_limits_are_properties_of_the_unit(
     pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle], create: Callable[..., str]
 ) -> None:
