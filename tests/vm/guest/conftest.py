@@ -38,7 +38,8 @@ def _configured() -> Iterator[None]:
         f'[engine]\nruntime = "pyrun"\n[engine.runtimes]\npyrun = ["{RUNTIME}"]\n'
     )
     yield
-    assert os.listdir("/run/pyrun") == [] if os.path.exists("/run/pyrun") else True
+    state = os.listdir("/run/pyrun") if os.path.exists("/run/pyrun") else []
+    assert [name for name in state if name[0] != "."] == []
 
 
 @pytest.fixture(scope="session")
