@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,6 +57,18 @@ def pyrun(runtime: Path, tmp_path: Path) -> Iterator[Pyrun]:
     yield one
     left = one.leftovers()
     assert not left, left
+
+
+@pytest.fixture(scope="session")
+def before_6_17(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A program that executes another as on a kernel before 6.17, for `Pyrun.wrapper`."""
+    needs.program("gcc")
+    path = tmp_path_factory.mktemp("before_6_17") / "before_6_17"
+    source = Path(__file__).parent / "before_6_17.c"
+    subprocess.run(
+        ["gcc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", "-o", str(path), str(source)], check=True
+    )
+    return str(path)
 
 
 @pytest.fixture

@@ -76,6 +76,7 @@ class Faults:
     def _run(self, how: Sequence[str], arguments: Sequence[str], pyrun: Pyrun | None = None) -> Ended:
         pyrun = pyrun or self.pyrun
         argv = [
+            *pyrun.wrapper,
             str(self.program),
             str(self.log),
             *how,

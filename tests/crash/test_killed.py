@@ -85,6 +85,7 @@ class Case:
     points: int
     process: tuple[str, ...] = ("sleep", "1000")
     change: Callable[[Bundle], None] | None = None
+    before_6_17: bool = False  # as on a kernel before that
 
 
 CASES = {
@@ -97,6 +98,9 @@ CASES = {
     "create-user": Case(nothing, ("create", "--bundle", "{bundle}"), 12, change=in_user_namespace),
     "create-join": Case(nothing, ("create", "--bundle", "{bundle}"), 12, change=joining),
     "create-join-pid": Case(nothing, ("create", "--bundle", "{bundle}"), 24, change=joining_processes),
+    "create-join-pid-before-6.17": Case(
+        nothing, ("create", "--bundle", "{bundle}"), 40, change=joining_processes, before_6_17=True
+    ),
     "create-plain": Case(nothing, ("create", "--bundle", "{bundle}"), 20, change=without_hooks),
     "delete-shared": Case(running, ("delete", "--force"), 8, change=sharing_processes),
     "run": Case(nothing, ("run", "--bundle", "{bundle}"), 16, ("true",)),
@@ -130,9 +134,11 @@ def assert_survived(pyrun: Pyrun, container_id: str, ended: Ended) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_killed(name: str, faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle]) -> None:
+def test_killed(name: str, faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle], before_6_17: str) -> None:
     container_id, bundle = rich
     case = CASES[name]
+    if case.before_6_17:
+        pyrun.wrapper = [before_6_17]
     bundle.args(*case.process)
     if case.change:
         case.change(bundle)

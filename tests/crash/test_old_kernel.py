@@ -80,3 +80,48 @@ def test_no_new_mount_calls(faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundl
     assert ended.code == 1
     assert len(ended.err.splitlines()) == 1
     pyrun.assert_gone(container_id)
+
+
+def opening_procfs(
+    faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle], before_6_17: str
+) -> tuple[list[str], list[list[str]]]:
+    """A create in a PID namespace that is joined, on a kernel before 6.17: its words, and its processes' calls, of
+    which the second's and the third's are of those who open the procfs of the namespace."""
+    container_id, bundle = rich
+    bundle.namespace("pid", "/proc/self/ns/pid").write()
+    pyrun.wrapper = [before_6_17]
+    words = ["create", "--bundle", str(bundle.path), container_id]
+    recorded = faults.record(*words)
+    assert recorded.code == 0, recorded.err
+    assert "pivot_root" in recorded.calls[1]
+    assert "fsopen" in recorded.calls[2]
+    pyrun.ok("delete", "--force", container_id)
+    return words, recorded.calls
+
+
+def test_procfs_that_nobody_can_open_inside(
+    faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle], before_6_17: str
+) -> None:
+    """Where user namespaces are forbidden, or the root folder can't be left, the container is made all the same."""
+    words, calls = opening_procfs(faults, pyrun, rich, before_6_17)
+    for name in ("setns", "unshare", "pivot_root", "seccomp", "execveat"):
+        ended = faults.at((1, calls[1].index(name) + 1), f"error:{errno.EPERM}", *words)
+        assert (ended.code, ended.err) == (0, ""), name
+        pyrun.ok("delete", "--force", words[-1])
+
+
+def test_who_opens_procfs_inside_is_hindered(
+    faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle], before_6_17: str
+) -> None:
+    """From the moment that somebody is seen inside, there is no other way that those who live there could choose."""
+    words, calls = opening_procfs(faults, pyrun, rich, before_6_17)
+    points = [(1, len(calls[1]) - calls[1][::-1].index("clone"))]
+    points += [(2, calls[2].index(name) + 1) for name in ("fsopen", "sendmsg")]
+    for point in points:
+        for action in (f"error:{errno.EPERM}", "kill"):
+            if point[0] == 1 and action == "kill":
+                continue
+            ended = faults.at(point, action, *words)
+            assert ended.code == 1, (point, action)
+            assert "to open its procfs died, or was hindered" in ended.err
+            pyrun.assert_gone(words[-1])

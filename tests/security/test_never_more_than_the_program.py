@@ -7,12 +7,18 @@ program's already.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import needs
 import pytest
 from bundles import eventually, process_status
+
+from pyrun.kernel import mounts
+from pyrun.lifecycle import procfs_inside
+
+CAP_SYS_ADMIN = 1 << 21
 
 
 def everything_but(*names: str) -> list[str]:
@@ -114,11 +120,19 @@ def test_exec(pyrun, attacker, case, options):
     assert_never_more(lines, rights, root, ["/bin/busybox", STAGE_2])
 
 
+@pytest.fixture(params=["this-kernel", "before-6.17"])
+def kernel(request, pyrun, before_6_17):
+    """Whether this kernel can mount the procfs of a PID namespace from outside, or not."""
+    if request.param == "before-6.17":
+        pyrun.wrapper = [before_6_17]
+
+
+@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("case", CASES)
 def test_create_in_its_pid_namespace(pyrun, bundle, attacker, case):
     """The same for another container that is created in the attacker's PID namespace, as in a pod, with a procfs,
-    hooks of each kind and a program."""
-    needs.kernel(6, 17, "mounting the procfs of a PID namespace from outside")
+    hooks of each kind and a program. Who opens that procfs in there, on a kernel that can't do it outside, has a user
+    namespace of its own, one capability over it, and an empty root."""
     config = {"process": {"noNewPrivileges": case in ("no-new-privs", "filter")}}
     if case.startswith("filter"):
         config["linux"] = {"seccomp": engines_filter()}
@@ -140,5 +154,25 @@ def test_create_in_its_pid_namespace(pyrun, bundle, attacker, case):
         what, *words = line.split()
         if what == "caps":
             assert not [word for word in words[:3] if int(word, 16) & ~rights], (line, hex(rights))
+        if what == "elsewhere":
+            assert words[:3] == [f"{CAP_SYS_ADMIN:016x}"] * 2 + ["0" * 16], line
         if what == "root":
-            assert int(words[0]) == victim.rootfs.stat().st_ino, lines
+            assert words[0] == "empty" or int(words[0]) == victim.rootfs.stat().st_ino, lines
+
+
+def test_what_is_no_procfs_is_not_mounted(pyrun):
+    """Whoever may take over the process that opens the procfs could give the runtime something else: it looks first,
+    and an option of that name doesn't deceive it."""
+    assert pyrun
+    contexts = {name: mounts.fsopen(name) for name in ("proc", "tmpfs", "sysfs", "overlay")}
+    mounts_said = "e proc: Unknown parameter 'pyrun'"
+    with pytest.raises(OSError, match="fsconfig"):
+        mounts.fsconfig(contexts["tmpfs"], mounts.FSCONFIG_SET_FLAG, mounts_said)
+    contexts["no context"] = os.open("/dev/null", os.O_RDONLY)
+    contexts["words"] = os.memfd_create("words")
+    os.write(contexts["words"], mounts_said.encode() + b"\n")
+    os.lseek(contexts["words"], 0, os.SEEK_SET)
+    found = {name for name, fd in contexts.items() if procfs_inside.is_procfs(fd)}
+    for fd in contexts.values():
+        os.close(fd)
+    assert found == {"proc"}

@@ -75,7 +75,7 @@ def test_init_is_not_seen_in_a_joined_pid_namespace(pyrun, bundle):
     hostile.delete()
 
 
-@pytest.mark.parametrize("environment", [[], ["3=4"], ["99999999999999999999999"], ["PATH=/bin"]])
+@pytest.mark.parametrize("environment", [[], ["3=4"], ["99999999999999999999999"], ["p=1"], ["PATH=/bin"]])
 def test_the_program_is_proc_self_exe(pyrun, bundle, environment):
     """A program /proc/self/exe is stage 2 again, with the container's rights only: it ends at once."""
     one = bundle({"process": {"env": environment}}).args("/proc/self/exe", "--version")

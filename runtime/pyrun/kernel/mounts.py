@@ -26,6 +26,8 @@ MNT_DETACH = 2
 
 # A descriptor of the PID namespace that procfs is to show, where that isn't the caller's own; -1.
 pid_namespace = -1
+# Contexts of its procfs that were opened in there, for a kernel that can't open them outside (procfs_inside.py).
+procfs_contexts: list[int] = []
 
 
 def clone_tree(fd: int, recursive: bool) -> int:
@@ -42,6 +44,8 @@ def move_mount(mount_fd: int, target_fd: int) -> None:
 
 def fsopen(kind: str) -> int:
     """A context to configure a new file system: fsopen(2). A procfs is that of `pid_namespace`."""
+    if kind == "proc" and procfs_contexts:
+        return procfs_contexts.pop()
     context = check(lib.k_fsopen(kind.encode(), FSOPEN_CLOEXEC), "fsopen", kind)
     if kind == "proc" and pid_namespace >= 0:
         result = lib.k_fsconfig(context, FSCONFIG_SET_FD, b"pidns", ffi.NULL, pid_namespace)

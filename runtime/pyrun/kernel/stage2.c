@@ -8,6 +8,7 @@
  *
  * In: argv is the program's; envp is too, after a first entry that is the number of the fd with the orders
  *     (lifecycle/orders.py writes them and is the other half of this file: the order of reading is the format).
+ *     After a first entry "p" it is something else: stage2_procfs.h.
  * Out: one struct report on `sync` (while create listens), then on the connection that `start` makes; all on `sync`
  *      for a process of exec, which waits for nobody.
  *
@@ -17,6 +18,7 @@
 #include "stage2_birth.h"
 #include "stage2_hooks.h"
 #include "stage2_identity.h"
+#include "stage2_procfs.h"
 
 /* The first of the candidates (args[0] in each folder of PATH) that is a file and may be executed by this user;
  * else ENOENT, or EACCES if one was there but closed to us: execvp(3). */
@@ -99,6 +101,8 @@ static int wait_for_start(int listening)
 
 static _Noreturn void run(char **argv, char **envp)
 {
+    if (envp[0] && envp[0][0] == 'p' && !envp[0][1] && envp[1] && envp[2] && envp[3]) /* procfs_inside.py */
+        open_procfs(to_number(envp[1]), to_number(envp[2]), to_number(envp[3]));
     int fd = envp[0] ? to_number(envp[0]) : -1;
     envp++;
     /* Who lives in a PID namespace that we joined must not open our descriptors; the program's execve ends this. */

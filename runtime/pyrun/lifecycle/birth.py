@@ -65,7 +65,7 @@ def clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[i
                 posix._exit(1)
         posix.close(theirs)
         return ours, pid
-    if stays_outside(planned):
+    if stays_outside(planned, init.stage2_fd):
         return _join_and_stay(planned, init, flags, cgroup_fd, dirfd, ours, theirs)
     middle = posix.fork()
     if middle == 0:
@@ -88,23 +88,30 @@ def clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[i
     return ours, int(message[1:])
 
 
-def stays_outside(planned: plan.Plan) -> bool:
+def stays_outside(planned: plan.Plan, stage2_fd: int) -> bool:
     """Is a PID namespace joined, and can the init stay out of it until stage 2 is born in there? Whoever lives in it
     may have CAP_SYS_PTRACE, which nothing keeps from looking into us. It takes a kernel that mounts the procfs of a
-    PID namespace from outside (Linux 6.17)."""
+    PID namespace from outside (Linux 6.17), or contexts of procfs that were opened inside."""
     joins = [join for join in planned.joins if join.kind == "pid"]
     if not joins or posix.geteuid() != 0:
         return False
-    if [mount for mount in planned.mounts if mount.kind == "proc" and mount.options.needs_mount2]:
+    wanted = [mount for mount in planned.mounts if mount.kind == "proc"]
+    if [mount for mount in wanted if mount.options.needs_mount2]:
         return False  # these are of mount(2), which can't
     try:
         mounts.pid_namespace = joins[0].fd
         posix.close(mounts.fsopen("proc"))
+        return True
     except OSError:
-        return False
+        pass
     finally:
         mounts.pid_namespace = -1
-    return True
+    if not wanted:
+        return True
+    from pyrun.lifecycle import procfs_inside
+
+    mounts.procfs_contexts = procfs_inside.contexts(joins[0].fd, len(wanted), stage2_fd, joins[0].json_path)
+    return bool(mounts.procfs_contexts)
 
 
 def _join_and_stay(
@@ -134,6 +141,8 @@ def _join_and_stay(
     posix.close(theirs)
     for join in planned.joins:
         join.close()
+    while mounts.procfs_contexts:
+        posix.close(mounts.procfs_contexts.pop())
     message = protocol.receive(ours)
     if message[:1] == protocol.ERROR:
         posix.waitpid(pid, 0)
