@@ -11,9 +11,12 @@ import pytest
 from bundles import process_status, wait_for_file
 
 
-@pytest.fixture
-def pod(pyrun, bundle):
-    """A container, and a function that makes bundles whose PID namespace is that container's."""
+@pytest.fixture(params=["this-kernel", "before-6.17"])
+def pod(pyrun, bundle, before_6_17, request):
+    """A container, and a function that makes bundles whose PID namespace is that container's; on this kernel, and on
+    one that can't mount the procfs of that namespace from outside."""
+    if request.param == "before-6.17":
+        pyrun.wrapper = [before_6_17]
     first = pyrun.start(bundle().args("sleep", "1000"))
 
     def make(*arguments, **more):
@@ -40,6 +43,17 @@ def test_with_mount_options(pyrun, pod):
             if entry["destination"] == "/proc":
                 entry["options"] = options
         assert pyrun.output(one.write()) == "sleep\n", options
+
+
+def test_several_procfs(pyrun, pod):
+    """Each procfs of a container is one of its own, with the options that it has."""
+    one = pod(sh="grep ' - proc ' /proc/self/mountinfo | cut -d' ' -f5,10-; cat /mnt/1/comm /tmp/1/comm")
+    one.config["linux"].update(maskedPaths=[], readonlyPaths=[])
+    one.mount("/mnt", "proc", "proc", "hidepid=2").mount("/tmp", "proc", "proc", "subset=pid")
+    lines = pyrun.output(one.write()).splitlines()
+    found = {line.split()[0]: line.rpartition("rw")[2].strip(",") for line in lines[:3]}
+    assert found == {"/proc": "", "/mnt": "hidepid=invisible", "/tmp": "subset=pid"}
+    assert lines[3:] == ["sleep", "sleep"]
 
 
 def test_pid_is_known(pyrun, pod, tmp_path):
@@ -72,9 +86,10 @@ def test_pid_is_told(pyrun, pod, tmp_path):
 def test_listen_pid(pyrun, pod):
     """$LISTEN_PID is the program's number in the namespace."""
     one = pod(sh='test "$LISTEN_PID" = "$$" && echo mine')
-    pyrun.wrapper = ["sh", "-c", 'exec "$@" 3>/dev/null', "sh"]
+    kernel = pyrun.wrapper
+    pyrun.wrapper = [*kernel, "sh", "-c", 'exec "$@" 3>/dev/null', "sh"]
     assert pyrun.output(one, env={"PATH": os.environ["PATH"], "LISTEN_FDS": "1"}) == "mine\n"
-    pyrun.wrapper = []
+    pyrun.wrapper = kernel
 
 
 def test_a_limit_of_one_process(pyrun, pod):
@@ -89,7 +104,9 @@ def test_terminal(pyrun, pod):
     one.config["root"]["readonly"] = False
     needs.program("script")
     name = pyrun.id()
-    command = f"{pyrun.runtime} --root {pyrun.root} run -b {one.write().path} {name}"
+    command = (
+        f"{' '.join(pyrun.wrapper)} {pyrun.runtime} --root {pyrun.root} run -b {one.write().path} {name}"
+    )
     subprocess.run(
         ["script", "-qec", command, "/dev/null"], stdin=subprocess.DEVNULL, timeout=60, check=False
     )
