@@ -32,6 +32,8 @@ POINTS = {
     "create": 50,
     "create-user": 12,
     "create-join": 15,
+    "create-join-pid": 15,
+    "create-join-pid-before-6.17": 20,
     "create-plain": 20,
     "start": 12,
     "delete": 15,
@@ -74,9 +76,13 @@ def disturb(
 
 
 @pytest.mark.parametrize("name", POINTS)
-def test_failing_call(name: str, faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle]) -> None:
+def test_failing_call(
+    name: str, faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle], before_6_17: str
+) -> None:
     container_id, bundle = rich
     case = CASES[name]
+    if case.before_6_17:
+        pyrun.wrapper = [before_6_17]
     bundle.args(*case.process)
     if case.change:
         case.change(bundle)
