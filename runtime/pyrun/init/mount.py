@@ -89,15 +89,21 @@ def _check_options(mount: Mount, entry: dict[str, Any]) -> None:
     options = mount.options
     names = entry.get("options") or ()
     for index, name in enumerate(names):
-        path = f"{mount.json_path}.options[{index}]"
         if options.idmap and name.partition("=")[0] in ("idmap", "ridmap"):
             raise PyrunError("idmapped mounts are not supported yet", f"{mount.json_path}.options")
         if name == "tmpcopyup" and (options.bind or options.remount or mount.kind != "tmpfs"):
-            raise PyrunError("tmpcopyup is an option of a new tmpfs only", path)
+            raise PyrunError(
+                "tmpcopyup is an option of a new tmpfs only", f"{mount.json_path}.options[{index}]"
+            )
         if name == "iversion" and options.remount and not options.bind:
-            raise PyrunError("the kernel takes iversion for a new mount only", path)
+            raise PyrunError(
+                "the kernel takes iversion for a new mount only", f"{mount.json_path}.options[{index}]"
+            )
         if name not in options.data and not (name in SET_ON_FILESYSTEMS and not options.bind):
             continue
+        path = (
+            f"{mount.json_path}.options[{index}]"  # made for errors alone: engines send hundreds of options
+        )
         if options.bind:
             raise PyrunError(f"a bind mount has no option {name!r}", path)
         if not mount.kind and not options.remount:
@@ -106,6 +112,8 @@ def _check_options(mount: Mount, entry: dict[str, Any]) -> None:
 
 def plain_folder(path: str) -> str:
     """A path with one slash between components and one behind, so that it can be compared; it isn't looked up."""
+    if path[:1] == "/" and "//" not in path and "/." not in path:
+        return path if path[-1] == "/" else path + "/"  # as nearly all are written
     return "/" + "".join([part + "/" for part in path.split("/") if part not in ("", ".")])
 
 
