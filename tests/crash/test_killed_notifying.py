@@ -15,4 +15,4 @@ def test_create(
 ) -> None:
     """The id can be used again."""
     monkeypatch.setitem(bundles.CALLER, "NOTIFY_SOCKET", "/nobody/listens")
-    killed.test_killed("create-plain", faults, pyrun, rich)
+    killed.test_killed("create-plain", faults, pyrun, rich, "")  # on this kernel
