@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oci_conformance import registry, requirements
+from oci_conformance.run import registry, requirements
 from oci_spec.catalogue import Requirement
 
 HEAD = """# The catalogue of requirements

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from oci_conformance.habits import records
-from oci_conformance.results import Run
+from oci_conformance.run import habits as records
+from oci_conformance.run.results import Run
 
 PAGE = Path(__file__).with_name("habits.md")
 RUNTIMES = ("runc", "crun", "pyrun")
@@ -29,7 +29,7 @@ WEIGHTS = {
 }
 HEAD = """# Habits: what runtimes do that no text asks for
 
-<!-- Made by docs/generate_habits.py from conformance/oci_conformance/habits: change that. -->
+<!-- Made by docs/generate_habits.py from conformance/oci_conformance/profiles/habits: change that. -->
 
 Engines and images rely on much that the specification doesn't have, because runc has always done it. Each line below is
 a test of the [conformance suite's](../conformance/README.md) profile `habits`, which never counts in the score:

@@ -22,7 +22,7 @@ SOURCES = ("runtime", "spec", "conformance")
 SUFFIXES = (".py", ".c", ".h", ".sh")
 LONGEST = 400  # lines of a source file
 # The suite's probe is one file, so that it can be copied and compiled by itself; a third of it are tables of names.
-LONG = {"conformance/oci_conformance/probe/probe.c"}
+LONG = {"conformance/oci_conformance/core/probe/probe.c"}
 WIDEST = 120  # characters of a line of prose
 DOCUMENTS = sorted(
     path

@@ -13,20 +13,11 @@ from typing import Any
 
 import click
 
-from oci_conformance import (
-    __version__,
-    expectations,
-    host,
-    outputs,
-    probe,
-    registry,
-    requirements,
-    results,
-    runner,
-    runtime,
-)
+from oci_conformance import __version__
+from oci_conformance.core import host, probe, runtime
 from oci_conformance.mutants import engine
-from oci_conformance.report import formats, matrix, notes
+from oci_conformance.report import formats, matrix, notes, outputs
+from oci_conformance.run import expectations, registry, requirements, results, runner
 
 LEVELS = ("must", "should", "may")
 VERSION = click.Choice(runner.VERSIONS)

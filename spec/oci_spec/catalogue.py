@@ -52,8 +52,8 @@ class Requirement:
 
     @property
     def url(self) -> str:
-        """The section, in the newest release that has this requirement."""
-        return f"{SITE}/v{self.release}/{self.section}"
+        """The section, in the newest release that has this requirement; "" for what isn't the specification's."""
+        return f"{SITE}/v{self.release}/{self.section}" if "#" in self.section else ""
 
 
 @cache

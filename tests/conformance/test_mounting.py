@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oci_conformance.support import mounting
+from oci_conformance.profiles.support import mounting
 
 LINES = [
     "22 1 0:20 / / rw,relatime shared:1 - ext4 /dev/vda rw,errors=remount-ro",

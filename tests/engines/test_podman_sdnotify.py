@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from oci_conformance import probe
+from oci_conformance.core import probe
 
 from .engine import Engine
 from .more import wait_for

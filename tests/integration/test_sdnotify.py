@@ -12,7 +12,7 @@ import needs
 import pytest
 from bundles import CALLER, TIME_LIMIT, eventually
 
-from oci_conformance import probe
+from oci_conformance.core import probe
 
 INSIDE = "/run/notify/notify.sock"
 

@@ -14,13 +14,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from oci_conformance import registry, runner, worker
+from oci_conformance.core.records import TestRecord
 from oci_conformance.mutants import operations, properties, refusals, values
 from oci_conformance.mutants.equivalent import EQUIVALENT
 from oci_conformance.mutants.mutant import Mutant
-from oci_conformance.worker import Plan
+from oci_conformance.run import registry, runner, worker
+from oci_conformance.run.worker import Plan
 
 WRAPPER = Path(__file__).with_name("wrapper.py")
 ANY = 12  # tests that are tried for a property that the base configuration has, and so every test
@@ -46,7 +46,7 @@ def every() -> list[Mutant]:
 
 def run(
     chosen: list[Mutant],
-    baseline: list[dict[str, Any]],
+    baseline: list[TestRecord],
     plan: Plan,
     jobs: int,
     say: Callable[[Outcome], None],
@@ -71,7 +71,7 @@ def run(
     return outcomes
 
 
-def candidates(mutant: Mutant, baseline: list[dict[str, Any]]) -> list[tuple[str, frozenset[str]]]:
+def candidates(mutant: Mutant, baseline: list[TestRecord]) -> list[tuple[str, frozenset[str]]]:
     """Tests that could notice a mutant, quick ones first, each with what passed in it."""
     found = []
     for record in sorted(baseline, key=lambda record: record["seconds"]):
@@ -90,14 +90,14 @@ def candidates(mutant: Mutant, baseline: list[dict[str, Any]]) -> list[tuple[str
     return found
 
 
-def _exists(mutant: Mutant, baseline: list[dict[str, Any]]) -> bool:
+def _exists(mutant: Mutant, baseline: list[TestRecord]) -> bool:
     """Did a container exist that had the mutant's property, so that its loss can be told from a refusal's absence?"""
     return bool(mutant.kills) or any(
         mutant.property in record.get("properties", ()) or mutant.property in _IN_BASE for record in baseline
     )
 
 
-def _why(mutant: Mutant, baseline: list[dict[str, Any]]) -> str:
+def _why(mutant: Mutant, baseline: list[TestRecord]) -> str:
     """Why no test could notice a mutant here."""
     if not mutant.kills:
         return "no bundle of a test that passes here has this property"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from html import escape
 
 from oci_conformance.report.common import one_line
-from oci_conformance.results import Requirement, Run, score
+from oci_conformance.run.results import Run, score
+from oci_spec.catalogue import Requirement
 
 _WIDTH = 6.7  # of a character of 11 pixels, on average
 _COLOURS = ((1.0, "#17703c"), (0.95, "#5b7a12"), (0.8, "#9a6700"), (0.0, "#bd2418"))  # from this share on

@@ -8,7 +8,9 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from oci_conformance.results import BREAKING, SPEC, STATUSES, Change, Requirement, Run, Status, Verdict
+from oci_conformance.core.records import BREAKING, SPEC, STATUSES, Change, Status
+from oci_conformance.run.results import Run, Verdict
+from oci_spec.catalogue import RELEASES, Requirement
 
 GLYPHS: dict[Status, str] = {
     "error": "!",
@@ -67,18 +69,6 @@ _HIDDEN = re.compile(
 
 
 @dataclass(frozen=True)
-class Extra:
-    """A requirement of a profile beside the specification's."""
-
-    id: str
-    text: str
-    section: str
-    level: str = ""
-    url: str = ""
-    unseen: str | None = None
-
-
-@dataclass(frozen=True)
 class Row:
     """A requirement and what the run says about it."""
 
@@ -125,8 +115,7 @@ def profile_sections(run: Run, known: Mapping[str, Requirement]) -> list[Section
         groups: dict[str, list[Row]] = {}
         for key, verdict in run.by_profile(profile).items():
             test = verdict.results[0][0]
-            level, text = (known[key].level, known[key].text) if key in known else ("", test["title"])
-            requirement = Extra(key, text, profile, level)
+            requirement = known.get(key) or Requirement(key, "", "R", profile, test["title"], RELEASES[0])
             groups.setdefault(area(test["test"]), []).append(Row(requirement, verdict, profile))
         found += [
             Section(f"{profile}:{name}", f"{profile.capitalize()}: {words(name)}", profile, tuple(rows))

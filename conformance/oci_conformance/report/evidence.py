@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from oci_conformance.core.records import BREAKING, CallRecord, Result, TestRecord
 from oci_conformance.report.common import Row, change, clip
 from oci_conformance.report.element import Html, el, prose
 from oci_conformance.report.page import badge
-from oci_conformance.results import BREAKING, Call, Result, Test
 
 FEW = 4  # calls that are shown at once
 
@@ -20,7 +20,7 @@ def details(row: Row) -> Html:
     return el("div", *parts, class_="evidence")
 
 
-def one(test: Test, result: Result) -> Html:
+def one(test: TestRecord, result: Result) -> Html:
     """One test's result for one requirement."""
     title = el(
         "p",
@@ -65,7 +65,7 @@ def _comparison(result: Result) -> Html:
     return el("dl", *sides, class_="comparison") if sides else Html()
 
 
-def _calls(calls: Sequence[Call]) -> Html:
+def _calls(calls: Sequence[CallRecord]) -> Html:
     failed = sum(call["code"] != 0 for call in calls)
     number = f"{len(calls)} call{'s' * (len(calls) > 1)}"
     title = f"{number}, {failed} with an exit code other than 0" if failed else number
@@ -73,7 +73,7 @@ def _calls(calls: Sequence[Call]) -> Html:
     return el("details", el("summary", title), rows, class_="block", open=len(calls) <= FEW)
 
 
-def _call(call: Call) -> Html:
+def _call(call: CallRecord) -> Html:
     code = call["code"]
     outcome = "stopped: no answer in time" if code is None else f"exit code {code}"
     facts = el("span", f"{outcome}, {call['seconds']:.3f} s", class_="quiet" if code == 0 else "bad")

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from oci_conformance.report import badge, html, junit, tap, yaml_
-from oci_conformance.results import Requirement, Run
+from oci_conformance.run.results import Run
+from oci_spec.catalogue import Requirement
 
 Render = Callable[[Run, Mapping[str, Requirement], Mapping[str, Requirement]], str]
 

@@ -6,22 +6,13 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from oci_conformance.core.records import BREAKING, LEVELS, SPEC, STATUSES, Status
 from oci_conformance.report import evidence
 from oci_conformance.report.common import Row, Section, command, failing_first, profile_sections, sections
 from oci_conformance.report.element import Html, el, join, prose
 from oci_conformance.report.page import badge, bar, filters, legend, page, tally
-from oci_conformance.results import (
-    BREAKING,
-    LEVELS,
-    SPEC,
-    STATUSES,
-    Requirement,
-    Run,
-    Status,
-    counts,
-    score,
-    strength,
-)
+from oci_conformance.run.results import Run, counts, score, strength
+from oci_spec.catalogue import Requirement
 
 
 def render(

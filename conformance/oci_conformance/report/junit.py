@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree as ET
 
+from oci_conformance.core.records import SPEC, Result, TestRecord
 from oci_conformance.report import plain
 from oci_conformance.report.common import area, clean, command, one_line
-from oci_conformance.results import SPEC, Requirement, Result, Run, Test
+from oci_conformance.run.results import Run
+from oci_spec.catalogue import Requirement
 
 PACKAGE = "oci-conformance"
 
@@ -17,7 +19,7 @@ def render(
 ) -> str:
     """The file: a suite for each group of tests, a case for each requirement that each test speaks about."""
     known = {**catalogue, **(profiles or {})}
-    groups: dict[str, list[Test]] = {}
+    groups: dict[str, list[TestRecord]] = {}
     for test in run.tests:
         profile = "" if test["profile"] == SPEC else f"{test['profile']}."
         groups.setdefault(profile + area(test["test"]), []).append(test)
@@ -33,7 +35,7 @@ def render(
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _suite(name: str, tests: list[Test], run: Run, known: Mapping[str, Requirement]) -> ET.Element:
+def _suite(name: str, tests: list[TestRecord], run: Run, known: Mapping[str, Requirement]) -> ET.Element:
     cases = [
         _case(name, test, result, known.get(result["id"])) for test in tests for result in test["results"]
     ]
@@ -54,7 +56,7 @@ def _frame(name: str, cases: list[ET.Element], run: Run) -> ET.Element:
     return suite
 
 
-def _case(suite: str, test: Test, result: Result, requirement: Requirement | None) -> ET.Element:
+def _case(suite: str, test: TestRecord, result: Result, requirement: Requirement | None) -> ET.Element:
     function = test["test"].partition(".")[2] or test["test"]
     case = ET.Element(
         "testcase", classname=_value(f"{PACKAGE}.{suite}.{function}"), name=_value(result["id"])

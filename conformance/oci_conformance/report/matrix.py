@@ -6,24 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from oci_conformance.core.records import BREAKING, LEVELS, SPEC, STATUSES
 from oci_conformance.report import evidence
 from oci_conformance.report.common import Row, profile_sections, sections
 from oci_conformance.report.element import Html, el, join, prose
 from oci_conformance.report.html import anchor
 from oci_conformance.report.notes import FAULTS, Note
 from oci_conformance.report.page import badge, bar, chips, filters, legend, page
-from oci_conformance.results import (
-    BREAKING,
-    LEVELS,
-    SPEC,
-    STATUSES,
-    Requirement,
-    Run,
-    Verdict,
-    counts,
-    score,
-    strength,
-)
+from oci_conformance.run.results import Run, Verdict, counts, score, strength
+from oci_spec.catalogue import Requirement
 
 DEVIATING = BREAKING | {"xfail"}
 SILENT = frozenset({"pass", "untested", "unseen"})  # nothing to show beside the status

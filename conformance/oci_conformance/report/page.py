@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
+from oci_conformance.core.records import LEVELS, STATUSES, Status
 from oci_conformance.report.common import GLYPHS, MEANINGS
 from oci_conformance.report.element import Html, el, join
-from oci_conformance.results import LEVELS, STATUSES, Status
 
 _KEYS = (
     ("/", "search"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+from oci_conformance.core.records import CallRecord, Result, TestRecord
 from oci_conformance.report.common import change, clean, clip
-from oci_conformance.results import Call, Result, Test
 
 
 def sentence(result: Result) -> str:
@@ -17,7 +17,7 @@ def sentence(result: Result) -> str:
     return result["status"]
 
 
-def evidence(test: Test, result: Result) -> str:
+def evidence(test: TestRecord, result: Result) -> str:
     """Everything that the stream has about a result that broke."""
     parts = [test["title"]]
     for title, value in (
@@ -38,7 +38,7 @@ def evidence(test: Test, result: Result) -> str:
     return clean("\n".join(parts))
 
 
-def call(one: Call) -> str:
+def call(one: CallRecord) -> str:
     """A call, how it ended, and what it said."""
     outcome = "stopped, no answer in time" if one["code"] is None else f"exit code {one['code']}"
     said = "".join(f"\n    {line}" for line in clip(one["stderr"]).splitlines())

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from oci_conformance.core.records import BREAKING, Result, TestRecord
 from oci_conformance.report import yaml_
 from oci_conformance.report.common import change, one_line
-from oci_conformance.results import BREAKING, Requirement, Result, Run, Test
+from oci_conformance.run.results import Run
+from oci_spec.catalogue import Requirement
 
 
 def render(
@@ -30,7 +32,7 @@ def render(
     return "\n".join(lines) + "\n"
 
 
-def _point(number: int, test: Test, result: Result, requirement: Requirement | None) -> list[str]:
+def _point(number: int, test: TestRecord, result: Result, requirement: Requirement | None) -> list[str]:
     status = result["status"]
     text = requirement.text if requirement else test["title"]
     description = _escape(f"{test['test']} {result['id']}: {text}")
@@ -46,7 +48,7 @@ def _point(number: int, test: Test, result: Result, requirement: Requirement | N
     return [f"ok {number} - {description}"]
 
 
-def _diagnostic(test: Test, result: Result) -> list[str]:
+def _diagnostic(test: TestRecord, result: Result) -> list[str]:
     block: dict[str, Any] = {"severity": result["status"], "test": test["test"], "title": test["title"]}
     block |= {key: result[key] for key in ("reason", "expected", "seen") if key in result}
     if changes := test.get("config_diff"):

@@ -9,20 +9,11 @@ from typing import TextIO
 
 import click
 
+from oci_conformance.core.records import BREAKING, LEVELS, STATUSES, Result, Status, TestRecord
 from oci_conformance.report import plain
 from oci_conformance.report.common import GLYPHS, change, clean, clip, one_line, profile_sections, sections
-from oci_conformance.results import (
-    BREAKING,
-    LEVELS,
-    STATUSES,
-    Requirement,
-    Result,
-    Run,
-    Status,
-    Test,
-    counts,
-    score,
-)
+from oci_conformance.run.results import Run, counts, score
+from oci_spec.catalogue import Requirement
 
 WIDEST = 120  # columns that are read with ease
 _COLOURS: dict[Status, str] = {
@@ -65,7 +56,12 @@ def render(
 
 
 def failure(
-    test: Test, result: Result, requirement: Requirement | None, *, width: int = 80, colour: bool = False
+    test: TestRecord,
+    result: Result,
+    requirement: Requirement | None,
+    *,
+    width: int = 80,
+    colour: bool = False,
 ) -> str:
     """What broke: the requirement, expected and seen, the configuration's change, how to repeat it."""
     width = min(width, WIDEST)

@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from oci_conformance.core.records import LEVELS
 from oci_conformance.report.common import Row, Section, profile_sections, sections
-from oci_conformance.results import LEVELS, Requirement, Run, score
+from oci_conformance.run.results import Run, score
+from oci_spec.catalogue import Requirement
 
 # What YAML wants escaped although JSON doesn't, and what changes the order of letters
 _ESCAPED = re.compile(

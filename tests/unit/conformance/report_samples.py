@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from oci_conformance.results import RESULT_STATUSES, Run
+from oci_conformance.core.records import RESULT_STATUSES
+from oci_conformance.run.results import Run
+from oci_spec.catalogue import Requirement
 
-SITE = "https://github.com/opencontainers/runtime-spec/blob/v1.3.0/"
 EVIL = (
     "</script></pre><img src=x onerror=alert(1)> \"'`&#x3c; ]]> --> \x1b[31mred\x00\x07\u202e\ufeff\ud800\n"
     "# TODO not ok 1\n...\n---\n</testcase> {{x}} $x %s"
@@ -17,17 +17,15 @@ EVIL = (
 IDS = {status: f"{status}.id" for status in RESULT_STATUSES}
 
 
-@dataclass(frozen=True)
-class Requirement:
-    id: str
-    level: str = "MUST"
-    section: str = "runtime.md#query-state"
-    text: str = "Something holds of `config.json`"
-    unseen: str = ""
-
-    @property
-    def url(self) -> str:
-        return SITE + self.section
+def requirement(
+    id: str,
+    level: str = "MUST",
+    section: str = "runtime.md#query-state",
+    text: str = "Something holds of `config.json`",
+    unseen: str = "",
+) -> Requirement:
+    """A requirement of the specification."""
+    return Requirement(id, level, "R", section, text, "1.0.0", unseen=unseen)
 
 
 def catalogue() -> dict[str, Requirement]:
@@ -35,11 +33,11 @@ def catalogue() -> dict[str, Requirement]:
     levels = ("MUST", "SHOULD NOT", "MAY")
     places = ("config-linux.md#cpu", "runtime.md#query-state", "config.md#posix-process")
     found = {
-        key: Requirement(key, levels[number % 3], places[number % 3])
+        key: requirement(key, levels[number % 3], places[number % 3])
         for number, key in enumerate([*IDS.values(), "untested.id"])
     }
-    found["unseen.id"] = Requirement("unseen.id", unseen="nobody can see it")
-    found["two.tests"] = Requirement("two.tests", section="runtime.md#kill")
+    found["unseen.id"] = requirement("unseen.id", unseen="nobody can see it")
+    found["two.tests"] = requirement("two.tests", section="runtime.md#kill")
     return found
 
 

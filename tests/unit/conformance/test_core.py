@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oci_conformance import bundle, expectations, registry, runtime
-from oci_conformance.bundle import DELETE
+from oci_conformance.core import bundle, runtime
+from oci_conformance.core.bundle import DELETE
 from oci_conformance.mutants import edits, engine
+from oci_conformance.run import expectations, registry
 
 BASE = bundle.base("1.3.0", 0, 0, "/x/y")
 SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3)

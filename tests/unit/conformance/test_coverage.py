@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from oci_conformance import host, registry, requirements
+from oci_conformance.core import host
+from oci_conformance.run import registry, requirements
 
 TESTS = registry.tests()
 KNOWN = requirements.every()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from oci_conformance import expectations, requirements
-from oci_conformance.habits import records
+from oci_conformance.run import expectations, requirements
+from oci_conformance.run import habits as records
 
 HABITS = records.load()
 PEERS = ("runc", "crun")

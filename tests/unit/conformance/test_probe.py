@@ -30,7 +30,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 if str(REPOSITORY / "conformance") not in sys.path:
     sys.path.insert(0, str(REPOSITORY / "conformance"))
 
-from oci_conformance import probe  # noqa: E402
+from oci_conformance.core import probe  # noqa: E402
 
 SECONDS = 30
 

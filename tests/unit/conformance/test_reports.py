@@ -12,9 +12,10 @@ from xml.etree import ElementTree as ET
 import pytest
 import report_samples as samples
 
+from oci_conformance.core.records import RESULT_STATUSES
 from oci_conformance.report import badge, formats, junit, notes, tap, terminal, yaml_
 from oci_conformance.report.common import clean, clip, heading
-from oci_conformance.results import RESULT_STATUSES, Run
+from oci_conformance.run.results import Run
 
 CATALOGUE = samples.catalogue()
 
@@ -255,7 +256,7 @@ def test_notes_that_are_wrong(tmp_path: Path, text: str, sentence: str) -> None:
 
 def test_every_status_has_words() -> None:
     from oci_conformance.report.common import GLYPHS, MEANINGS
-    from oci_conformance.results import STATUSES
+    from oci_conformance.run.results import STATUSES
 
     assert [*GLYPHS] == [*MEANINGS] == [*STATUSES] and set(RESULT_STATUSES) < {*STATUSES}
     assert len(set(GLYPHS.values())) == len(STATUSES), "they differ without colour"

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oci_conformance.results import (
-    RESULT_STATUSES,
-    STATUSES,
-    Run,
-    Score,
-    StreamError,
-    Verdict,
-    Writer,
-    counts,
-    score,
-    worst,
-)
+from oci_conformance.core.records import RESULT_STATUSES, STATUSES
+from oci_conformance.run.results import Run, Score, StreamError, Verdict, Writer, counts, score, worst
+from oci_spec.catalogue import Requirement
 
 
-@dataclass(frozen=True)
-class Requirement:
-    id: str
-    level: str
-    unseen: str | None = None
-    section: str = "runtime.md#state"
-    text: str = "Something holds"
-    url: str = "https://example.org/#state"
+def requirement(id: str, level: str, unseen: str = "") -> Requirement:
+    return Requirement(id, level, "R", "runtime.md#state", "Something holds", "1.0.0", unseen=unseen)
 
 
 HEADER: dict[str, Any] = {
@@ -137,7 +121,7 @@ def test_a_requirement_is_as_bad_as_its_worst_result() -> None:
     for position, bad in enumerate(RESULT_STATUSES):
         for better in RESULT_STATUSES[position:]:
             run = Run.parse(stream(HEADER, record("a.one", x=better), record("a.two", x=bad)))
-            verdict = run.by_requirement({"x": Requirement("x", "MUST")})["x"]
+            verdict = run.by_requirement({"x": requirement("x", "MUST")})["x"]
             assert verdict.status == worst((better, bad)) == bad
             assert [result["status"] for _, result in verdict.results] == [bad, better]
     assert worst([]) == "untested"
@@ -145,9 +129,9 @@ def test_a_requirement_is_as_bad_as_its_worst_result() -> None:
 
 def test_requirements_without_results_and_results_without_requirement() -> None:
     catalogue = {
-        "b": Requirement("b", "MUST"),
-        "a": Requirement("a", "MAY", "nothing shows it"),
-        "c": Requirement("c", "MAY"),
+        "b": requirement("b", "MUST"),
+        "a": requirement("a", "MAY", "nothing shows it"),
+        "c": requirement("c", "MAY"),
     }
     run = Run.parse(stream(HEADER, record("t.t", z="fail", c="pass")))
     verdicts = run.by_requirement(catalogue)
@@ -157,7 +141,7 @@ def test_requirements_without_results_and_results_without_requirement() -> None:
 
 
 def test_profiles_never_count_in_the_score() -> None:
-    catalogue = {"x": Requirement("x", "MUST")}
+    catalogue = {"x": requirement("x", "MUST")}
     run = Run.parse(
         stream(HEADER, record("h.x", "hardening", x="fail", y="pass"), record("s.x", x="pass"), FOOTER)
     )
@@ -169,8 +153,8 @@ def test_profiles_never_count_in_the_score() -> None:
 
 
 def test_scores_by_level() -> None:
-    catalogue = {status: Requirement(status, "MUST NOT") for status in STATUSES}
-    catalogue |= {"one": Requirement("one", "SHOULD"), "unseen": Requirement("unseen", "MUST", "why")}
+    catalogue = {status: requirement(status, "MUST NOT") for status in STATUSES}
+    catalogue |= {"one": requirement("one", "SHOULD"), "unseen": requirement("unseen", "MUST", "why")}
     run = Run.parse(
         stream(HEADER, record("t.t", one="pass", **{status: status for status in RESULT_STATUSES}))
     )
