@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -24,6 +25,8 @@ class SystemdStandIn:
         self.ever: dict[str, dict[str, Any]] = {}  # of all that there were
         self.result = "done"  # of the next job
         self.refusal = ""  # the error's name that the next StartTransientUnit is answered with
+        self.taken = False  # the next unit is made by somebody else before it is asked for
+        self.other: subprocess.Popen[bytes] | None = None  # who is in that one
         self.connections = 0
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(path))
@@ -38,6 +41,8 @@ class SystemdStandIn:
         self._thread.join()
         for unit in list(self.properties):
             self._remove(unit)
+        if self.other:
+            self.other.wait()
 
     def cgroup(self, unit: str) -> Path:
         """The cgroup of a unit."""
@@ -86,6 +91,11 @@ class SystemdStandIn:
                 name, self.refusal = self.refusal, ""
                 return [_error(serial, name, "refused by the stand-in")]
             unit, _, properties, _ = body
+            if self.taken:
+                self.taken = False
+                self._make_anothers(unit, {name: value for name, (_, value) in properties})
+            if unit in self.properties:
+                return [_error(serial, "org.freedesktop.systemd1.UnitExists", f"{unit} was already loaded")]
             self.properties[unit] = {name: value for name, (_, value) in properties}
             self.ever[unit] = self.properties[unit]
             self._make(unit)
@@ -102,6 +112,8 @@ class SystemdStandIn:
             return [_return(serial)]
         if member == "ResetFailedUnit":
             return [_error(serial, "org.freedesktop.systemd1.NoSuchUnit", "not loaded")]
+        if (member, body) == ("Get", ("org.freedesktop.systemd1.Manager", "ControlGroup")):
+            return [_return(serial, "v", (("s", ""),))]
         return [_error(serial, "org.freedesktop.DBus.Error.UnknownMethod", member)]
 
     def _job(self, serial: int, unit: str) -> list[Message]:
@@ -112,6 +124,11 @@ class SystemdStandIn:
             _return(serial, "o", (job,)),
             _signal("JobRemoved", "uoss", (2, job, unit, result)),
         ]
+
+    def _make_anothers(self, unit: str, properties: dict[str, Any]) -> None:
+        self.other = subprocess.Popen(["sleep", "1000"])
+        self.properties[unit] = self.ever[unit] = {**properties, "PIDs": [self.other.pid]}
+        self._make(unit)
 
     def _make(self, unit: str) -> None:
         folder = self.cgroup(unit)

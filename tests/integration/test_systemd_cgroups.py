@@ -10,7 +10,7 @@ from pathlib import Path
 
 import needs
 import pytest
-from bundles import Bundle, Pyrun, eventually
+from bundles import CALLER, Bundle, Config, Pyrun, eventually
 from systemd_stand_in import SystemdStandIn
 
 from pyrun.cgroups import units
@@ -23,6 +23,12 @@ HOST = (
     "{{ touch /run/systemd/private && mount --bind {0} /run/systemd/private; }}; }} && "
     'exec "$@"'
 )
+
+
+def with_one_id(config: Config) -> None:
+    """`unshare -Ur` maps root alone, so the group of terminals isn't there."""
+    for mount in config["mounts"]:
+        mount["options"] = [option for option in mount.get("options", []) if option != "gid=5"]
 
 
 @pytest.fixture
@@ -148,6 +154,63 @@ def test_a_leftover_unit_is_reset_and_the_call_made_again(
         "ResetFailedUnit",
         "StartTransientUnit",
     ]
+
+
+def test_a_unit_of_another_container_is_left_alone(
+    pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle], create: Callable[..., str]
+) -> None:
+    """A second container for the same unit is refused by the unit's name, and the first lives on."""
+    one = bundle(sh="sleep 100")
+    container_id = create(one)
+    pyrun.ok("start", container_id)
+    second = pyrun.id()
+    sentence = pyrun.error(*SYSTEMD, "create", "--bundle", str(one.path), second)
+    assert f"p-{container_id}.scope" in sentence
+    pyrun.assert_gone(second)
+    assert pyrun.state(container_id)["status"] == "running"
+    assert "StopUnit" not in [name for name, _ in systemd.calls]
+
+
+def test_a_unit_that_comes_in_between_is_left_alone(
+    pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle], create: Callable[..., str]
+) -> None:
+    """Somebody else makes the unit after the plan was made: the create fails, and the unit stays."""
+    container_id = pyrun.id()
+    one = bundle(sh="true")
+    one.config["linux"]["cgroupsPath"] = f"pyruntest.slice:p:{container_id}"
+    one.write()
+    systemd.taken = True
+    sentence = pyrun.error(*SYSTEMD, "create", "--bundle", str(one.path), container_id)
+    assert f"p-{container_id}.scope" in sentence
+    pyrun.assert_gone(container_id)
+    assert "StopUnit" not in [name for name, _ in systemd.calls]
+    unit = f"p-{container_id}.scope"
+    assert systemd.cgroup(unit).joinpath("cgroup.procs").read_text().split() == [
+        str(systemd.other.pid if systemd.other else 0)
+    ]
+
+
+def test_the_users_systemd_is_asked_on_one_connection(
+    pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle]
+) -> None:
+    """Where the user's systemd is asked, for its own cgroup first, create connects once; so does delete."""
+    needs.user_namespaces()
+    pyrun.wrapper[6] = HOST.format("/nowhere").replace('exec "$@"', 'exec unshare -Ur "$@"')
+    session = systemd.path.parent / "systemd"
+    session.mkdir()
+    session.joinpath("private").symlink_to(systemd.path)
+    environment = {**CALLER, "XDG_RUNTIME_DIR": str(systemd.path.parent)}
+    container_id = pyrun.id()
+    one = bundle(change=with_one_id, sh="sleep 100")
+    one.config["linux"]["cgroupsPath"] = f"pyruntest.slice:p:{container_id}"
+    one.write()
+    result = pyrun(*SYSTEMD, "create", "--bundle", str(one.path), container_id, env=environment)
+    assert result.code == 0, result
+    assert [name for name, _ in systemd.calls] == ["Get", "StartTransientUnit"]
+    assert systemd.connections == 1
+    assert pyrun("delete", "--force", container_id, env=environment).code == 0
+    assert systemd.connections == 2
+    assert systemd.properties == {}
 
 
 def test_a_killed_create_leaves_no_unit(

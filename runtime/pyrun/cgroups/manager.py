@@ -148,10 +148,11 @@ def _is_ordinary() -> bool:
 
 def begin(
     record: Record, pid: int, resources: dict[str, Any], annotations: Mapping[str, str], owner: int
-) -> None:
-    """The container's init lives, outside of its cgroups: where systemd makes these, it is asked now. PyrunError."""
+) -> bool:
+    """The container's init lives, outside of its cgroups: where systemd makes these, it is asked now, and the record
+    changes. PyrunError."""
     if "unit" not in record:
-        return
+        return False
     from pyrun.cgroups import systemd
 
     systemd.begin(record, pid, resources, annotations)
@@ -160,6 +161,7 @@ def begin(
     v2.enable(directory, record["hierarchies"][0]["mount"], v2.ACCOUNTED)
     if owner > 0:
         v2.give(directory, owner)
+    return True
 
 
 def give(record: Record, uid: int) -> None:

@@ -73,6 +73,8 @@ def remove(record: Record) -> None:
     if "unit" in record:
         from pyrun.cgroups import systemd
 
+        if systemd.is_anothers(record):
+            return
         kill(record)
         systemd.end(record)
     busy = []

@@ -10,9 +10,11 @@ Source: org.freedesktop.systemd1(5), systemd.resource-control(5).
 from __future__ import annotations
 
 import posix
+import time
 
 from pyrun import log
 from pyrun.cgroups import groups, limits, units
+from pyrun.cgroups import record as records
 from pyrun.errors import PyrunError, failed, words
 from pyrun.kernel import calls, dbus, process
 
@@ -33,6 +35,7 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 JSON_PATH = "linux.cgroupsPath"
 UNIT_EXISTS = "org.freedesktop.systemd1.UnitExists"
 NO_SUCH_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
+FAREWELL = 1.0  # seconds in which systemd forgets a unit whose processes have ended
 AUTHORIZATION = "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
 
 
@@ -71,22 +74,56 @@ def _answers(path: str) -> bool:
     return True
 
 
+class _Talk:
+    """A connection to systemd for as long as something is being done, which its errors name: `with` gives it, and
+    whatever systemd refuses is raised as PyrunError. To `keep` it is for the next one: connecting takes longer than a
+    call."""
+
+    __slots__ = ("_connection", "_doing", "_keep", "_user")
+
+    def __init__(self, user: bool, doing: str, keep: bool = False) -> None:
+        self._user = user
+        self._doing = doing
+        self._keep = keep
+
+    def __enter__(self) -> dbus.Connection:
+        self._connection = _kept.pop() if _kept else _connect(self._user)
+        return self._connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if self._keep and error is None:
+            _kept.append(self._connection)
+            return
+        self._connection.close()
+        if isinstance(error, dbus.CallFailed):
+            raise _refused(self._doing, error) from None
+        if isinstance(error, OSError):
+            raise failed(self._doing, error, JSON_PATH) from None
+        if isinstance(error, dbus.Malformed):
+            sentence = f"{self._doing}: systemd's answer can't be understood: {error}"
+            raise PyrunError(sentence, JSON_PATH) from None
+
+
+_kept: list[dbus.Connection] = []  # by a create that will call again
+
+
+def _refused(doing: str, error: dbus.CallFailed) -> PyrunError:
+    hint = "only root may; an ordinary user has a systemd of their own" if error.name == AUTHORIZATION else ""
+    return PyrunError(f"{doing}: systemd says: {error.text or error.name}", JSON_PATH, hint)
+
+
 def _connect(user: bool) -> dbus.Connection:
     """A connection to systemd that hears of its jobs. Raises PyrunError if there is none."""
-    places = _places(user)
     tried = []
-    for path, name in places:
+    for path, name in _places(user):
         try:
-            connection = dbus.Connection(path, name)
-            if name:
-                rule = f"type='signal',sender='{SERVICE}',interface='{MANAGER}',member='JobRemoved'"
-                connection.call(dbus.BUS, "/org/freedesktop/DBus", dbus.BUS, "AddMatch", "s", rule)
-                _manager(connection, "Subscribe")
-            return connection
+            return _connect_to(path, name)
         except OSError as error:
             tried.append(f"{path}: {words(error)}")
         except dbus.CallFailed as error:
             tried.append(f"{path}: {error.text}")
+        except dbus.Malformed as error:
+            tried.append(f"{path}: its answer can't be understood: {error}")
     if not user:
         hint = "without systemd, leave out --systemd-cgroup (podman: --cgroup-manager=cgroupfs)"
         raise PyrunError(f"systemd can't be reached: {'; '.join(tried)}", JSON_PATH, hint)
@@ -95,20 +132,28 @@ def _connect(user: bool) -> dbus.Connection:
     raise PyrunError(f"the user's systemd can't be reached: {why}", JSON_PATH, hint)
 
 
+def _connect_to(path: str, name: str) -> dbus.Connection:
+    """A connection to systemd's own socket, or to a bus on which it has this name. A bus passes signals on to those
+    alone who ask for them. Raises OSError, CallFailed, Malformed."""
+    connection = dbus.Connection(path, name)
+    try:
+        if name:
+            rule = f"type='signal',sender='{SERVICE}',interface='{MANAGER}',member='JobRemoved'"
+            connection.call(dbus.BUS, "/org/freedesktop/DBus", dbus.BUS, "AddMatch", "s", rule)
+            _manager(connection, "Subscribe")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _above(user: bool) -> str:
     """The cgroup below which systemd makes its slices: "" for the system's."""
     if not user:
         return ""
-    connection = _connect(user)
-    try:
+    with _Talk(user, "asking systemd for its cgroup", keep=True) as connection:
         answer = connection.call(SERVICE, OBJECT, PROPERTIES, "Get", "ss", MANAGER, "ControlGroup")
-        return str(answer[0][1])
-    except dbus.CallFailed as error:
-        raise _refused("asking systemd for its cgroup", error) from None
-    except (OSError, dbus.Malformed) as error:
-        raise _broken("asking systemd for its cgroup", error) from None
-    finally:
-        connection.close()
+    return str(answer[0][1])
 
 
 def _manager(connection: dbus.Connection, member: str, signature: str = "", *values: Any) -> list[Any]:
@@ -128,14 +173,34 @@ def plan(
     user = is_users()
     unit, path = units.place(cgroups_path, container_id, user)
     units.from_annotations(annotations)
-    return {
+    record: Record = {
         "id": container_id,
         "path": _above(user) + path,
         "hierarchies": layout["hierarchies"],
         "made": [],
         "kept": [],
-        "unit": unit,
+        "unit": {**unit, "pending": True},
     }
+    _check_free(record)
+    return record
+
+
+def _check_free(record: Record) -> None:
+    """Raises PyrunError if somebody is in the unit's cgroup, or another container owns it."""
+    directory = _directory(record)
+    owner = records.owner_of(directory)
+    if owner and owner != record["id"]:
+        what = f"the container {owner!r}'s, which is not deleted yet"
+    elif held := groups.processes(directory):
+        what = f"there already, with processes such as {held[0]}"
+    else:
+        return
+    hint = "a container wants a unit of its own"
+    raise PyrunError(f"the unit {record['unit']['name']} is {what}", JSON_PATH, hint)
+
+
+def _directory(record: Record) -> str:
+    return records.directory_of(record, records.main_of(record))
 
 
 def begin(record: Record, pid: int, resources: dict[str, Any], annotations: Mapping[str, str]) -> None:
@@ -144,9 +209,23 @@ def begin(record: Record, pid: int, resources: dict[str, Any], annotations: Mapp
     start(record["unit"], pid, [*known, *units.from_annotations(annotations)])
 
 
+def is_anothers(record: Record) -> bool:
+    """Is a unit there that this container asked for in vain, if it did, since another had the name? As long as systemd
+    hasn't said yes, a unit without our mark isn't ours, but for the moment that it takes to go when its process, an
+    init whose create was killed, has died."""
+    if "pending" not in record["unit"]:
+        return False
+    end_of_patience = time.monotonic() + FAREWELL
+    while groups.exists(_directory(record)) and records.owner_of(_directory(record)) != record["id"]:
+        if time.monotonic() > end_of_patience:
+            return True
+        time.sleep(0.01)
+    return False
+
+
 def limit_properties(record: Record, resources: dict[str, Any]) -> list[units.Property]:
     """What of `linux.resources` systemd has properties for. Raises PyrunError for what cgroup v2 hasn't got."""
-    directory = record["hierarchies"][0]["mount"] + record["path"]
+    directory = _directory(record)
     parts = [(controller, resources[key]) for controller, key in limits.PARTS if resources.get(key)]
     found = limits.v2_writes(parts, resources.get("unified") or {}, directory)
     return units.limits([write for _, writes in found for write in writes])
@@ -154,33 +233,30 @@ def limit_properties(record: Record, resources: dict[str, Any]) -> list[units.Pr
 
 def end(record: Record) -> None:
     """Stop the unit if its cgroup is still there, and wait until it is gone. Raises PyrunError."""
-    if groups.exists(record["hierarchies"][0]["mount"] + record["path"]):
+    if groups.exists(_directory(record)):
         stop(record["unit"])
 
 
 def start(unit: units.Unit, pid: int, properties: Sequence[units.Property]) -> None:
     """Make the unit with the process in it, and wait until it is there. A unit of that name which failed, or which an
     earlier container left, is reset and the call made once more. Raises PyrunError."""
-    doing = f"making the unit {unit['name']}"
-    connection = _connect(unit["user"])
-    try:
+    with _Talk(unit["user"], f"making the unit {unit['name']}") as connection:
         try:
             _start(connection, unit, pid, properties)
         except dbus.CallFailed as error:
             if error.name != UNIT_EXISTS:
                 raise
             log.debug(f"the unit {unit['name']} is there already: resetting it")
-            try:
-                _manager(connection, "ResetFailedUnit", "s", unit["name"])
-            except dbus.CallFailed:
-                pass  # it isn't in a failed state: the next call says what is the matter
+            _reset(connection, unit)
             _start(connection, unit, pid, properties)
+
+
+def _reset(connection: dbus.Connection, unit: units.Unit) -> None:
+    """Have systemd forget a unit that failed; one that didn't is left as it is."""
+    try:
+        _manager(connection, "ResetFailedUnit", "s", unit["name"])
     except dbus.CallFailed as error:
-        raise _refused(doing, error) from None
-    except (OSError, dbus.Malformed) as error:
-        raise _broken(doing, error) from None
-    finally:
-        connection.close()
+        log.debug(f"the unit {unit['name']} can't be reset: {error.text}")
 
 
 def _start(
@@ -190,6 +266,7 @@ def _start(
     answer = _manager(
         connection, "StartTransientUnit", "ssa(sv)a(sa(sv))", unit["name"], "replace", [*own, *properties], []
     )
+    unit.pop("pending", None)
     result = _wait_for(connection, str(answer[0]))
     if result != "done":
         raise PyrunError(
@@ -207,61 +284,27 @@ def _wait_for(connection: dbus.Connection, job: str) -> str:
 
 def stop(unit: units.Unit) -> None:
     """Stop a unit and wait until it is gone; one that doesn't exist is fine. Raises PyrunError."""
-    name = unit["name"]
-    doing = f"stopping the unit {name}"
-    connection = _connect(unit["user"])
-    try:
-        answer = _manager(connection, "StopUnit", "ss", name, "replace")
+    with _Talk(unit["user"], f"stopping the unit {unit['name']}") as connection:
+        try:
+            answer = _manager(connection, "StopUnit", "ss", unit["name"], "replace")
+        except dbus.CallFailed as error:
+            if error.name != NO_SUCH_UNIT:
+                raise
+            return
         _wait_for(connection, str(answer[0]))
-        _manager(connection, "ResetFailedUnit", "s", name)
-    except dbus.CallFailed as error:
-        if error.name != NO_SUCH_UNIT:
-            raise _refused(doing, error) from None
-    except (OSError, dbus.Malformed) as error:
-        raise _broken(doing, error) from None
-    finally:
-        connection.close()
+        _reset(connection, unit)
 
 
 def attach(unit: units.Unit, pid: int, below: str) -> None:
     """Have a process moved into the unit's cgroup, or one `below` it. Raises PyrunError."""
-    doing = f"entering the unit {unit['name']}"
-    connection = _connect(unit["user"])
-    try:
-        _manager(
-            connection, "AttachProcessesToUnit", "ssau", unit["name"], f"/{below}" if below else "", [pid]
-        )
-    except dbus.CallFailed as error:
-        raise _refused(doing, error) from None
-    except (OSError, dbus.Malformed) as error:
-        raise _broken(doing, error) from None
-    finally:
-        connection.close()
+    where = f"/{below}" if below else ""
+    with _Talk(unit["user"], f"entering the unit {unit['name']}") as connection:
+        _manager(connection, "AttachProcessesToUnit", "ssau", unit["name"], where, [pid])
 
 
 def change(unit: units.Unit, properties: Sequence[units.Property]) -> None:
     """Set properties of a unit that runs, until it ends. Raises PyrunError."""
     if not properties:
         return
-    name = unit["name"]
-    doing = f"changing the unit {name}"
-    connection = _connect(unit["user"])
-    try:
-        _manager(connection, "SetUnitProperties", "sba(sv)", name, True, properties)
-    except dbus.CallFailed as error:
-        raise _refused(doing, error) from None
-    except (OSError, dbus.Malformed) as error:
-        raise _broken(doing, error) from None
-    finally:
-        connection.close()
-
-
-def _refused(doing: str, error: dbus.CallFailed) -> PyrunError:
-    hint = "only root may; an ordinary user has a systemd of his own" if error.name == AUTHORIZATION else ""
-    return PyrunError(f"{doing}: systemd says: {error.text or error.name}", JSON_PATH, hint)
-
-
-def _broken(doing: str, error: Exception) -> PyrunError:
-    if isinstance(error, OSError):
-        return failed(doing, error, JSON_PATH)
-    return PyrunError(f"{doing}: systemd's answer can't be understood: {error}", JSON_PATH)
+    with _Talk(unit["user"], f"changing the unit {unit['name']}") as connection:
+        _manager(connection, "SetUnitProperties", "sba(sv)", unit["name"], True, properties)

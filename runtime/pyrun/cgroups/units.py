@@ -11,7 +11,7 @@ from pyrun.errors import PyrunError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any, TypedDict
+    from typing import Any, NotRequired, TypedDict
 
     from pyrun.cgroups.files import Write
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
     class Unit(TypedDict):
         """`name` ends with .scope or .slice; `slice` is the one that it is in; `description` is for people; `user`
-        says that it is a unit of the user's systemd, not of the system's."""
+        says that it is one of the user's systemd, not of the system's; `pending`, that systemd hasn't made it yet."""
 
         name: str
         slice: str
         description: str
         user: bool
+        pending: NotRequired[bool]
 
 
 JSON_PATH = "linux.cgroupsPath"

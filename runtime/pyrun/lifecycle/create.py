@@ -127,7 +127,8 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     # Device rules before init may enter the cgroups: it must not meet them half written. The other limits while it
     # makes its mounts; that on memory when only stage 2 is left to count.
     resources = manager.meant(planned.linux.get("resources") or {}, planned.config["ociVersion"])
-    manager.begin(cgroup, pid, resources, planned.config.get("annotations") or {}, owner)
+    if manager.begin(cgroup, pid, resources, planned.config.get("annotations") or {}, owner):
+        container.add({"cgroup": cgroup})  # from here on it is ours to take away
     if options.get("cgroup-manager") != "disabled":
         manager.apply(cgroup, {"devices": resources.get("devices") or []})
     protocol.tell(sync, protocol.GO)
