@@ -6,17 +6,17 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyrun.commands.help import ABOUT, DETAILS
-from pyrun.options import COMMANDS, GLOBAL, HIDDEN
+from pyrun.commandline.help import ABOUT, DETAILS
+from pyrun.commandline.table import COMMANDS, GLOBAL, HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pyrun.fastargs import Option
+    from pyrun.commandline.parse import Option
 
 HEAD = f"""# The command line
 
-<!-- Made by docs/generate_cli.py from runtime/pyrun/options.py and commands/help.py: change those. -->
+<!-- Made by docs/generate_cli.py from runtime/pyrun/commandline/table.py and commandline/help.py: change those. -->
 
 {ABOUT}
 

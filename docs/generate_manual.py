@@ -11,15 +11,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyrun.built import VERSION
-from pyrun.cli_click import HELP
-from pyrun.commands.help import ABOUT, DETAILS
-from pyrun.options import COMMANDS, GLOBAL, HIDDEN
+from pyrun.base.built import VERSION
+from pyrun.commandline.click_ import HELP
+from pyrun.commandline.help import ABOUT, DETAILS
+from pyrun.commandline.table import COMMANDS, GLOBAL, HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pyrun.fastargs import Option
+    from pyrun.commandline.parse import Option
 
 SHOWN = {name: entry[:3] for name, entry in COMMANDS.items() if name not in HIDDEN}
 
@@ -38,7 +38,7 @@ pyrun run hello"""
 def page(name: str, what: str, sections: list[tuple[str, str]]) -> str:
     """One page: its name, what it is about, and sections of text that is already escaped; empty ones are left out."""
     lines = [
-        '.\\" Made by docs/generate_manual.py from runtime/pyrun/options.py: change that.',
+        '.\\" Made by docs/generate_manual.py from runtime/pyrun/commandline/table.py: change that.',
         f'.TH {name.upper()} 1 "" "pyrun {VERSION}" "pyrun manual"',
         ".nh",  # no word of a command line is to be divided
         ".SH NAME",

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from oci_spec import schema
-from pyrun.lifecycle.plan import NOT_YET, NOT_YET_RESOURCES
+from pyrun.story.plan import NOT_YET, NOT_YET_RESOURCES
 
 HEAD = """# Properties of config.json
 
-<!-- Made by docs/generate_properties.py from spec/oci_spec and the refusals in lifecycle/plan.py: change those. -->
+<!-- Made by docs/generate_properties.py from spec/oci_spec and the refusals in story/plan.py: change those. -->
 
 Every property that runtime-spec 1.3.0 has for Linux, what it means, and the section that describes it. `[]` stands for
 an item of an array, `{}` for a value under any name. **Bold** properties are required where their object is there.

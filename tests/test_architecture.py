@@ -16,7 +16,7 @@ for _folder in ("runtime", "spec"):
     if str(REPOSITORY / _folder) not in sys.path:
         sys.path.insert(0, str(REPOSITORY / _folder))
 
-from pyrun.options import COMMANDS, GLOBAL, HIDDEN  # noqa: E402
+from pyrun.commandline.table import COMMANDS, GLOBAL, HIDDEN  # noqa: E402
 
 SOURCES = ("runtime", "spec", "conformance")
 SUFFIXES = (".py", ".c", ".h", ".sh")

@@ -1,7 +1,7 @@
 """What runs where a container's files can be seen must not resolve their paths by itself.
 
 Two thirds of the known container escapes are one mistake: a path text, resolved twice, in a tree that belongs to the
-attacker. So in the child's modules only init/under_root.py turns a path of the container into a descriptor
+attacker. So in the child's modules only paths/under_root.py turns a path of the container into a descriptor
 (openat2, RESOLVE_IN_ROOT); all others work on descriptors, and on single names below one. This test reads the syntax
 trees of these modules. What else they may do stands in ALLOWED, each with the reason why no container has a say in it.
 """
@@ -15,8 +15,16 @@ from pathlib import Path
 import pytest
 
 PYRUN = Path(__file__).resolve().parents[1] / "runtime/pyrun"
-MODULES = sorted([*PYRUN.glob("init/*.py"), *PYRUN.glob("features/*.py"), PYRUN / "diagnose.py"])
-THE_ONE = "init/under_root.py"
+# The compiler runs in a process of its own, and is given no path.
+COLD = {"features/seccomp/compiler.py", "features/seccomp/bpf.py"}
+MODULES = sorted(
+    [
+        *PYRUN.glob("paths/*.py"),
+        *(each for each in PYRUN.glob("features/**/*.py") if str(each.relative_to(PYRUN)) not in COLD),
+        *(PYRUN / f"story/{name}.py" for name in ("inside", "inside_exec", "last", "orders", "diagnose")),
+    ]
+)
+THE_ONE = "paths/under_root.py"
 
 # Calls that take a path. Those in the second row can't take a descriptor to start from.
 PATH_CALLS = set(
@@ -48,50 +56,58 @@ FORBIDDEN_IMPORTS = {
 # (module, call as ast.unparse writes it): why it is safe
 ALLOWED = {
     # before the root file system is a mount in this namespace, by the host's names
-    ("init/mount_sources.py", "posix.open(mount.source, calls.O_PATH | calls.O_CLOEXEC)"): (
+    ("features/mounts/sources.py", "posix.open(mount.source, calls.O_PATH | calls.O_CLOEXEC)"): (
         "the configuration's source, a path of the host; opened before anything of the container is mounted"
     ),
-    ("init/cgroup_mount.py", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
+    ("features/mounts/cgroup.py", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
         "a cgroup of the host, by the host's path"
     ),
-    ("init/rootfs.py", "posix.open(path, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
+    ("features/rootfs.py", "posix.open(path, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
         "root.path, a path of the host: the folder itself"
     ),
-    ("init/devices.py", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
+    ("features/devices.py", "posix.open(path, calls.O_PATH | calls.O_CLOEXEC)"): (
         "a device of the host by the host's path, checked to be the very device by type and number"
     ),
-    ("init/device_nodes.py", "mounts.umount_detach(f'/proc/self/fd/{nodes}')"): (
+    ("features/device_nodes.py", "mounts.umount_detach(f'/proc/self/fd/{nodes}')"): (
         "a descriptor, by the host's /proc, before pivot_root"
     ),
-    ("init/devices.py", "posix.stat('/dev')"): "the host's /dev, before pivot_root",
-    ("init/proc_files.py", "posix.open('/proc', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
+    ("features/devices.py", "posix.stat('/dev')"): "the host's /dev, before pivot_root",
+    ("paths/proc_files.py", "posix.open('/proc', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
         "the host's /proc, before pivot_root, checked to be the root of a procfs"
     ),
-    ("init/proc_files.py", "calls.openat2(proc, path, flags, resolve)"): (
+    ("paths/proc_files.py", "calls.openat2(proc, path, flags, resolve)"): (
         "below the checked procfs: no link followed, no mount crossed"
     ),
-    ("init/rootfs.py", "calls.read_file(f'/proc/self/fdinfo/{folder}')"): (
+    ("features/rootfs.py", "calls.read_file(f'/proc/self/fdinfo/{folder}')"): (
         "the host's /proc, before pivot_root"
     ),
-    ("init/rootfs.py", "calls.read_file('/proc/self/mountinfo')"): ("the host's /proc, before pivot_root"),
+    ("features/rootfs.py", "calls.read_file('/proc/self/mountinfo')"): (
+        "the host's /proc, before pivot_root"
+    ),
     (
-        "init/rootfs.py",
+        "features/rootfs.py",
         "mounts.mount(None, _unescape(fields[4]), None, mounts.MS_PRIVATE, None)",
     ): "a mount point of the host, and only its propagation in this namespace changes",
-    ("init/rootfs.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
-    ("init/rootfs.py", "mounts.pivot_root('.', '.')"): "the folder that we stand in, which is a descriptor",
-    ("init/rootfs.py", "mounts.umount_detach('.')"): "the folder that we stand in, which is a descriptor",
-    ("init/rootfs.py", "posix.chdir('/')"): "the root",
-    ("init/rootfs.py", "mounts.umount_detach(fields[4].decode())"): (
+    ("features/rootfs.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
+    (
+        "features/rootfs.py",
+        "mounts.pivot_root('.', '.')",
+    ): "the folder that we stand in, which is a descriptor",
+    ("features/rootfs.py", "mounts.umount_detach('.')"): "the folder that we stand in, which is a descriptor",
+    ("features/rootfs.py", "posix.chdir('/')"): "the root",
+    ("features/rootfs.py", "mounts.umount_detach(fields[4].decode())"): (
         "the host's /proc and /sys, in this namespace"
     ),
-    ("init/rootfs.py", "posix.chroot('.')"): "the folder that we stand in",
+    ("features/rootfs.py", "posix.chroot('.')"): "the folder that we stand in",
     (
-        "init/handover.py",
+        "story/last.py",
         "process.execveat(stage2_fd, '', argv, [str(orders_fd), *variables])",
     ): "the sealed memfd",
-    ("init/enter.py", "posix.chroot('.')"): "the root of the container's init, which is a descriptor",
-    ("init/enter.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
+    ("story/inside_exec.py", "posix.chroot('.')"): "the root of the container's init, which is a descriptor",
+    (
+        "story/inside_exec.py",
+        "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)",
+    ): "the root",
     (
         "features/hooks.py",
         "process.execveat(calls.AT_FDCWD, hook['path'], argv, hook.get('env') or [])",
@@ -99,58 +115,81 @@ ALLOWED = {
     ("features/hooks.py", "posix.chdir(bundle)"): "the host's bundle, for hooks that run on the host",
     ("features/hooks.py", "posix.chdir('/')"): "the host's root, still",
     (
-        "init/old_kernel.py",
+        "features/mounts/old_kernel.py",
         "mounts.mount(None, target, None, propagation | (mounts.MS_REC if recursive else 0), None)",
     ): "target is the host's /proc/self/fd/N",
     (
-        "init/old_kernel.py",
+        "features/mounts/old_kernel.py",
         "mounts.mount(None, target, None, flags | mounts.MS_REMOUNT | mounts.MS_BIND, None)",
     ): "target is the host's /proc/self/fd/N",
-    ("init/old_kernel.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
-    ("init/overlay.py", "posix.open(value, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
+    (
+        "features/mounts/old_kernel.py",
+        "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)",
+    ): "the root",
+    ("features/mounts/overlay.py", "posix.open(value, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
         "a layer of an overlay, a path of the host as the kernel would look it up, before pivot_root"
     ),
-    ("init/mount_sources.py", "posix.readlink(f'/proc/self/fd/{folder}')"): "the host's /proc",
-    ("init/mount_sources.py", "posix.stat(part)"): "a part of the configuration's source, a path of the host",
+    ("features/mounts/sources.py", "posix.readlink(f'/proc/self/fd/{folder}')"): "the host's /proc",
     (
-        "init/mount_sources.py",
+        "features/mounts/sources.py",
+        "posix.stat(part)",
+    ): "a part of the configuration's source, a path of the host",
+    (
+        "features/mounts/sources.py",
         "posix.open(f'/proc/{pid}/root', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)",
     ): "runs on the host: the root of the init, while it is still the host's",
-    ("init/mount_sources.py", "calls.openat2(slash, source, calls.O_PATH, calls.RESOLVE_IN_ROOT)"): (
+    ("features/mounts/sources.py", "calls.openat2(slash, source, calls.O_PATH, calls.RESOLVE_IN_ROOT)"): (
         "runs on the host: the configuration's source, as the init would look it up if it had the right to"
     ),
     # descriptors, or the one open of a descriptor that is pinned and checked
-    ("features/tmpcopyup.py", "posix.listdir(reading)"): "a descriptor",
+    ("features/mounts/tmpcopyup.py", "posix.listdir(reading)"): "a descriptor",
     (
-        "features/tmpcopyup.py",
+        "features/mounts/tmpcopyup.py",
         "posix.open(f'/proc/self/fd/{pinned}', posix.O_RDONLY | posix.O_NONBLOCK | O_CLOEXEC)",
     ): "the same file again, after it was checked to be a regular one; /proc is the host's",
     (
-        "diagnose.py",
+        "story/diagnose.py",
         "posix.open(f'/proc/self/fd/{fd}', posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)",
     ): "the same file again, after it was checked to be a regular one; runs on the host",
-    ("diagnose.py", "posix.open(places.rootfs, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
+    ("story/diagnose.py", "posix.open(places.rootfs, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
         "root.path, a path of the host: the folder itself"
     ),
-    ("diagnose.py", "posix.open(folder, calls.O_PATH | calls.O_CLOEXEC)"): (
+    ("story/diagnose.py", "posix.open(folder, calls.O_PATH | calls.O_CLOEXEC)"): (
         "root.path or the source of a bind mount, paths of the host"
     ),
+    # features/id_maps.py and features/namespaces.py run in the parent, on the host's /proc
+    ("features/id_maps.py", "calls.write_file(f'/proc/{pid}/{kind}_map', text)"): "the init, our child",
+    ("features/id_maps.py", "calls.write_file(f'/proc/{pid}/setgroups', 'deny')"): "the init, our child",
+    ("features/id_maps.py", "posix.access(path, posix.X_OK)"): "newuidmap on the host",
+    ("features/namespaces.py", "posix.stat(f'/proc/{owner}/ns/{name}')"): "the host's /proc",
+    (
+        "features/namespaces.py",
+        "posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC)",
+    ): "the configuration's path, on the host; what is open is compared, and joined",
+    (
+        "features/mounts/joined_procfs.py",
+        "process.execveat(stage2_fd, '', ['pyrun-procfs'], ['p', str(namespace), str(sock), str(count)])",
+    ): "the sealed memfd",
+    (
+        "features/mounts/joined_procfs.py",
+        "posix.readlink(f'/proc/self/fd/{context}')",
+    ): "a descriptor of ours",
     # features/labels.py runs in the parent, before there is a container
     ("features/labels.py", "posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)"): "the host's /sys",
     ("features/labels.py", "posix.stat('/proc/self/attr/apparmor')"): "the host's /proc",
-    # features/seccomp.py runs in the parent, before there is a container, on the runtime's own root folder
-    ("features/seccomp.py", "posix.stat(library)"): "libseccomp on the host",
+    # features/seccomp/profile.py runs in the parent, before there is a container, on the runtime's own root folder
+    ("features/seccomp/profile.py", "posix.stat(library)"): "libseccomp on the host",
     (
-        "features/seccomp.py",
+        "features/seccomp/profile.py",
         "posix.open(path, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC)",
     ): "the cache below the runtime's root; owner, mode, type and content are checked",
-    ("features/seccomp.py", "posix.mkdir(cache_dir, 448)"): "the cache below the runtime's root",
+    ("features/seccomp/profile.py", "posix.mkdir(cache_dir, 448)"): "the cache below the runtime's root",
     (
-        "features/seccomp.py",
+        "features/seccomp/profile.py",
         "posix.open(cache_dir, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)",
     ): "the cache below the runtime's root; its owner and mode are checked",
-    ("features/seccomp.py", "posix.listdir(dirfd)"): "a descriptor",
-    ("features/seccomp.py", "posix.execve(argv[0], argv, environment)"): "the compiler, on the host",
+    ("features/seccomp/profile.py", "posix.listdir(dirfd)"): "a descriptor",
+    ("features/seccomp/profile.py", "posix.execve(argv[0], argv, environment)"): "the compiler, on the host",
 }
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import posix
 
-from pyrun import fastargs, log
-from pyrun.errors import PyrunError, failed, printable, render
-from pyrun.options import COMMANDS
+from pyrun.base import log
+from pyrun.base.errors import PyrunError, failed, printable, render
+from pyrun.commandline import parse
+from pyrun.commandline.table import COMMANDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyrun.fastargs import Values
+    from pyrun.commandline.parse import Values
 
 
 CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
@@ -26,9 +27,9 @@ def main(arguments: list[str]) -> int:
     """Run one command line (without the program's name); returns the exit code."""
     try:
         _open_standard_descriptors()
-        parsed = fastargs.parse(arguments)
+        parsed = parse.parse(arguments)
         if parsed is None or (parsed[1] in COMMANDS and not COMMANDS[parsed[1]][3]):
-            from pyrun import cold
+            from pyrun.base import cold
 
             cold.execute(arguments)
             return 1
@@ -45,7 +46,7 @@ def run(
     arguments: list[str],
     dispatch: Callable[[Values, str, Values, list[str]], int] | None = None,
 ) -> int:
-    """Run a command that has been parsed, by `fastargs` or by click; a hot one unless `dispatch` knows others."""
+    """Run a command that has been parsed, by `parse` or by click; a hot one unless `dispatch` knows others."""
     try:
         log.configure(
             str(global_values.get("log", "")),

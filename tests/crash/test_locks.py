@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from bundles import Bundle, Pyrun, eventually, new_id, processes_of
 
-from pyrun.errors import PyrunError, render
-from pyrun.lifecycle import container as containers
-from pyrun.lifecycle import locks
+from pyrun.base.errors import PyrunError, render
+from pyrun.container import locks
+from pyrun.container import store as containers
 
 Make = Callable[..., Bundle]
 Hold = Callable[[Path], subprocess.Popen[bytes]]

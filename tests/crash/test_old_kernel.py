@@ -1,4 +1,4 @@
-"""What Linux 5.10 lacks: containers must be the same without it (init/old_kernel.py, calls.close_range_on_exec)."""
+"""What Linux 5.10 lacks: containers must be the same without it (old_kernel.py, calls.close_range_on_exec)."""
 
 from __future__ import annotations
 

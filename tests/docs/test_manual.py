@@ -13,7 +13,7 @@ from pathlib import Path
 import needs
 import pytest
 
-from pyrun.options import COMMANDS, GLOBAL, HIDDEN
+from pyrun.commandline.table import COMMANDS, GLOBAL, HIDDEN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHOWN = [name for name in COMMANDS if name not in HIDDEN]

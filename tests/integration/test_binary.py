@@ -284,7 +284,7 @@ def test_a_folder_that_is_not_whole_is_named_with_what_lacks(
 def test_a_folder_that_only_root_may_read_is_named(alone: Path, library: Path) -> None:
     """For another user, for whom a file of the folder can't be read: the same sentence, and no traceback."""
     needs.root()
-    for path in (library / "pyrun").rglob("cli.*py*"):
+    for path in (library / "pyrun/commandline").rglob("full.*py*"):
         path.chmod(0o600)
     code, out, err = _run(alone, "features", user=65534, group=65534, extra_groups=[], cwd="/")
     assert (code, out, err.count(b"\n")) == (1, b"", 1), err
@@ -360,5 +360,5 @@ def test_everyone_reads_and_only_the_owner_writes_what_is_installed(
         "pyrun-create.1",
         "_pyrun",
         "pyrun.fish",
-        "cli.py",
+        "full.py",
     }

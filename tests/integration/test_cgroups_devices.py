@@ -19,8 +19,8 @@ from cgroup_machine import ask, cgroup
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import detect, devices_v2, manager, removal
-from pyrun.errors import PyrunError
 from pyrun.kernel import bpf
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import cgroup_machine as machine
 import pytest
 from cgroup_machine import ask, cgroup, directories, existing, new_path, sleep, spawn, wait_until
 
+from pyrun.base.errors import PyrunError, render
 from pyrun.cgroups import detect, entrance, files, manager, removal
-from pyrun.errors import PyrunError, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable

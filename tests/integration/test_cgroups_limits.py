@@ -11,8 +11,8 @@ import cgroup_machine as machine
 import pytest
 from cgroup_machine import ask, cgroup, content, new_id, new_path
 
+from pyrun.base.errors import PyrunError, render
 from pyrun.cgroups import detect, manager, removal
-from pyrun.errors import PyrunError, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable

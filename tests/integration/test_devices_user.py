@@ -1,4 +1,4 @@
-"""linux.devices in a user namespace, which can't make them (config-linux.md, Devices; init/device_nodes.py)."""
+"""linux.devices in a user namespace, which can't make them (config-linux.md, Devices; features/device_nodes.py)."""
 
 from __future__ import annotations
 

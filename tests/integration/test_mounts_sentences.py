@@ -9,8 +9,8 @@ import needs
 import pytest
 from bundles import sleeping
 
-from pyrun.init import mount_causes
-from pyrun.init.mount import Mount
+from pyrun.features.mounts import causes
+from pyrun.features.mounts.mount import Mount
 
 
 def refused(pyrun, one):
@@ -111,17 +111,17 @@ def test_a_file_on_the_way_to_a_device(pyrun, bundle, path):
 
 
 @pytest.mark.parametrize(
-    "row", mount_causes.CAUSES, ids=lambda row: f"{row[0] or 'any'} {row[1]} {row[2] or 'any'}"
+    "row", causes.CAUSES, ids=lambda row: f"{row[0] or 'any'} {row[1]} {row[2] or 'any'}"
 )
 def test_each_row_of_the_table_speaks(row):
     """Each cause of the table is found by its own error, and is one line that says more than the error does."""
     kind, number, call, words = row
     entry = {"destination": "/x", "source": "/y", "options": [], "type": kind or "tmpfs"}
-    if kind in (mount_causes.BIND, mount_causes.REMOUNT, mount_causes.PROPAGATION):
-        option = {mount_causes.BIND: "bind", mount_causes.REMOUNT: "remount"}.get(kind, "private")
+    if kind in (causes.BIND, causes.REMOUNT, causes.PROPAGATION):
+        option = {causes.BIND: "bind", causes.REMOUNT: "remount"}.get(kind, "private")
         entry |= {"type": "", "options": [option]}
     mount = Mount(0, entry)
     error = OSError(number, f"{call or 'openat2'}: {os.strerror(number)}", "")
-    assert mount_causes.known(mount, error) == words
+    assert causes.known(mount, error) == words
     assert words.isprintable()
     assert os.strerror(number).lower() not in words.lower()

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 try:
-    from pyrun import seccomp_compiler as compiler
+    from pyrun.features.seccomp import compiler
 except Exception as reason:  # libseccomp or pyseccomp isn't installed
     pytest.skip(f"the seccomp compiler can't be used: {reason}", allow_module_level=True)
 
-from pyrun.features import seccomp
+from pyrun.features.seccomp import profile as seccomp
 
 Json = dict[str, Any]
 PR_SET_NO_NEW_PRIVS = 38

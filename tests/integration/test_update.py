@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_cgroups_limits import UNLIMITED_V1, has_v1, has_v2
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import change, manager
-from pyrun.errors import PyrunError
 
 Make = Callable[..., Bundle]
 

@@ -15,8 +15,8 @@ import needs
 import pytest
 from bundles import eventually, process_status
 
+from pyrun.features.mounts import joined_procfs
 from pyrun.kernel import mounts
-from pyrun.lifecycle import procfs_inside
 
 CAP_SYS_ADMIN = 1 << 21
 
@@ -172,7 +172,7 @@ def test_what_is_no_procfs_is_not_mounted(pyrun):
     contexts["words"] = os.memfd_create("words")
     os.write(contexts["words"], mounts_said.encode() + b"\n")
     os.lseek(contexts["words"], 0, os.SEEK_SET)
-    found = {name for name, fd in contexts.items() if procfs_inside.is_procfs(fd)}
+    found = {name for name, fd in contexts.items() if joined_procfs.is_procfs(fd)}
     for fd in contexts.values():
         os.close(fd)
     assert found == {"proc"}

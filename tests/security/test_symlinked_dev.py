@@ -139,7 +139,7 @@ def test_the_hosts_dev(pyrun, bundle, spelling, tmp_path):
 
 def test_the_hosts_own_dev_is_recognised():
     """devices.is_host_dev knows it by what it is, not by its name."""
-    from pyrun.init import devices
+    from pyrun.features import devices
 
     host, other = os.open("/", os.O_PATH), os.open("/proc", os.O_PATH)
     try:
@@ -152,7 +152,7 @@ def test_the_hosts_own_dev_is_recognised():
 
 def test_device_of_the_host_is_checked():
     """What is bound in place of a device is the very device: type and number."""
-    from pyrun.init import devices
+    from pyrun.features import devices
 
     os.close(devices.open_host("/dev/null", devices.CHARACTER, 1, 3))
     for kind, major, minor in ((devices.CHARACTER, 1, 5), (devices.BLOCK, 1, 3)):

@@ -7,7 +7,7 @@ import platform
 import struct
 from typing import Any
 
-from pyrun import seccomp_compiler as compiler
+from pyrun.features.seccomp import compiler
 
 KILL, TRAP, ALLOW, LOG = 0x00000000, 0x00030000, 0x7FFF0000, 0x7FFC0000
 KILL_PROCESS, ERRNO, TRACE = 0x80000000, 0x00050000, 0x7FF00000

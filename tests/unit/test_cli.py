@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyrun import cli, cli_click, fastargs, log
-from pyrun.errors import PyrunError, render
-from pyrun.options import BOOLEANS, COLD_FLAG, COMMANDS, FLAG, GLOBAL, HIDDEN, NUMBER
+from pyrun.base import log
+from pyrun.base.errors import PyrunError, render
+from pyrun.commandline import click_, parse
+from pyrun.commandline import full as cli
+from pyrun.commandline.table import BOOLEANS, COLD_FLAG, COMMANDS, FLAG, GLOBAL, HIDDEN, NUMBER
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHOWN = [name for name in COMMANDS if name not in HIDDEN]
@@ -22,7 +24,7 @@ WORDS = VALUES.filter(lambda text: text[0] != "-")
 
 
 @st.composite
-def some_options(draw: st.DrawFn, table: tuple[fastargs.Option, ...]) -> list[str]:
+def some_options(draw: st.DrawFn, table: tuple[parse.Option, ...]) -> list[str]:
     """Options of a table in any order and form, some twice."""
     words: list[str] = []
     for names, kind, _, _ in draw(st.lists(st.sampled_from(table), max_size=5)) if table else []:
@@ -52,22 +54,22 @@ def command_lines(draw: st.DrawFn) -> list[str]:
 @settings(deadline=None)
 @given(command_lines())
 def test_both_parsers_understand_the_same(line: list[str]) -> None:
-    by_click = cli_click.parse(line)
-    fast = fastargs.parse(line)
+    by_click = click_.parse(line)
+    fast = parse.parse(line)
     assert by_click is not None
     cold = any(word.partition("=")[0] in ("-r", "-regex", "--regex") for word in line)
     assert fast == by_click or (fast is None and cold)
     if "regex" not in by_click[2]:
-        assert fastargs.parse(cli.plain_arguments(by_click)) == by_click
+        assert parse.parse(cli.plain_arguments(by_click)) == by_click
 
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(["--log", "-b", "--", "-", "create", "kill", "-ab"]), VALUES)))
 def test_any_line_is_understood_or_refused_in_one_sentence(line: list[str]) -> None:
-    fast = fastargs.parse(line)
+    fast = parse.parse(line)
     sentence = ""
     try:
-        by_click = cli_click.parse([*line, "--no-such-option"] if fast is None else line)
+        by_click = click_.parse([*line, "--no-such-option"] if fast is None else line)
         assert fast is None or fast == by_click
     except PyrunError as error:
         sentence = render(error)
@@ -92,8 +94,8 @@ def test_any_line_is_understood_or_refused_in_one_sentence(line: list[str]) -> N
     ],
 )
 def test_unusual_lines_that_are_right(line: str, parsed: Any) -> None:
-    assert fastargs.parse(line.split()) is None
-    assert cli_click.parse(line.split()) == parsed
+    assert parse.parse(line.split()) is None
+    assert click_.parse(line.split()) == parsed
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_unusual_lines_that_are_right(line: str, parsed: Any) -> None:
 )
 def test_as_callers_of_go_programs_write(line: str, parsed: Any) -> None:
     """One dash before a long name, and a switch with a value: the last one counts."""
-    assert fastargs.parse(line.split()) == cli_click.parse(line.split()) == parsed
+    assert parse.parse(line.split()) == click_.parse(line.split()) == parsed
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_as_callers_of_go_programs_write(line: str, parsed: Any) -> None:
 )
 def test_words_after_the_id_are_the_hosts_ps(line: str, values: Any, arguments: list[str]) -> None:
     """An argument that stands for all words that remain: options are only looked for before the first."""
-    assert fastargs.parse(line.split()) == cli_click.parse(line.split()) == ({}, "ps", values, arguments)
+    assert parse.parse(line.split()) == click_.parse(line.split()) == ({}, "ps", values, arguments)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_words_after_the_id_are_the_hosts_ps(line: str, values: Any, arguments: 
 )
 def test_usage_errors(line: str, sentence: str) -> None:
     with pytest.raises(PyrunError) as caught:
-        cli_click.parse(line.split())
+        click_.parse(line.split())
     assert render(caught.value) == sentence
 
 
@@ -165,17 +167,17 @@ def test_usage_errors(line: str, sentence: str) -> None:
 def test_help_names_every_option_and_no_hidden_command(
     name: str, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    text = cli_click.help_text(name)
+    text = click_.help_text(name)
     for names, _, _, _ in COMMANDS[name][1] if name else GLOBAL:
         assert all(one in text for one in names)
     assert not any(hidden in text for hidden in HIDDEN)
-    assert cli_click.parse([name, "--help"] if name else ["-h"]) is None
+    assert click_.parse([name, "--help"] if name else ["-h"]) is None
     assert capfdbinary.readouterr().out.decode().split() == text.split()
 
 
 def test_option_names_are_unique() -> None:
     for table in (GLOBAL, *(entry[1] for entry in COMMANDS.values())):
-        names = [name for option in (*table, cli_click.HELP) for name in option[0]]
+        names = [name for option in (*table, click_.HELP) for name in option[0]]
         assert len(names) == len(set(names))
         assert all(option[0][0][:2] == "--" for option in table)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from pyrun.commandline.table import COMMANDS, GLOBAL, HIDDEN
 from pyrun.commands import completion
 from pyrun.commands.kill import NAMES
-from pyrun.options import COMMANDS, GLOBAL, HIDDEN
 
 SHOWN = {name for name in COMMANDS if name not in HIDDEN}
 Ask = Callable[[str], set[str]]

@@ -9,8 +9,8 @@ import pytest
 
 from oci_spec import config, defaults, features, mount_options, rules, schema
 from pyrun.commands import features as command
-from pyrun.init import mount
-from pyrun.lifecycle import plan
+from pyrun.features.mounts import mount
+from pyrun.story import plan
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_what_is_off_is_refused(document: dict[str, Any], feature: str, changes:
 
 
 def test_seccomp(document: dict[str, Any]) -> None:
-    compiler = pytest.importorskip("pyrun.seccomp_compiler")
+    compiler = pytest.importorskip("pyrun.features.seccomp.compiler")
     claimed = document["linux"]["seccomp"]
     assert claimed["enabled"] is True
     assert "SCMP_ACT_NOTIFY" not in claimed["actions"]

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oci_spec import defaults
+from pyrun.base.errors import PyrunError
 from pyrun.commands import validate
-from pyrun.errors import PyrunError
-from pyrun.lifecycle import plan
+from pyrun.story import plan
 
 
 @pytest.fixture

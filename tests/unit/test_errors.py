@@ -1,4 +1,4 @@
-"""pyrun.errors: one line, whatever is in it, and words that no engine takes for a missing program."""
+"""pyrun.base.errors: one line, whatever is in it, and words that no engine takes for a missing program."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyrun.errors import PyrunError, failed, joined, printable, render, words
+from pyrun.base.errors import PyrunError, failed, joined, printable, render, words
 
 # By these engines tell exit status 126 and 127: ../docs/engines.md
 RESERVED = ("no such file or directory", "permission denied", "executable file not found")

@@ -1,4 +1,4 @@
-"""pyrun.jsontext: the same JSON as the standard library's, and stricter."""
+"""pyrun.base.jsontext: the same JSON as the standard library's, and stricter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oci_spec import validate
-from pyrun import jsontext
+from pyrun.base import jsontext
 
 TEXT = st.text()
 VALUES = st.recursive(

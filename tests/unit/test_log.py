@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyrun import log
-from pyrun.errors import PyrunError
+from pyrun.base import log
+from pyrun.base.errors import PyrunError
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pyrun import cold
-from pyrun.errors import PyrunError
-from pyrun.features import seccomp
+from pyrun.base import cold
+from pyrun.base.errors import PyrunError
+from pyrun.features.seccomp import profile as seccomp
 from pyrun.kernel import calls
 
 PROFILE: dict[str, Any] = {

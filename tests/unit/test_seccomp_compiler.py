@@ -16,10 +16,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pyrun.errors import PyrunError
+from pyrun.base.errors import PyrunError
 
 try:
-    from pyrun import seccomp_compiler as compiler
+    from pyrun.features.seccomp import compiler
 except Exception as reason:  # libseccomp or pyseccomp isn't installed
     pytest.skip(f"the seccomp compiler can't be used: {reason}", allow_module_level=True)
 
@@ -369,7 +369,7 @@ def test_a_profile_without_names_knows_no_newest_call() -> None:
 
 
 def command(text: bytes, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    argv = [sys.executable, "-m", "pyrun.seccomp_compiler"]
+    argv = [sys.executable, "-m", "pyrun.features.seccomp.compiler"]
     return subprocess.run(argv, input=text, capture_output=True, timeout=60, **options)
 
 

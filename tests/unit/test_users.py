@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyrun.errors import PyrunError, render
+from pyrun.base.errors import PyrunError, render
 from pyrun.features import users
 
 PASSWD = "root:x:0:0::/root:/bin/sh\ndove:x:77:78:Dove:/nest:/bin/sh\n"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pyrun.base.errors import PyrunError, joined
 from pyrun.cgroups import files, limits
-from pyrun.errors import PyrunError, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

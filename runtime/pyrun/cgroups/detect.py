@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrun.errors import PyrunError
+from pyrun.base.errors import PyrunError
 from pyrun.kernel.calls import O_CLOEXEC, read_file, statfs_type
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ with the devices that every container has. devices_v1.py and devices_v2.py put i
 
 from __future__ import annotations
 
-from pyrun.errors import PyrunError
+from pyrun.base.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

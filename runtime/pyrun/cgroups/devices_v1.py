@@ -10,10 +10,10 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyrun import log
+from pyrun.base import log
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import files
 from pyrun.cgroups.devices import ANY, MKNOD, PATH, READ, WRITE
-from pyrun.errors import PyrunError
 from pyrun.kernel.calls import O_CLOEXEC
 
 TYPE_CHECKING = False

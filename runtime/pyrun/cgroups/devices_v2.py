@@ -13,9 +13,9 @@ import errno
 import posix
 import sys
 
+from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups import files
 from pyrun.cgroups.devices import ANY, PATH
-from pyrun.errors import PyrunError, failed
 from pyrun.kernel.calls import O_CLOEXEC
 
 TYPE_CHECKING = False

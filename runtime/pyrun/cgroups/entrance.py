@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import posix
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import files, v1
-from pyrun.errors import PyrunError
 from pyrun.kernel.calls import O_CLOEXEC, O_PATH
 
 TYPE_CHECKING = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyrun.errors import PyrunError, words
+from pyrun.base.errors import PyrunError, words
 from pyrun.kernel.calls import O_CLOEXEC, read_file
 
 TYPE_CHECKING = False

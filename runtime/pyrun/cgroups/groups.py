@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import posix
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import files
-from pyrun.errors import PyrunError
 from pyrun.kernel.calls import O_CLOEXEC, read_all
 
 TYPE_CHECKING = False

@@ -6,9 +6,9 @@ enabled first.
 
 from __future__ import annotations
 
-from pyrun import log
+from pyrun.base import log
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import devices, files, v2
-from pyrun.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

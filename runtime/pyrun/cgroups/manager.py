@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyrun import log
+from pyrun.base import log
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import files, groups, v1, v2
 from pyrun.cgroups import record as records
-from pyrun.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

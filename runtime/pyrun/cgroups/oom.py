@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import posix
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import files
-from pyrun.errors import PyrunError
 from pyrun.kernel import notify
 from pyrun.kernel.calls import O_CLOEXEC
 

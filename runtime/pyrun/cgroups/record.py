@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import posix
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import v1, v2
-from pyrun.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import posix
 import time
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import groups, manager, v1
 from pyrun.cgroups import record as records
-from pyrun.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import posix
 import time
 
-from pyrun import log
+from pyrun.base import log
+from pyrun.base.errors import PyrunError, failed, words
 from pyrun.cgroups import groups, limits, units
 from pyrun.cgroups import record as records
-from pyrun.errors import PyrunError, failed, words
 from pyrun.kernel import calls, dbus, process
 
 TYPE_CHECKING = False

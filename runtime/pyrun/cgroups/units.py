@@ -6,7 +6,7 @@ the form of cgroupsPath and the defaults are runc's, which engines know.
 
 from __future__ import annotations
 
-from pyrun.errors import PyrunError
+from pyrun.base.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

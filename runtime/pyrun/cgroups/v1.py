@@ -8,8 +8,8 @@ from __future__ import annotations
 import posix
 import time
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import files
-from pyrun.errors import PyrunError
 
 _FREEZE_TRIES = 500
 _FREEZE_PAUSE = 0.002

@@ -9,8 +9,8 @@ import errno
 import posix
 import time
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import files
-from pyrun.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyrun.cli_click import HELP
+from pyrun.base.errors import PyrunError
+from pyrun.base.output import put
+from pyrun.commandline.click_ import HELP
+from pyrun.commandline.table import COLD_FLAG, COMMANDS, FLAG, GLOBAL, HIDDEN
 from pyrun.commands.kill import NAMES
-from pyrun.commands.output import put
-from pyrun.errors import PyrunError
-from pyrun.options import COLD_FLAG, COMMANDS, FLAG, GLOBAL, HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pyrun.fastargs import Option
+    from pyrun.commandline.parse import Option
 
 FILES = ("FILE", "SOCKET")
 FOLDERS = ("DIR", "BUNDLE")

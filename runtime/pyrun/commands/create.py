@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pyrun.container.roots import root_folder
 from pyrun.kernel import process
-from pyrun.lifecycle import create
-from pyrun.lifecycle.container import root_folder
+from pyrun.story import create
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.fastargs import Values
+    from pyrun.commandline.parse import Values
 
 
 def run(root: str, values: Values, arguments: list[str]) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pyrun.errors import PyrunError
+from pyrun.base.errors import PyrunError
+from pyrun.container import roots, states, store
 from pyrun.kernel import process
-from pyrun.lifecycle import container, destroy
+from pyrun.story import destroy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.fastargs import Values
+    from pyrun.commandline.parse import Values
 
 
 def run(root: str, values: Values, arguments: list[str]) -> int:
@@ -16,14 +17,14 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     process.own_signals()
     force = bool(values.get("force"))
     try:
-        found = container.find(container.root_folder(root), arguments[0], lock=True, force=force)
+        found = store.find(roots.root_folder(root), arguments[0], lock=True, force=force)
     except PyrunError as error:
         if force and error.kind == "missing":
             return 0
         raise
     if not force:
-        status = container.status(found)
-        if status != container.STOPPED:
+        status = states.status(found)
+        if status != states.STOPPED:
             raise PyrunError(
                 f'container "{found.id}" is {status}, and only a stopped one can be deleted',
                 hint="kill it, or use --force",

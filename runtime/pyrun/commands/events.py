@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 
-from pyrun import jsontext
+from pyrun.base import jsontext
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import oom, stats
-from pyrun.errors import PyrunError
+from pyrun.container import roots, states, store
 from pyrun.kernel import calls, process
-from pyrun.lifecycle import container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyrun.fastargs import Values
+    from pyrun.commandline.parse import Values
 
 NANOSECONDS = {
     "ns": 1,
@@ -34,10 +34,10 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     interval = duration(str(values.get("interval", "5s")))
     if interval is None or interval <= 0:
         raise PyrunError(f'--interval: "{values["interval"]}" is not a duration, such as 5s, 100ms or 1m30s')
-    found = container.find(container.root_folder(root), arguments[0], lock=False)
-    status = container.status(found)
-    if status not in container.ALIVE:
-        raise container.not_running(found, status)
+    found = store.find(roots.root_folder(root), arguments[0], lock=False)
+    status = states.status(found)
+    if status not in states.ALIVE:
+        raise states.not_running(found, status)
     process.own_signals()
     try:
         if values.get("stats"):
@@ -49,10 +49,10 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     return 0
 
 
-def _follow(found: container.Container, interval: float) -> None:
+def _follow(found: store.Container, interval: float) -> None:
     record = found.record
     pidfd = process.pidfd_open(record["pid"])
-    if pidfd < 0 or not container.is_alive(record):
+    if pidfd < 0 or not states.is_alive(record):
         return  # it has ended just now
     watch = oom.Watch(record["cgroup"])
     watched = [pidfd] + ([watch.fd] if watch.fd >= 0 else [])
@@ -70,7 +70,7 @@ def _follow(found: container.Container, interval: float) -> None:
             return
 
 
-def _put(found: container.Container, kind: str, data: dict[str, Any] | None = None) -> None:
+def _put(found: store.Container, kind: str, data: dict[str, Any] | None = None) -> None:
     event: dict[str, Any] = {"type": kind, "id": found.id}
     if data is not None:
         event["data"] = data

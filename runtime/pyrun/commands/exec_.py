@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pyrun.lifecycle import exec_, foreground
-from pyrun.lifecycle.container import root_folder
+from pyrun.container.roots import root_folder
+from pyrun.story import exec_, foreground
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.fastargs import Values
+    from pyrun.commandline.parse import Values
 
 
 def run(root: str, values: Values, arguments: list[str]) -> int:

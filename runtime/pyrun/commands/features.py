@@ -12,10 +12,11 @@ import json
 from typing import Any
 
 from oci_spec import mount_options, names, version
-from pyrun import built
-from pyrun.commands.output import put
-from pyrun.errors import PyrunError
-from pyrun.lifecycle.plan import NAMESPACES, NOT_YET, NOT_YET_RESOURCES
+from pyrun.base import built
+from pyrun.base.errors import PyrunError
+from pyrun.base.output import put
+from pyrun.features.namespaces import NAMESPACES
+from pyrun.story.plan import NOT_YET, NOT_YET_RESOURCES
 
 # What only a listener for SCMP_ACT_NOTIFY could make use of: accepted, and without effect.
 NEEDS_LISTENER = ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",)
@@ -71,7 +72,7 @@ def _linux() -> dict[str, Any]:
 def _seccomp() -> dict[str, Any]:
     """What the compiler knows and the installed libseccomp too; without libseccomp, no profile can be compiled."""
     try:
-        from pyrun import seccomp_compiler as compiler
+        from pyrun.features.seccomp import compiler
     except PyrunError:
         return {"enabled": False}
     flags = sorted(names.SECCOMP_FLAGS)

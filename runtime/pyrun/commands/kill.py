@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import manager, removal
-from pyrun.errors import PyrunError
+from pyrun.container import roots, states, store
 from pyrun.kernel import process
-from pyrun.lifecycle import container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.fastargs import Values
+    from pyrun.commandline.parse import Values
 
 NAMES = (
     "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG"
@@ -40,44 +40,44 @@ def signal_number(text: str) -> int:
 def run(root: str, values: Values, arguments: list[str]) -> int:
     """Signal the container's process, or all of its processes. KILL is for all where they don't die with the first."""
     number = signal_number(arguments[1] if len(arguments) > 1 else "TERM")
-    found = container.find(container.root_folder(root), arguments[0], lock=False)
-    status = container.status(found)
+    found = store.find(roots.root_folder(root), arguments[0], lock=False)
+    status = states.status(found)
     if values.get("all"):
         _signal_all(found, number)
     elif number == process.SIGKILL and not found.record.get("ownPids", True):
-        if status not in container.ALIVE and not _lives(found):
-            raise container.not_running(found, status)
+        if status not in states.ALIVE and not _lives(found):
+            raise states.not_running(found, status)
         _signal_all(found, number)
-    elif status not in container.ALIVE or not _signal_init(found, number):
-        raise container.not_running(found, status)
+    elif status not in states.ALIVE or not _signal_init(found, number):
+        raise states.not_running(found, status)
     elif number == process.SIGKILL:
         removal.thaw(found.record["cgroup"])  # in cgroup v1, nothing dies frozen
     return 0
 
 
-def _lives(found: container.Container) -> bool:
+def _lives(found: store.Container) -> bool:
     cgroup = found.record.get("cgroup")
     return bool(cgroup and cgroup["hierarchies"] and manager.pids(cgroup))
 
 
-def _signal_init(found: container.Container, number: int) -> bool:
+def _signal_init(found: store.Container, number: int) -> bool:
     pid = found.record["pid"]
     pidfd = process.pidfd_open(pid)
     if pidfd < 0:
         return False
     # The pidfd pins the process: if its start time is right now, it is the one that we mean.
-    if container.process_state(pid)[1] != found.record["pidStart"]:
+    if states.process_state(pid)[1] != found.record["pidStart"]:
         return False
     return process.pidfd_send_signal(pidfd, number)
 
 
-def _signal_all(found: container.Container, number: int) -> None:
+def _signal_all(found: store.Container, number: int) -> None:
     """Every process in the container's cgroup, also when its first one is gone; none left is no error."""
     cgroup = found.record.get("cgroup")
     if not cgroup:
         return
     if not cgroup["hierarchies"]:  # all that can be known of
-        if container.is_alive(found.record):
+        if states.is_alive(found.record):
             _signal_init(found, number)
         return
     if number == process.SIGKILL:

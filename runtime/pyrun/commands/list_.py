@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import errno
 
-from pyrun import jsontext, log
+from pyrun.base import jsontext, log
+from pyrun.base.errors import PyrunError, printable, render
 from pyrun.commands import state
-from pyrun.errors import PyrunError, printable, render
+from pyrun.container import roots, states, store
 from pyrun.kernel import calls
-from pyrun.lifecycle import container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyrun.fastargs import Values
+    from pyrun.commandline.parse import Values
 
 COLUMNS = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
 
@@ -24,9 +24,9 @@ def run(root: str, values: Values) -> int:
     layout = values.get("format", "table")
     if layout not in ("table", "json"):
         raise PyrunError(f'--format: "{layout}" is neither table nor json')
-    folder = container.root_folder(root)
+    folder = roots.root_folder(root)
     if values.get("quiet"):
-        text = "".join([f"{name}\n" for name in container.ids(folder)])
+        text = "".join([f"{name}\n" for name in roots.ids(folder)])
     else:
         found = _documents(folder)
         text = jsontext.encode(found) + "\n" if layout == "json" else _table(found)
@@ -40,13 +40,13 @@ def run(root: str, values: Values) -> int:
 
 def _documents(folder: str) -> list[dict[str, Any]]:
     documents = []
-    for name in container.ids(folder):
+    for name in roots.ids(folder):
         try:
-            found = container.find(folder, name, lock=False)
+            found = store.find(folder, name, lock=False)
             try:
                 if found.record or state.wait_for_record(found, 0):
                     documents.append(state.document(found))
-                elif container.status(found) != container.CREATING and found.is_current():
+                elif states.status(found) != states.CREATING and found.is_current():
                     log.warn(render(state.unfinished(found)))
             finally:
                 found.close()

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import manager
-from pyrun.errors import PyrunError
-from pyrun.lifecycle import container
+from pyrun.container import roots, states, store
 
 PATIENCE = 1.0  # seconds that resume waits for the processes to go on
 
 
 def pause(root: str, arguments: list[str]) -> int:
     """Freeze all processes of a created or running container, and return when they are."""
-    found = container.find(container.root_folder(root), arguments[0], lock=False)
-    status = container.status(found)
-    if status == container.PAUSED:
+    found = store.find(roots.root_folder(root), arguments[0], lock=False)
+    status = states.status(found)
+    if status == states.PAUSED:
         raise PyrunError(f'container "{found.id}" is paused already')
-    if status not in container.ALIVE:
-        raise container.not_running(found, status)
+    if status not in states.ALIVE:
+        raise states.not_running(found, status)
     found.take_part()
     manager.freeze(found.record["cgroup"])
     return 0
@@ -26,9 +26,9 @@ def pause(root: str, arguments: list[str]) -> int:
 
 def resume(root: str, arguments: list[str]) -> int:
     """Let all processes of a paused container go on, and return when they do."""
-    found = container.find(container.root_folder(root), arguments[0], lock=False)
-    status = container.status(found)
-    if status != container.PAUSED:
+    found = store.find(roots.root_folder(root), arguments[0], lock=False)
+    status = states.status(found)
+    if status != states.PAUSED:
         raise PyrunError(f'container not paused: "{found.id}" is {status}')
     found.take_part()
     cgroup = found.record["cgroup"]

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import posix
 
-from pyrun import jsontext
+from pyrun.base import jsontext
+from pyrun.base.errors import PyrunError, joined, printable
 from pyrun.cgroups import manager
-from pyrun.errors import PyrunError, joined, printable
+from pyrun.container import roots, store
 from pyrun.kernel import calls, process
-from pyrun.lifecycle import container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.fastargs import Values
+    from pyrun.commandline.parse import Values
 
 COLUMNS = ("UID", "PID", "PPID", "STATE", "ELAPSED", "TIME", "COMMAND")
 LONGEST_COMMAND = 4096  # bytes
@@ -30,7 +30,7 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
         raise PyrunError(f'--format: "{layout}" is neither table nor json')
     if layout == "json" and len(arguments) > 1:
         raise PyrunError(f"--format json is not the host's ps, and takes no {joined(arguments[1:])}")
-    found = container.find(container.root_folder(root), arguments[0], lock=False)
+    found = store.find(roots.root_folder(root), arguments[0], lock=False)
     pids = sorted(manager.pids(found.record["cgroup"])) if found.record else []
     if layout == "json":
         data = jsontext.encode(pids).encode() + b"\n"

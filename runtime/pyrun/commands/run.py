@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pyrun.errors import PyrunError
+from pyrun.base.errors import PyrunError
+from pyrun.container.roots import root_folder
 from pyrun.kernel import process
-from pyrun.lifecycle import create, destroy, foreground, start
-from pyrun.lifecycle.container import root_folder
+from pyrun.story import create, destroy, foreground, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.fastargs import Values
+    from pyrun.commandline.parse import Values
 
 
 def run(root: str, values: Values, arguments: list[str]) -> int:

@@ -7,11 +7,11 @@ import os
 from typing import TYPE_CHECKING
 
 from oci_spec import defaults
-from pyrun.commands.output import put
-from pyrun.errors import PyrunError, failed
+from pyrun.base.errors import PyrunError, failed
+from pyrun.base.output import put
 
 if TYPE_CHECKING:
-    from pyrun.fastargs import Values
+    from pyrun.commandline.parse import Values
 
 
 def run(values: Values) -> int:

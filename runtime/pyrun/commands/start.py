@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pyrun.container import roots, store
 from pyrun.kernel import process
-from pyrun.lifecycle import container, start
+from pyrun.story import start
 
 
 def run(root: str, arguments: list[str]) -> int:
     """Run the program of a created container."""
     process.own_signals()
-    start.start_and_wait(container.find(container.root_folder(root), arguments[0], lock=True), alone=True)
+    start.start_and_wait(store.find(roots.root_folder(root), arguments[0], lock=True), alone=True)
     return 0

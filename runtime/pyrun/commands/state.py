@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from pyrun import jsontext
-from pyrun.errors import PyrunError
+from pyrun.base import jsontext
+from pyrun.base.errors import PyrunError
+from pyrun.container import roots, states, store
 from pyrun.kernel import calls
-from pyrun.lifecycle import container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,24 +19,24 @@ MOMENT = 0.2  # seconds that it may take for its lock
 
 def run(root: str, arguments: list[str]) -> int:
     """Print the state document, with what runc adds to it. Takes no lock, so that hooks can ask."""
-    found = container.find(container.root_folder(root), arguments[0], lock=False)
+    found = store.find(roots.root_folder(root), arguments[0], lock=False)
     if not found.record:
         _wait_for_record(found)
     calls.write_all(1, (jsontext.pretty(document(found)) + "\n").encode())
     return 0
 
 
-def document(found: container.Container) -> dict[str, Any]:
+def document(found: store.Container) -> dict[str, Any]:
     """The spec's state document plus rootfs, created and owner, which engines and people expect."""
     record = found.record
-    state = container.oci_state(record, container.status(found))
+    state = states.oci_state(record, states.status(found))
     for key in ("rootfs", "created"):
         state[key] = record[key]
     state["owner"] = str(record["owner"])
     return state
 
 
-def unfinished(found: container.Container) -> PyrunError:
+def unfinished(found: store.Container) -> PyrunError:
     """The error for a container of which no more than the folder was made."""
     return PyrunError(
         f'container "{found.id}" was never completed, because its create was interrupted',
@@ -44,12 +44,12 @@ def unfinished(found: container.Container) -> PyrunError:
     )
 
 
-def wait_for_record(found: container.Container, patience: float) -> bool:
+def wait_for_record(found: store.Container, patience: float) -> bool:
     """Wait until a create that has just begun has written its first line, or is gone; False if it doesn't within the
     seconds given, or within a moment if nobody holds the lock (which is taken just after the folder is made)."""
     begin = time.monotonic()
     while not found.record and found.is_current():
-        creating = container.status(found) == container.CREATING
+        creating = states.status(found) == states.CREATING
         if time.monotonic() - begin > (patience if creating else MOMENT):
             return False
         time.sleep(0.005)
@@ -57,12 +57,12 @@ def wait_for_record(found: container.Container, patience: float) -> bool:
     return bool(found.record)
 
 
-def _wait_for_record(found: container.Container) -> None:
+def _wait_for_record(found: store.Container) -> None:
     if wait_for_record(found, PATIENCE):
         return
     if not found.is_current():
-        raise container.missing(found.id)
-    if container.status(found) != container.CREATING:
+        raise store.missing(found.id)
+    if states.status(found) != states.CREATING:
         raise unfinished(found)
     raise PyrunError(
         f'container "{found.id}" is creating: its create has begun, and not written yet what it makes'

@@ -7,17 +7,18 @@ import posix
 from oci_spec import config as oci_config
 from oci_spec import linux_rules
 from oci_spec.fields import ConfigError
-from pyrun import jsontext
+from pyrun.base import jsontext
+from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups import change, manager
-from pyrun.errors import PyrunError, failed
+from pyrun.container import roots, states, store
 from pyrun.kernel import calls
-from pyrun.lifecycle import container, plan
+from pyrun.story import plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyrun.fastargs import Values
+    from pyrun.commandline.parse import Values
 
 LARGEST = 1 << 20  # bytes of a file with resources
 WHERE = "linux.resources"
@@ -49,16 +50,16 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     """Change those limits of a container that are named, and nothing else; if one can't be had, nothing at all."""
     resources = _from_file(values) if "resources" in values else _from_options(values)
     _check(resources)
-    found = container.find(container.root_folder(root), arguments[0], lock=False)
-    status = container.status(found)
-    if status not in container.ALIVE:
-        raise container.not_running(found, status)
+    found = store.find(roots.root_folder(root), arguments[0], lock=False)
+    status = states.status(found)
+    if status not in states.ALIVE:
+        raise states.not_running(found, status)
     found.take_part()
     found.load()  # the last update may have changed the device rules
     if (
         "resources" in values
     ):  # a document means what its container's configuration means; an option what we say
-        resources = manager.meant(resources, found.record.get("configVersion", container.OCI_VERSION))
+        resources = manager.meant(resources, found.record.get("configVersion", states.OCI_VERSION))
     rules = found.record.get("devices") or []
     # Kubernetes sends the rules of create again; those that are in force already are left in peace.
     if not resources.get("devices") or resources["devices"] == rules:

@@ -15,18 +15,18 @@ import click
 
 from oci_spec import config as oci_config
 from oci_spec import fields, validate
-from pyrun import jsontext
+from pyrun.base import jsontext
+from pyrun.base.errors import PyrunError, printable, words
+from pyrun.base.output import put
 from pyrun.cgroups import detect, manager
-from pyrun.commands.output import put
-from pyrun.errors import PyrunError, printable, words
-from pyrun.features import labels
-from pyrun.init import mount
-from pyrun.lifecycle import joins, plan
+from pyrun.features import labels, namespaces
+from pyrun.features.mounts import mount
+from pyrun.story import plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyrun.fastargs import Values
+    from pyrun.commandline.parse import Values
 
     Finding = dict[str, str]
     Config = dict[str, Any]
@@ -140,13 +140,13 @@ def _refused(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
     profile = (config.get("linux") or {}).get("seccomp")
     if profile:
         try:
-            from pyrun.features import seccomp
+            from pyrun.features.seccomp import profile as seccomp
 
             seccomp.flags(profile)
             seccomp.check_execve(profile)
-            from pyrun import seccomp_compiler
+            from pyrun.features.seccomp import compiler
 
-            seccomp_compiler.compile_profile(profile)
+            compiler.compile_profile(profile)
         except PyrunError as error:
             yield RUNTIME, error
 
@@ -187,11 +187,11 @@ def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
 
 def _check_join(config: Config, entry: Config, json_path: str) -> Iterator[tuple[str, PyrunError]]:
     try:
-        join = joins.Join(entry["type"], entry["path"], json_path)
+        join = namespaces.Join(entry["type"], entry["path"], json_path)
     except PyrunError as error:
         yield HOST, error
         return
-    for refusal in joins.refusals(config, join):
+    for refusal in namespaces.refusals(config, join):
         yield HOST, refusal
     join.close()
 

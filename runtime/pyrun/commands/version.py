@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pyrun import built
+from pyrun.base import built
+from pyrun.container.states import OCI_VERSION
 from pyrun.kernel import calls
-from pyrun.lifecycle.container import OCI_VERSION
 
 
 def run() -> int:

@@ -7,7 +7,7 @@ Hot module. A capability that the kernel does not know, or that can't be granted
 from __future__ import annotations
 
 from oci_spec.names import CAPABILITIES
-from pyrun.errors import joined
+from pyrun.base.errors import joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import posix
 import time
 
-from pyrun import jsontext
-from pyrun.errors import PyrunError, words
+from pyrun.base import jsontext
+from pyrun.base.errors import PyrunError, words
 from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False

@@ -11,8 +11,8 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyrun.errors import PyrunError
-from pyrun.init import proc_files
+from pyrun.base.errors import PyrunError
+from pyrun.paths import proc_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import posix
 import time
 
-from pyrun import log
-from pyrun.errors import words
+from pyrun.base import log
+from pyrun.base.errors import words
 from pyrun.kernel import calls
 
 TYPE_CHECKING = False

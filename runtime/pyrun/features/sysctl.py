@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyrun.errors import PyrunError, failed
-from pyrun.init import proc_files
+from pyrun.base.errors import PyrunError, failed
+from pyrun.paths import proc_files
 
 # errno -> why, and what to do
 REASONS = {

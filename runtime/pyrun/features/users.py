@@ -7,8 +7,8 @@ over, never root (CVE-2026-30892); and never NSS, which would load libraries of 
 from __future__ import annotations
 
 from oci_spec.fields import LARGEST_ID
-from pyrun.errors import PyrunError, failed
-from pyrun.init import under_root
+from pyrun.base.errors import PyrunError, failed
+from pyrun.paths import under_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -364,6 +364,6 @@ long k_receive_fd(int sock)
     return fd;
 }
 
-#include "terminal_calls.h"
+#include "tty_calls.h"
 
 #include "bpf_calls.h"

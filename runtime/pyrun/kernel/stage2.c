@@ -7,7 +7,7 @@
  * interpreter needs.
  *
  * In: argv is the program's; envp is too, after a first entry that is the number of the fd with the orders
- *     (lifecycle/orders.py writes them and is the other half of this file: the order of reading is the format).
+ *     (story/orders.py writes them and is the other half of this file: the order of reading is the format).
  *     After a first entry "p" it is something else: stage2_procfs.h.
  * Out: one struct report on `sync` (while create listens), then on the connection that `start` makes; all on `sync`
  *      for a process of exec, which waits for nobody.
@@ -60,7 +60,7 @@ static int to_number(const char *digits)
 }
 
 /* As pid 1 we aren't ended by a signal without a handler, and whoever stops a created container waits for that. They
- * come to us blocked (init/handover.py), and are read here. */
+ * come to us blocked (story/last.py), and are read here. */
 static _Noreturn void end_by(int signal)
 {
     const uint64_t none = 0;

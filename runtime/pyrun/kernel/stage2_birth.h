@@ -32,7 +32,7 @@ static void be_born(void)
     }
 }
 
-/* Our number in our own PID namespace, over the sixteen digits of UNBORN (init/handover.py), and `filler` after it. */
+/* Our number in our own PID namespace, over the sixteen digits of UNBORN (story/last.py), and `filler` after it. */
 static void write_pid(char *at, char filler)
 {
     char digits[20];

@@ -19,7 +19,7 @@
 
 #define LAST_WORDS 1024
 
-/* What a report is about. The names of these are in lifecycle/orders.py, with the JSON path that each stands for. */
+/* What a report is about. The names of these are in story/orders.py, with the JSON path that each stands for. */
 enum about { READY, GOING, INHERITABLE, BOUNDING, GROUPS, GID, UID, CAPABILITIES, AMBIENT,
              NO_NEW_PRIVILEGES, NOT_FOUND, WAITING, HOOK, SECCOMP, EXECUTE, ORDERS, LIMITS,
              BORN, CLONE, TERMINAL, CGROUP, APPARMOR, SELINUX, CWD, OUTSIDE };

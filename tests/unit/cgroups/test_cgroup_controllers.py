@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import manager
 from pyrun.cgroups.controllers import cpu, cpuset, memory, pids, unified
-from pyrun.errors import PyrunError
 
 if TYPE_CHECKING:
     from pyrun.cgroups.files import Write

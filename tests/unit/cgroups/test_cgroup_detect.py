@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import detect
-from pyrun.errors import PyrunError
 
 HYBRID = """\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755

@@ -9,8 +9,8 @@ import pytest
 from cgroup_model import KINDS, LETTERS, MAJORS, MINORS, allowed, config_rules, run, v1_allows
 from hypothesis import assume, example, given
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import devices, devices_v1, devices_v2
-from pyrun.errors import PyrunError
 
 ACCESSES = ("r", "w", "m", "rw", "rm", "rwm")
 QUESTIONS = list(itertools.product(KINDS, (*MAJORS, 5, 136, 7), (*MINORS, 0, 8), ACCESSES))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyrun.base.errors import PyrunError, render
 from pyrun.cgroups import files
-from pyrun.errors import PyrunError, render
 
 
 class Memory:

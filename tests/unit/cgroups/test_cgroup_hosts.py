@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import devices, devices_v1, devices_v2, files, v2
 from pyrun.cgroups.controllers import memory
-from pyrun.errors import PyrunError
 
 MIB = 1 << 20
 

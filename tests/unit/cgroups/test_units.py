@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import gvariant, units
-from pyrun.errors import PyrunError
 
 
 @pytest.mark.parametrize(

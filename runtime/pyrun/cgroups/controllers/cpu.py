@@ -6,8 +6,8 @@ Hot module. Times in microseconds. A share, quota or period of 0 is "not set": e
 
 from __future__ import annotations
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import files
-from pyrun.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

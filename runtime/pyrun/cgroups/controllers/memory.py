@@ -6,8 +6,8 @@ unset.
 
 from __future__ import annotations
 
+from pyrun.base.errors import PyrunError
 from pyrun.cgroups import files
-from pyrun.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oci_spec import version
-from pyrun.errors import PyrunError
+from pyrun.base.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

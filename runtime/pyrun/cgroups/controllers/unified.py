@@ -4,7 +4,7 @@ module.
 
 from __future__ import annotations
 
-from pyrun.errors import PyrunError
+from pyrun.base.errors import PyrunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,246 @@
+"""From config.json to a plan: what will be done, decided before anything is done.
+
+Hot module. `load` reads and checks the file; `make` refuses by name what this runtime can't do yet, and sorts the
+rest. No side effect is in here, so that a refused configuration leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from oci_spec import config as oci_config
+from oci_spec import rules
+from oci_spec.fields import ConfigError
+from pyrun.base import jsontext, log
+from pyrun.base.errors import PyrunError, failed
+from pyrun.features.mounts import mount
+from pyrun.features.namespaces import NAMESPACES
+from pyrun.kernel import calls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from pyrun.features.namespaces import Join
+
+LARGEST_CONFIG = 16 << 20  # bytes
+
+# Properties that the specification has and this runtime doesn't yet: refused where they are set to something.
+NOT_YET = (
+    ("process", "scheduler"),
+    ("process", "ioPriority"),
+    ("process", "execCPUAffinity"),
+    ("linux", "timeOffsets"),
+    ("linux", "netDevices"),
+    ("linux", "intelRdt"),
+    ("linux", "memoryPolicy"),
+    ("linux", "personality"),
+    ("linux", "mountLabel"),
+)
+SMALL_MEMORY = 4 << 20
+NOT_YET_RESOURCES = ("blockIO", "hugepageLimits", "network", "rdma")
+
+
+class Plan:
+    """A checked configuration and what follows from it for this host."""
+
+    __slots__ = (
+        "bundle",
+        "config",
+        "joins",
+        "linux",
+        "listen_fds",
+        "mounts",
+        "namespaces",
+        "new_keyring",
+        "pivot",
+        "plain_terminal",
+        "preserve_fds",
+        "process",
+        "rootfs",
+        "terminal",
+    )
+
+    def __init__(self, config: dict[str, Any], bundle: str) -> None:
+        self.config = config
+        self.bundle = bundle
+        self.linux: dict[str, Any] = config.get("linux") or {}
+        self.process: dict[str, Any] | None = config.get("process")
+        path = config["root"]["path"]
+        self.rootfs: str = path if path[0] == "/" else f"{bundle}/{path}"
+        self.terminal = bool(self.process and self.process.get("terminal"))
+        self.namespaces: dict[str, str] = {
+            ns["type"]: ns.get("path") or "" for ns in self.linux.get("namespaces") or ()
+        }
+        self.mounts = mount.plan(config.get("mounts") or [], bundle)
+        self.pivot = True
+        self.plain_terminal = False  # its output goes into a file or a pipe, by way of `run` or `exec`
+        self.new_keyring = True
+        self.preserve_fds = 0  # all that are passed on after stderr, and how many of them are LISTEN_FDS
+        self.listen_fds = 0
+        self.joins: list[Join] = []  # the namespaces given by a path, when they are open
+
+    def hooks(self, kind: str) -> list[dict[str, Any]]:
+        """The hooks of one kind."""
+        return (self.config.get("hooks") or {}).get(kind) or []
+
+    def new_namespaces(self) -> int:
+        """CLONE_NEW* flags of the namespaces to be made."""
+        flags = 0
+        for kind, path in self.namespaces.items():
+            if not path:
+                flags |= NAMESPACES[kind]
+        return flags
+
+    def has_new(self, kind: str) -> bool:
+        """Does the container get a namespace of this kind of its own?"""
+        return self.namespaces.get(kind) == ""
+
+    def cgroup_owner(self) -> int:
+        """The host's ID of the user who is to own the container's cgroup: the program's, where the container may write
+        to its cgroups and sees no others (config-linux.md#cgroup-ownership). -1: it stays as it is."""
+        writable = [
+            entry
+            for entry in self.config.get("mounts") or ()
+            if entry.get("source") == "cgroup"
+            and entry["destination"] == "/sys/fs/cgroup"
+            and "ro" not in (entry.get("options") or ())
+        ]
+        if not writable or not self.has_new("cgroup") or not self.process:
+            return -1
+        uid: int = self.process["user"]["uid"]
+        return self.host_id("uid", uid) if self.has_new("user") else uid
+
+    def may_lack_cgroups(self) -> bool:
+        """Is there no word of cgroups: no path, and no limit but those of devices?"""
+        return not self.linux.get("cgroupsPath") and not self.asks_for_limits()
+
+    def asks_for_limits(self) -> bool:
+        """Is there a limit, other than those of devices?"""
+        resources = self.linux.get("resources") or {}
+        return _asks_for_something(
+            {name: value for name, value in resources.items() if name not in ("devices", "hugepageLimits")}
+        )
+
+    def has_small_memory(self) -> bool:
+        """Is memory limited so that a program may not even begin?"""
+        memory = (self.linux.get("resources") or {}).get("memory") or {}
+        return 0 < int(memory.get("limit", 0)) < SMALL_MEMORY
+
+    def host_id(self, kind: str, number: int) -> int:
+        """The host's number of a "uid" or "gid" of the user namespace, by linux.uidMappings; -1: it has none."""
+        for mapping in self.linux.get(f"{kind}Mappings") or ():
+            if 0 <= number - mapping["containerID"] < mapping["size"]:
+                return int(mapping["hostID"] + number - mapping["containerID"])
+        return -1
+
+
+def absolute(path: str) -> str:
+    """The absolute form of a path, without "." and "..": what `state` shows as bundle."""
+    if path[:1] != "/":
+        path = f"{posix.getcwd()}/{path}"
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def read(bundle: str, path: str) -> bytes:
+    """The bytes of a configuration; PyrunError if the file is missing, huge, or none that ends."""
+    try:
+        # non-blocking, since opening a FIFO would wait for a writer
+        fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)
+    except FileNotFoundError:
+        try:
+            posix.stat(bundle)
+        except OSError:
+            raise PyrunError(f"the bundle {bundle} does not exist") from None
+        raise PyrunError(f"{path} does not exist", hint="make one with: pyrun spec") from None
+    except OSError as error:
+        raise failed("reading the configuration", error) from None
+    try:
+        if posix.fstat(fd).st_mode & 0o170000 != 0o100000:
+            raise PyrunError(f"{path} is not a regular file")
+        return calls.read_all(fd, LARGEST_CONFIG)
+    except OSError as error:
+        error.filename = path
+        raise failed("reading the configuration", error) from None
+    finally:
+        posix.close(fd)
+
+
+def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
+    """Read and check config.json: the document and its bytes; PyrunError with the JSON path of the first fault."""
+    path = config_path or f"{bundle}/config.json"
+    data = read(bundle, path)
+    try:
+        document = jsontext.decode(data)
+        oci_config.parse(document)
+        rules.check(document)
+        for warning in rules.version_warnings(document):
+            log.warn(warning)
+        for name in document.get("annotations", ()):
+            if name[:8] == "run.oci.":
+                log.warn(f"annotations[{jsontext.quote(name)}]: it is crun's, and without effect here")
+    except jsontext.JSONError as error:
+        raise PyrunError(f"{path} is not valid JSON: {error}") from None
+    except ConfigError as error:
+        raise PyrunError(error.sentence(), error.path or path) from None
+    checked: dict[str, Any] = document
+    return checked, data
+
+
+def make(config: dict[str, Any], bundle: str) -> Plan:
+    """Decide; PyrunError names the property that can't be had."""
+    for refusal in refusals(config):
+        raise refusal
+    return Plan(config, bundle)
+
+
+def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
+    """What this runtime can't do yet, each with its property. Empty values ask for nothing, and engines send them."""
+    for where, name in NOT_YET:
+        value = (config.get(where) or {}).get(name)
+        if value or (name == "intelRdt" and value is not None):  # by its mere presence it wants resctrl
+            yield PyrunError("not supported yet", f"{where}.{name}")
+    linux = config.get("linux") or {}
+    yield from refused_resources(linux.get("resources") or {})
+    for name in ("maskedPaths", "readonlyPaths"):
+        for index, path in enumerate(linux.get(name) or ()):
+            if not path.strip("/."):
+                yield PyrunError("the root itself can't be covered", f"linux.{name}[{index}]")
+    for index, entry in enumerate(config.get("mounts") or ()):
+        if entry.get("uidMappings") or entry.get("gidMappings"):
+            yield PyrunError("idmapped mounts are not supported yet", f"mounts[{index}]")
+    namespaces = {entry["type"]: entry.get("path") for entry in linux.get("namespaces") or ()}
+    if namespaces.get("mount") and (config.get("hooks") or {}).get("createContainer"):
+        yield PyrunError(
+            "they can't run in a mount namespace that is joined: their paths are the runtime's",
+            "hooks.createContainer",
+        )
+    if "mount" not in namespaces:
+        yield PyrunError(
+            "a container without a mount namespace is not supported: its mounts would be the host's",
+            "linux.namespaces",
+            'add {"type": "mount"}',
+        )
+
+
+def refused_resources(resources: dict[str, Any]) -> Iterator[PyrunError]:
+    """What of `linux.resources` this runtime can't do yet."""
+    for name in NOT_YET_RESOURCES:
+        value = resources.get(name)
+        if name == "hugepageLimits":  # engines send 0 for each page size; that much we can do
+            value = [entry for entry in value or () if entry["limit"]]
+        if value if name == "rdma" else _asks_for_something(value):
+            yield PyrunError("not supported yet", f"linux.resources.{name}")
+
+
+def _asks_for_something(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_asks_for_something(item) for item in value.values())
+    return bool(value)
