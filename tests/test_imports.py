@@ -45,6 +45,8 @@ LAYERS = {
 # Who may import whom besides its own layer, and why. What isn't a layer is that module alone.
 ARROWS = (
     # The conformance suite never imports the runtime, whose judge it is.
+    ("suite.core", "oci_spec.types", "what a configuration is made of"),
+    ("suite.support", "oci_spec.types", "what a configuration is made of"),
     ("suite.run", "suite.core", "workers call the runtime, results have their types there"),
     ("suite.run", "spec", "the catalogue of requirements"),
     ("suite.run", "oci_conformance", "the suite's version"),

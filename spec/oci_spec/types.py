@@ -1,4 +1,4 @@
-"""The shape of a parsed config.json, for mypy alone: never imported when the program runs.
+"""The shape of a parsed config.json, for mypy alone: the runtime never imports it when it runs.
 
 Required properties as config.parse demands them; the others may be absent, and are never null after it.
 """

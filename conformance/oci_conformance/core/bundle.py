@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from oci_conformance.core.records import Change
+from oci_spec.types import Config, Linux, Mount
 
 Key = str | int
 Path_ = str | tuple[Key, ...]
 Changes = Mapping[str, Any] | Mapping[Path_, Any]
+Json = dict[str, Any]  # an object from outside: whatever a runtime or the probe made it
 
 
 class _Delete:
@@ -26,7 +28,7 @@ class _Delete:
 
 DELETE: Final = _Delete()
 
-DEV = (
+DEV: tuple[Mount, ...] = (
     {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
     {
         "destination": "/dev/pts",
@@ -41,13 +43,13 @@ ROOTFS = ("bin", "dev", "etc", "mnt", "proc", "run", "sys", "tmp")
 TOKEN = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\+)\]")
 
 
-def base(version: str, uid: int, gid: int, cgroups_path: str | None) -> dict[str, Any]:
+def base(version: str, uid: int, gid: int, cgroups_path: str | None) -> Config:
     """The configuration that every test starts from: small, valid in every version, fit for root or for `uid`.
 
     `cgroups_path` is where the suite looks for what a runtime leaves behind; None leaves it to the runtime.
     """
     capabilities = list(CAPABILITIES)
-    linux: dict[str, Any] = {"namespaces": [{"type": name} for name in ("pid", "ipc", "uts", "mount")]}
+    linux: Linux = {"namespaces": [{"type": name} for name in ("pid", "ipc", "uts", "mount")]}
     if uid:
         linux["namespaces"].append({"type": "user"})
         linux["uidMappings"] = [{"containerID": 0, "hostID": uid, "size": 1}]
@@ -161,7 +163,7 @@ def properties(value: Any, path: str = "") -> set[str]:
     return found
 
 
-def changed(before: dict[str, Any], after: Any) -> set[str]:
+def changed(before: Config, after: Any) -> set[str]:
     """The properties whose value in `after` isn't that of `before`."""
     found: set[str] = set()
     if not isinstance(after, dict):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from oci_conformance.core import bundle, probe
+from oci_conformance.core.bundle import Json
 from oci_conformance.core.cgroup import Cgroups
 from oci_conformance.core.console import Console
 from oci_conformance.core.runtime import Call, Runtime
@@ -100,7 +101,7 @@ class Container:
         self.pid  # noqa: B018 - while it surely exists
         self.operate("start")
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Json:
         """What `state` answers."""
         call = self.operate("state")
         try:
@@ -199,7 +200,7 @@ class Container:
         """What its process, and create before it, wrote to standard error."""
         return (self.bundle / "stderr").read_text("utf-8", "replace")
 
-    def results(self) -> list[dict[str, Any]]:
+    def results(self) -> list[Json]:
         """The probe's answers so far."""
         return probe.parse(self.stdout)
 
@@ -211,12 +212,12 @@ class Container:
         except BrokenPipeError:
             raise Broken(f"the probe is gone, so it can't be asked {command!r}") from None
 
-    def ask(self, command: str, seconds: float = 10.0) -> dict[str, Any]:
+    def ask(self, command: str, seconds: float = 10.0) -> Json:
         """Have a serving probe do one command."""
         self.tell(command)
         return self.answer(command, seconds)
 
-    def answer(self, command: str, seconds: float = 10.0) -> dict[str, Any]:
+    def answer(self, command: str, seconds: float = 10.0) -> Json:
         """The next line that the probe prints."""
         until = time.monotonic() + seconds
         while b"\n" not in self._answers:

@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from oci_conformance.core import kernel
+from oci_conformance.core.bundle import Json
 from oci_conformance.core.records import CallRecord
 
 LIMIT = 10.0  # seconds for one call, unless --timeout says otherwise
@@ -215,7 +215,7 @@ class Runtime:
             process.wait()
             raise
 
-    def features(self) -> dict[str, Any] | None:
+    def features(self) -> Json | None:
         """The Features structure, or None where a runtime has no such command or says nothing usable."""
         if "features" not in self.adapter.operations:
             return None

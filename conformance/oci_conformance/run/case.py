@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, NoReturn, Unpack
 
 from oci_conformance.core import bundle, cgroup, kernel
-from oci_conformance.core.bundle import DELETE, Changes
+from oci_conformance.core.bundle import DELETE, Changes, Json
 from oci_conformance.core.container import Broken, Container, Refused, prepare
 from oci_conformance.core.host import Host
 from oci_conformance.core.records import Result, Status, Words
 from oci_conformance.core.runtime import NOT_EXECUTED, Runtime
 from oci_conformance.run.registry import Test
+from oci_spec.types import Config, Hook
 
 __all__ = ["DELETE", "Broken", "Case", "Container", "Refused", "Seen", "Skip"]
 
@@ -36,7 +37,7 @@ class Seen:
         self.stderr = container.stderr
         self.answers = container.results()
 
-    def answer(self, command: str) -> dict[str, Any]:
+    def answer(self, command: str) -> Json:
         """The whole answer to the first command that is `command` or begins with that word."""
         for answer in self.answers:
             if "ready" in answer:  # said before the answer itself
@@ -92,7 +93,7 @@ class Case:
         """The name of the cgroup, at the top of each hierarchy, below which this test's containers are."""
         return f"oci-conformance-{os.getpid()}"
 
-    def base(self, id: str) -> dict[str, Any]:
+    def base(self, id: str) -> Config:
         """The configuration that is changed by `changes`."""
         path = f"system.slice:oci-conformance:{id}" if self.host.systemd_cgroup else f"/{self.cgroups}/{id}"
         return bundle.base(self._bundle_version, self.host.uid, self.host.gid, path)
@@ -163,9 +164,9 @@ class Case:
         path: str | None = None,
         env: list[str] | None = None,
         timeout: int | None = None,
-    ) -> dict[str, Any]:
+    ) -> Hook:
         """A hook that is the probe doing `commands`. `path` is that of the host unless given."""
-        hook: dict[str, Any] = {"path": path or str(self.program), "args": ["probe", *commands]}
+        hook: Hook = {"path": path or str(self.program), "args": ["probe", *commands]}
         if env is not None:
             hook["env"] = env
         if timeout is not None:
@@ -173,7 +174,7 @@ class Case:
         return hook
 
     @cached_property
-    def features(self) -> dict[str, Any] | None:
+    def features(self) -> Json | None:
         """What the runtime's `features` says, or None if it has no such command."""
         return self.runtime.features()
 

@@ -16,7 +16,8 @@ import stat
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
+
+from oci_conformance.core.bundle import Json
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "probe.c"
@@ -91,7 +92,7 @@ def binary() -> Path:
     return path
 
 
-def parse(output: str | bytes) -> list[dict[str, Any]]:
+def parse(output: str | bytes) -> list[Json]:
     """The lines that the probe printed, in order.
 
     Lines that aren't the probe's own are passed over, as is a last line cut short: whoever shares its standard output,

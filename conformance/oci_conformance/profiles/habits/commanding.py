@@ -8,6 +8,7 @@ import os
 import re
 from typing import Any
 
+from oci_conformance.core.bundle import Json
 from oci_conformance.core.runtime import Call
 from oci_conformance.profiles.habits import tools
 from oci_conformance.profiles.habits.foreground import run
@@ -251,7 +252,7 @@ def listed(t: Case) -> None:
     """A running container in both forms of list."""
     container = tools.paused(t)
     found = _json(t.runtime.command("list", "--format", "json"))
-    seen: dict[str, Any] = next((each for each in found or [] if each.get("id") == container.id), {})
+    seen: Json = next((each for each in found or [] if each.get("id") == container.id), {})
     wanted = {"id": container.id, "pid": container.pid, "status": "running", "bundle": str(container.bundle)}
     t.equal("habits.list-json", {key: seen.get(key) for key in wanted}, wanted)
     t.check("habits.list-json", "created" in seen and "owner" in seen, "created and owner", sorted(seen))

@@ -10,13 +10,14 @@ from typing import Any
 from oci_conformance.core.bundle import CAPABILITIES
 from oci_conformance.core.cgroup import Cgroups
 from oci_conformance.core.console import Console
+from oci_conformance.core.runtime import Call
 from oci_conformance.profiles.habits import tools
 from oci_conformance.profiles.spec.oom_score import READ, callers_score
 from oci_conformance.profiles.spec.seccomp import CALLS, ERRNO, VICTIM, outcome, profile, rule
 from oci_conformance.run.case import Case, Container, Refused
 from oci_conformance.run.registry import test
 
-SHORT: dict[str, Any] = {"cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"]}
+SHORT: dict[str, object] = {"cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"]}
 
 
 def _said(container: Container, command: str, **more: Any) -> Any:
@@ -269,7 +270,7 @@ WORDS = {
 }
 
 
-def _failing(t: Case, container: Container) -> dict[str, Any]:
+def _failing(t: Case, container: Container) -> dict[str, Call]:
     """Calls of exec that can't start."""
     (container.rootfs / "tmp/file").write_text("")
     (container.rootfs / "tmp/file").chmod(0o644)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from oci_conformance.core import probe
+from oci_conformance.core.bundle import Json
 from oci_conformance.core.runtime import Call
 from oci_conformance.profiles.habits import tools
 from oci_conformance.profiles.habits.tools import USER
@@ -92,7 +93,7 @@ def console(t: Case) -> None:
         t.equal("habits.console", _device(node), _device(seen["fstat 0"]))
 
 
-def _device(status: dict[str, Any]) -> str:
+def _device(status: Json) -> str:
     return f"{status['major']}:{status['minor']}"
 
 

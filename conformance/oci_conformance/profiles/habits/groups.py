@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from oci_conformance.core import cgroup
 from oci_conformance.core.cgroup import Cgroups
@@ -270,7 +269,7 @@ def _lives(pid: int) -> bool:
         return False
 
 
-EMPTY: dict[str, Any] = {
+EMPTY: dict[str, object] = {
     "devices": [],
     "memory": {},
     "blockIO": {},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 from unittest import mock
 
 from oci_conformance.core.runtime import TIMED_OUT
@@ -99,7 +98,7 @@ def failing(t: Case) -> None:
 @test("habits.hooks-output")
 def output(t: Case) -> None:
     """A createRuntime hook writes to its standard error and ends with 1: create's error has what it wrote."""
-    hook: dict[str, Any] = t.hook("to /dev/stderr", "echo the reason why", "exit 1")
+    hook = t.hook("to /dev/stderr", "echo the reason why", "exit 1")
     call = t.prepare({"hooks": {"createRuntime": [hook]}}, "cwd").call("create")
     said = not call.ok and "the reason why" in call.stderr
     t.check("habits.hooks-output", said, "the hook's words in the error", call.stderr[-500:])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from oci_conformance.core.bundle import Json
 from oci_conformance.profiles.habits.tools import NETWORK
 from oci_conformance.profiles.support import namespaces
 from oci_conformance.run.case import Case
 from oci_conformance.run.registry import test
 
 
-def _loopback(interfaces: list[dict[str, Any]]) -> dict[str, Any]:
+def _loopback(interfaces: list[Json]) -> Json:
     return next((each for each in interfaces if each["name"] == "lo"), {})
 
 

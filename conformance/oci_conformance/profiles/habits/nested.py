@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from oci_conformance.core.bundle import Changes
+from oci_conformance.core.bundle import Changes, Json
 from oci_conformance.core.runtime import Call
 from oci_conformance.profiles.habits import tools
 from oci_conformance.run.case import DELETE, Case
@@ -13,7 +13,7 @@ from oci_conformance.run.registry import test
 THROUGH = ("unshare", "--user", "--map-root-user", "--mount", "--propagation", "private")
 
 
-def run(t: Case, changes: Changes, *commands: str) -> tuple[Call, dict[str, dict[str, Any]]]:
+def run(t: Case, changes: Changes, *commands: str) -> tuple[Call, dict[str, Json]]:
     """`run` in the foreground in a new user and mount namespace. What it said, and the probe's answers."""
     with tools.control(t):
         t.run({}, "cwd")

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from oci_conformance.core.bundle import Json
 from oci_conformance.profiles.habits import nested, tools
 from oci_conformance.profiles.support import mounting
 from oci_conformance.run.case import Case
@@ -18,7 +19,7 @@ USABLE = ("null", "zero", "full", "random", "urandom", "ptmx")
 SPARE = ("/dev/fuse", "/dev/net/tun", "/dev/kmsg")  # devices of the host that no runtime makes by itself
 
 
-def _number(node: dict[str, Any]) -> list[object]:
+def _number(node: Json) -> list[object]:
     return [node.get("type"), node.get("major"), node.get("minor")]
 
 

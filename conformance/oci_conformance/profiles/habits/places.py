@@ -9,7 +9,7 @@ from oci_conformance.core import cgroup, kernel
 from oci_conformance.profiles.habits import tools
 from oci_conformance.profiles.habits.tools import CGROUP_MOUNT
 from oci_conformance.profiles.support import mounting
-from oci_conformance.profiles.support.mounting import add, bind
+from oci_conformance.profiles.support.mounting import Entry, add, bind
 from oci_conformance.run.case import Case, Container
 from oci_conformance.run.registry import test
 
@@ -53,14 +53,14 @@ def host_view(t: Case) -> None:
     container = t.serve(add(t, CGROUP_MOUNT))
     path = container.ask("read /proc/self/cgroup").get("result", "").strip().partition("::")[2]
     said = container.ask(f"read /sys/fs/cgroup{path}/cgroup.procs")
-    seen = said.get("result", said.get("errno", "")).split()
+    seen = str(said.get("result", said.get("errno", ""))).split()
     t.check("habits.cgroup-host-view", seen == ["1"], f"process 1 in {path} below /sys/fs/cgroup", seen)
 
 
 @test("habits.cgroup-unknown-option", needs=("root", "cgroup-v2"))
 def unknown_option(t: Case) -> None:
     """A cgroup mount with an option that there isn't: refused."""
-    fault = {**CGROUP_MOUNT, "options": ["ro", "no-such-option"]}
+    fault: Entry = {**CGROUP_MOUNT, "options": ["ro", "no-such-option"]}
     t.refused("habits.cgroup-unknown-option", add(t, CGROUP_MOUNT), add(t, fault))
 
 
@@ -180,7 +180,7 @@ def propagation(t: Case) -> None:
 @test("habits.proc-folder")
 def proc_folder(t: Case) -> None:
     """A file, and a link to a folder, in the place of /proc and of /sys: refused."""
-    sysfs = {
+    sysfs: Entry = {
         "destination": "/sys",
         "type": "sysfs",
         "source": "sysfs",

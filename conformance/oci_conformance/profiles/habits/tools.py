@@ -13,15 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from oci_conformance.core import kernel, probe
+from oci_conformance.core.bundle import Json
 from oci_conformance.core.container import POLL
 from oci_conformance.core.runtime import Call
+from oci_conformance.profiles.support.mounting import Entry
 from oci_conformance.run.case import Broken, Case, Container, Refused, Skip
 
 USER = {"process.user": {"uid": 1000, "gid": 1000}}
 NETWORK = {"linux.namespaces[+]": {"type": "network"}}
-CGROUP_MOUNT = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]}
+CGROUP_MOUNT: Entry = {
+    "destination": "/sys/fs/cgroup",
+    "type": "cgroup",
+    "source": "cgroup",
+    "options": ["ro"],
+}
 # A user namespace whose root and users are nobody on the host.
-MAPPED: dict[str, Any] = {
+MAPPED: dict[str, object] = {
     "linux.namespaces[+]": {"type": "user"},
     "linux.uidMappings": [{"containerID": 0, "hostID": 100000, "size": 65536}],
     "linux.gidMappings": [{"containerID": 0, "hostID": 100000, "size": 65536}],
@@ -39,7 +46,7 @@ def control(t: Case) -> Iterator[None]:
         raise Skip(str(error)) from None
 
 
-def answers(text: str) -> dict[str, dict[str, Any]]:
+def answers(text: str) -> dict[str, Json]:
     """The probe's answers by their commands."""
     return {each["command"]: each for each in probe.parse(text) if "ready" not in each}
 
@@ -62,7 +69,7 @@ def execute_document(container: Container, document: Mapping[str, Any], *options
     return container.runtime.command("exec", *options, "--process", str(path), container.id)
 
 
-def executed(container: Container, *commands: str, options: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+def executed(container: Container, *commands: str, options: Sequence[str] = ()) -> dict[str, Json]:
     """The answers of `execute`. Raises Refused."""
     call = execute(container, *commands, options=options)
     if not call.ok:

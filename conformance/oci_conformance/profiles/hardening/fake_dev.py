@@ -21,7 +21,7 @@ from oci_conformance.profiles.hardening.attack import (
     ways,
     without_dev,
 )
-from oci_conformance.profiles.support.mounting import tmpfs
+from oci_conformance.profiles.support.mounting import Entry, tmpfs
 from oci_conformance.run.case import Case
 from oci_conformance.run.registry import test
 
@@ -31,7 +31,7 @@ GROUPS = (
     ("fd", "stdin", "stdout", "stderr", "core"),
     ("pts", "shm", "mqueue"),
 )
-MOUNTS = (
+MOUNTS: tuple[Entry, ...] = (
     {
         "destination": "/dev/pts",
         "type": "devpts",
@@ -142,7 +142,7 @@ def console(t: Case) -> None:
 def terminal(t: Case) -> None:
     """A link has the name of the terminal in /dev/pts: what it leads to isn't mounted on /dev/console, past a mask."""
     id = "hardening.console-source"
-    elsewhere = {**MOUNTS[0], "destination": "/dev/other"}
+    elsewhere: Entry = {**MOUNTS[0], "destination": "/dev/other"}
     changes = {"process.terminal": True, "linux.maskedPaths": ["/proc/version"]}
     if control(t, (id,), {**changes, **without_dev(t, MOUNTS[0])}) is None:
         return

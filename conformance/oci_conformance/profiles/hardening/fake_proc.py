@@ -21,7 +21,7 @@ from oci_conformance.profiles.hardening.attack import (
     ways,
 )
 from oci_conformance.profiles.support import mounting
-from oci_conformance.profiles.support.mounting import bind
+from oci_conformance.profiles.support.mounting import Entry, bind
 from oci_conformance.profiles.support.namespaces import apart
 from oci_conformance.run.case import Case
 from oci_conformance.run.registry import test
@@ -37,13 +37,13 @@ WRITTEN = tuple(
         "attr/apparmor/exec", "loginuid", "timens_offsets",
     )
 )  # fmt: skip
-SYSFS = {
+SYSFS: Entry = {
     "destination": "/sys",
     "type": "sysfs",
     "source": "sysfs",
     "options": ["ro", "nosuid", "nodev", "noexec"],
 }
-REAL = {"destination": "/real", "type": "proc", "source": "proc"}
+REAL: Entry = {"destination": "/real", "type": "proc", "source": "proc"}
 NETWORK = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")]
 
 

@@ -12,7 +12,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 from oci_conformance.core import probe
@@ -129,7 +128,7 @@ def hooks(t: Case) -> None:
         return
     attacks = attack(t, "hardening.host-hooks")
     logs = {kind: t.folder / f"hook-{kind}" for kind in HOST_HOOKS}
-    hooked: dict[str, Any] = {kind: [t.hook(f"to {log}", "fds")] for kind, log in logs.items()}
+    hooked: dict[str, object] = {kind: [t.hook(f"to {log}", "fds")] for kind, log in logs.items()}
     hooked["startContainer"] = [t.hook("to /hook", "fds", "env", path="/probe")]
     with careless(t, attacks.canary.path), mock.patch.dict(os.environ, {SECRET: "x"}):
         container = t.create({"hooks": hooked}, "env")

@@ -86,7 +86,7 @@ def device_there(t: Case) -> None:
     _device(t, {"type": "c", "major": 1, "minor": 7, "fileMode": 0o666, "uid": 1000, "gid": 1000})
 
 
-def _device(t: Case, device: dict[str, Any]) -> None:
+def _device(t: Case, device: dict[str, object]) -> None:
     id = "hardening.device-link"
     if control(t, (id,), {"linux.devices": [{**device, "path": "/run/plain"}]}) is None:
         return

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from oci_conformance.core import kernel
+from oci_conformance.core.bundle import Changes
 from oci_conformance.profiles.hardening.attack import UP, attack, control, nothing
 from oci_conformance.profiles.hardening.links import CWD, judge_folder
 from oci_conformance.profiles.support import mounting
@@ -24,7 +25,7 @@ from oci_conformance.run.case import Case
 from oci_conformance.run.registry import test
 
 # What is made in a round, in a folder that is new then: entries of mounts, and other changes.
-Made = Callable[[str], tuple[list[mounting.Entry], dict[str, Any]]]
+Made = Callable[[str], tuple[list[mounting.Entry], Changes]]
 
 ROUNDS = 25
 SECONDS = 4.0  # for one race

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from oci_conformance.profiles.support import limits
 from oci_conformance.profiles.support.limits import Knob
@@ -134,7 +133,7 @@ def throttle(t: Case) -> None:
     major, minor = _disk(t)
     disk = f"{major}:{minor}"
     rates = {name: 1_048_576 + 4096 * number for number, name in enumerate(THROTTLES)}
-    every: dict[str, Any] = {
+    every: dict[str, object] = {
         f"{BLOCK}.{name}": [{"major": major, "minor": minor, "rate": rate}] for name, rate in rates.items()
     }
     v2 = " ".join([disk, *(f"{THROTTLES[name][1]}={rate}" for name, rate in rates.items())])

@@ -6,8 +6,6 @@ ENODEV by the kernel, who may not is told EPERM before that.
 
 from __future__ import annotations
 
-from typing import Any
-
 from oci_conformance.run.case import Case, Refused
 from oci_conformance.run.registry import test
 
@@ -17,13 +15,13 @@ DENY_ALL = {"allow": False, "access": "rwm"}
 ALLOW_ALL = {"allow": True, "access": "rwm"}
 
 
-def _rule(allow: bool, minor: int, access: str) -> dict[str, Any]:
+def _rule(allow: bool, minor: int, access: str) -> dict[str, object]:
     return {"allow": allow, "type": "c", "major": MAJOR, "minor": minor, "access": access}
 
 
-def _check(t: Case, id: str, rules: list[dict[str, Any]], expected: dict[str, bool]) -> None:
+def _check(t: Case, id: str, rules: list[dict[str, object]], expected: dict[str, bool]) -> None:
     """A verdict: under the rules, which of the accesses "c 240 1 r" (type, numbers, r, w or m) are let through?"""
-    changes: dict[str, Any] = {
+    changes: dict[str, object] = {
         f"process.capabilities.{name}": ["CAP_MKNOD"] for name in ("bounding", "effective", "permitted")
     }
     numbers = {tuple(text.split(" ")[:3]) for text in expected}

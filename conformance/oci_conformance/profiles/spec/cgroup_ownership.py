@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from oci_conformance.core import cgroup, kernel
 from oci_conformance.core.cgroup import Cgroups
@@ -28,9 +27,9 @@ OWNER_IDS = (
 
 def _config(
     *, namespace: bool = True, mount: str | None = "rw", user_namespace: bool = True
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """A container whose user is USER, with what the rules of ownership ask about."""
-    changes: dict[str, Any] = {"process.user": {"uid": USER, "gid": USER}}
+    changes: dict[str, object] = {"process.user": {"uid": USER, "gid": USER}}
     if user_namespace:
         changes |= {"linux.uidMappings": MAPPING, "linux.gidMappings": MAPPING}
     for kind in [*["user"] * user_namespace, *["cgroup"] * namespace]:
@@ -46,14 +45,14 @@ def _config(
     return changes
 
 
-def _prepare(t: Case, changes: dict[str, Any]) -> Container:
+def _prepare(t: Case, changes: dict[str, object]) -> Container:
     """A prepared container with a place to mount cgroups on, which the root of a user namespace could not make."""
     c = t.prepare(changes)
     (c.rootfs / "sys/fs/cgroup").mkdir(parents=True)
     return c
 
 
-def _create(t: Case, changes: dict[str, Any]) -> Container:
+def _create(t: Case, changes: dict[str, object]) -> Container:
     c = _prepare(t, changes)
     c.create()
     return c

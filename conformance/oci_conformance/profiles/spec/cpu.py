@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 from pathlib import Path
-from typing import Any
 
 from oci_conformance.profiles.support import limits
 from oci_conformance.profiles.support.limits import Knob
@@ -66,7 +65,7 @@ def quota_unlimited(t: Case) -> None:
 def burst(t: Case) -> None:
     """The cgroup has the burst of the configuration."""
     knob = Knob("cpu", {"cpu.cfs_burst_us": "20000"}, {"cpu.max.burst": "20000"})
-    base: dict[str, Any] = {CPU: {"quota": 50000, "period": 100000}}
+    base: dict[str, object] = {CPU: {"quota": 50000, "period": 100000}}
     limits.applied(t, "cpu.burst", {CPU: {"quota": 50000, "period": 100000, "burst": 20000}}, knob, base)
 
 
@@ -86,7 +85,7 @@ def burst_above_quota(t: Case) -> None:
 @test("cpu.realtime", needs=NEEDS)
 def realtime(t: Case) -> None:
     """The cgroup has the realtime runtime and period of the configuration; where there are none, it is refused."""
-    changes: dict[str, Any] = {CPU: {"realtimeRuntime": 4000, "realtimePeriod": 500000}}
+    changes: dict[str, object] = {CPU: {"realtimeRuntime": 4000, "realtimePeriod": 500000}}
     top = limits.place("cpu") / t.cgroups
     if t.host.controllers["cpu"] or not (limits.place("cpu") / "cpu.rt_runtime_us").exists():
         why = "the cpu controller of this host has no realtime limits"

@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from oci_conformance.core import kernel, probe
+from oci_conformance.core.bundle import Json
 from oci_conformance.core.cgroup import Cgroups
 from oci_conformance.run.case import Broken, Case, Container
 from oci_conformance.run.registry import test
@@ -99,7 +99,7 @@ def _without_final(t: Case, container: Container, two: int) -> None:
 
 def affinity(container: Container, wanted: Mapping[str, str] | None) -> tuple[list[int] | None, str]:
     """The CPUs of a process that exec adds, or None and what the runtime said."""
-    process: dict[str, Any] = copy.deepcopy(container.config["process"])
+    process: Json = copy.deepcopy(container.config["process"])
     process["args"] = ["/probe", "affinity"]
     if wanted is not None:
         process["execCPUAffinity"] = dict(wanted)

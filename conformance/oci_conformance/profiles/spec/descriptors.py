@@ -6,10 +6,10 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
-from typing import Any
 from unittest import mock
 
 from oci_conformance.core import probe
+from oci_conformance.core.bundle import Json
 from oci_conformance.run.case import Case
 from oci_conformance.run.registry import test
 
@@ -104,7 +104,7 @@ def dev_links_there(t: Case) -> None:
     _judge(t, container.results())
 
 
-def _judge(t: Case, answers: list[dict[str, Any]]) -> None:
+def _judge(t: Case, answers: list[Json]) -> None:
     seen = {answer["command"]: answer for answer in answers}
     for name, target in LINKS.items():
         answer = seen.get(f"stat /dev/{name}", {})

@@ -6,6 +6,7 @@ import os
 import stat
 from typing import Any
 
+from oci_conformance.core.bundle import Json
 from oci_conformance.run.case import DELETE, Broken, Case, Container, Refused
 from oci_conformance.run.registry import test
 
@@ -17,12 +18,12 @@ TYPES = {"c": "char", "u": "char", "b": "block", "p": "fifo"}
 ALLOWED = {"linux.resources.devices": [{"allow": True, "access": "rwm"}]}
 
 
-def device(path: str, kind: str = "c", numbers: tuple[int, int] = NULL, **more: Any) -> dict[str, Any]:
+def device(path: str, kind: str = "c", numbers: tuple[int, int] = NULL, **more: Any) -> dict[str, object]:
     """An entry of linux.devices."""
     return {"path": path, "type": kind, "major": numbers[0], "minor": numbers[1], **more}
 
 
-def found(container: Container, path: str) -> dict[str, Any]:
+def found(container: Container, path: str) -> Json:
     """What the program finds at a path: links are followed, for a runtime may supply devices by them."""
     for _ in range(8):
         answer = container.ask(f"stat {path}")
@@ -63,7 +64,7 @@ def available(t: Case) -> None:
 @test("devices.type-p", needs=NEEDS)
 def fifo(t: Case) -> None:
     """Type p makes a FIFO, which needs no numbers."""
-    entries: list[dict[str, Any]] = [
+    entries: list[Json] = [
         {"path": "/dev/oc-fifo", "type": "p"},
         {"path": "/run/fifo", "type": "p", "fileMode": 0o620},
     ]
@@ -94,7 +95,7 @@ def mode_and_owner(t: Case) -> None:
         t.equal("devices.uid-gid", [path, seen["uid"], seen["gid"]], [path, uid, gid])
 
 
-def _in_user_namespace(t: Case, **more: Any) -> dict[str, Any]:
+def _in_user_namespace(t: Case, **more: Any) -> dict[str, object]:
     """What a container in a user namespace finds where a device was listed.
 
     The host has the device at the same path, for runtimes that supply it by a bind mount; it is the test's own, so

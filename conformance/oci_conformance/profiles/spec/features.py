@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from oci_conformance.core import probe
-from oci_conformance.core.bundle import Changes
+from oci_conformance.core.bundle import Changes, Json
 from oci_conformance.core.runtime import NOT_EXECUTED
 from oci_conformance.profiles.spec.documents import runs
 from oci_conformance.run.case import Case
 from oci_conformance.run.registry import test
 from oci_spec import schema
+from oci_spec.types import Mount
 from oci_spec.version import parse
 
 ABSENT = "the runtime has no features command"
@@ -36,7 +37,7 @@ OF_FILE_SYSTEMS = set(
 NOT_RECURSIVE = ("rbind", "relatime", "remount", "rprivate", "rshared", "rslave", "runbindable", "rw")
 
 
-def features(t: Case) -> dict[str, Any]:
+def features(t: Case) -> Json:
     """The Features structure; where there is none, what the test has no verdict on becomes `unsupported`."""
     if t.features is None:
         for id in t.test.ids:
@@ -181,15 +182,15 @@ def mount_options(t: Case) -> None:
         changes: dict[Any, Any] = {}
         mounts = t.base("none")["mounts"]
         for number, option in enumerate(options):
-            mount: dict[str, Any] = {"destination": f"/mnt/{number}", "type": "tmpfs", "source": "tmpfs"}
+            mount: Mount = {"destination": f"/mnt/{number}", "type": "tmpfs", "source": "tmpfs"}
             if option in ("bind", "rbind", "idmap", "ridmap"):
-                mount |= {"type": "bind", "source": str(bound)}
+                mount["type"], mount["source"] = "bind", str(bound)
             if option == "remount":
                 mounts.append({**mount, "options": []})
             mount["options"] = [option]
             if option.endswith("idmap"):
-                mapping = [{"containerID": 0, "hostID": 1000, "size": 10}]
-                mount |= {"options": ["bind", option], "uidMappings": mapping, "gidMappings": mapping}
+                mount["options"] = ["bind", option]
+                mount["uidMappings"] = mount["gidMappings"] = [{"containerID": 0, "hostID": 1000, "size": 10}]
             mounts.append(mount)
         changes["mounts"] = mounts
         return changes
@@ -226,7 +227,7 @@ def _precedence(version: object) -> tuple[Any, ...]:
     return (*numbers, not pre, identifiers)
 
 
-def _paths(document: dict[str, Any], above: str = "") -> Iterator[str]:
+def _paths(document: Json, above: str = "") -> Iterator[str]:
     """Paths of all properties that aren't null; what stands in annotations are no properties."""
     for key, value in document.items():
         if value is not None:
@@ -235,7 +236,7 @@ def _paths(document: dict[str, Any], above: str = "") -> Iterator[str]:
                 yield from _paths(value, f"{above}{key}.")
 
 
-def _properties(document: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def _properties(document: Json, above: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in document.get("properties", {}).items():
         yield above + key, value
         yield from _properties(value, f"{above}{key}.")

@@ -7,6 +7,7 @@ leave one out; so the configuration lists them, as one for a program for Linux d
 from __future__ import annotations
 
 from oci_conformance.profiles.support import mounting
+from oci_conformance.profiles.support.mounting import Entry
 from oci_conformance.run.case import Case
 from oci_conformance.run.registry import test
 
@@ -23,7 +24,7 @@ KINDS = {
 def available(t: Case) -> None:
     """proc, sysfs, devpts and a tmpfs for shared memory are where programs look for them, and work."""
     shm = mounting.tmpfs("/dev/shm", "nosuid", "noexec", "nodev", "mode=1777", "size=1m")
-    sys = {
+    sys: Entry = {
         "destination": "/sys",
         "type": "sysfs",
         "source": "sysfs",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from oci_conformance.core.bundle import Json
 from oci_conformance.core.runtime import Call
 from oci_conformance.profiles.support.hooked import KINDS, PROGRAM, Hooked
 from oci_conformance.run.case import Case
@@ -131,7 +132,7 @@ def state(t: Case) -> None:
         )
 
 
-def _object(text: Any) -> dict[str, Any]:
+def _object(text: Any) -> Json:
     try:
         value = json.loads(text)
     except (TypeError, ValueError):

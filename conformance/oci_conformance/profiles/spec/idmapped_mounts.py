@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from oci_conformance.core.bundle import Path_
 from oci_conformance.profiles.support import mounting
 from oci_conformance.profiles.support.mounting import Entry, bind
 from oci_conformance.run.case import Case, Refused, Seen
 from oci_conformance.run.registry import test
+from oci_spec.types import IdMapping
 
 NEEDS = ("root", "idmap", "kernel:6.3")  # 6.3: a tmpfs can be mapped
+
+
+class Mappings(TypedDict, total=False):
+    """The ids of a mount."""
+
+    uidMappings: list[IdMapping]
+    gidMappings: list[IdMapping]
+
+
 USER, GROUP = 1, 2  # of the file on its file system
-UIDS = [{"containerID": 0, "hostID": 30000, "size": 100}]
-GIDS = [{"containerID": 0, "hostID": 40000, "size": 100}]
-EXPLICIT: dict[str, Any] = {"uidMappings": UIDS, "gidMappings": GIDS}
+UIDS: list[IdMapping] = [{"containerID": 0, "hostID": 30000, "size": 100}]
+GIDS: list[IdMapping] = [{"containerID": 0, "hostID": 40000, "size": 100}]
+EXPLICIT = Mappings(uidMappings=UIDS, gidMappings=GIDS)
 BASE = 200000  # first user and group on the host of the container's user namespace
 USERNS: dict[Path_, Any] = {
     "linux.namespaces[+]": {"type": "user"},
@@ -37,7 +47,7 @@ def _source(t: Case) -> Path:
     return source
 
 
-def _entry(source: Path, option: str, **properties: Any) -> Entry:
+def _entry(source: Path, option: str, **properties: Unpack[Mappings]) -> Entry:
     """A mount of the tree, with idmap of its lower mount alone: in a user namespace trees are bound whole."""
     if option == "idmap":
         return {**bind(source / "below", "/mnt/place", option), **properties}
@@ -106,7 +116,7 @@ def explicit_recursive(t: Case) -> None:
 def explicit_in_user_namespace(t: Case) -> None:
     """The mount's own mappings count also where the container has others."""
     source = _source(t)
-    mappings = [{"containerID": 0, "hostID": BASE + 500, "size": 100}]
+    mappings: list[IdMapping] = [{"containerID": 0, "hostID": BASE + 500, "size": 100}]
     for option in ("idmap", "ridmap"):
         entry = _entry(source, option, uidMappings=mappings, gidMappings=mappings)
         t.equal(f"mounts.{option}-mapping-used", _owner(_run(t, entry, USERNS)), [500 + USER, 500 + GROUP])

@@ -6,8 +6,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from oci_conformance.core.bundle import Json
 from oci_conformance.profiles.support import resctrl
 from oci_conformance.profiles.support.resctrl import TOP
 from oci_conformance.run.case import Case, Container
@@ -40,7 +40,7 @@ def _features() -> list[str]:
 
 
 @contextlib.contextmanager
-def _running(t: Case, rdt: dict[str, Any]) -> Iterator[Container]:
+def _running(t: Case, rdt: Json) -> Iterator[Container]:
     """A started container; after it, what the runtime made for it in resctrl is gone even if the runtime left it."""
     c = t.serve({RDT: rdt})
     try:
@@ -206,7 +206,7 @@ def forms(t: Case) -> None:
     lines = [l3, l3]
     t.refused("rdt.schemata-no-newline", {RDT: {"schemata": lines}}, {RDT: {"schemata": ["\n".join(lines)]}})
     mb = resctrl.write(_values(t, "MB"), "MB")
-    base: dict[str, Any] = {RDT: {"memBwSchema": mb}}
+    base: dict[str, object] = {RDT: {"memBwSchema": mb}}
     t.refused("rdt.mb-form", base, {RDT: {"memBwSchema": l3}})
     t.refused("rdt.mb-no-newline", base, {RDT: {"memBwSchema": f"{mb}\n{mb}"}})
 

@@ -12,6 +12,7 @@ from oci_conformance.core.runtime import NOT_EXECUTED
 from oci_conformance.profiles.support.environment import changes_since, look, runs_probe
 from oci_conformance.run.case import Case, Container
 from oci_conformance.run.registry import test
+from oci_spec.types import Hook
 
 AT_CREATE = ("prestart", "createRuntime", "createContainer")
 IN_CONTAINER = "startContainer"
@@ -278,7 +279,7 @@ def _hooks(t: Case, *names: str) -> dict[Any, Any]:
     return hooks
 
 
-def _failing(t: Case) -> dict[str, Any]:
+def _failing(t: Case) -> Hook:
     """A hook that notes down that it was invoked, and fails."""
     return t.hook(f"to {t.folder / 'invoked'}", "echo failing", "exit 3")
 

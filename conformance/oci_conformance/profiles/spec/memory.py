@@ -5,8 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 from pathlib import Path
-from typing import Any
 
+from oci_conformance.core.bundle import Json
 from oci_conformance.profiles.support import limits
 from oci_conformance.profiles.support.limits import Knob
 from oci_conformance.run.case import Case, Refused
@@ -67,7 +67,7 @@ def swap(t: Case) -> None:
     """The limit of memory and swap together is applied; cgroup2 gets what is beyond the memory limit."""
     for both, v1, v2 in ((96, _bytes(96), _bytes(32)), (64, _bytes(64), "0")):
         knob = Knob("memory", {"memory.memsw.limit_in_bytes": v1}, {"memory.swap.max": v2})
-        changes: dict[str, Any] = {"linux.resources.memory": {"limit": 64 * MIB, "swap": both * MIB}}
+        changes: Json = {"linux.resources.memory": {"limit": 64 * MIB, "swap": both * MIB}}
         limits.applied(t, "mem.swap", changes, knob, {"linux.resources.memory.limit": 64 * MIB})
 
 
@@ -104,7 +104,7 @@ def kernel_tcp(t: Case) -> None:
 
 def _discouraged(t: Case, id: str, name: str, file: str) -> None:
     knob = Knob("memory", {file: _bytes(32)})
-    base: dict[str, Any] = {"linux.resources.memory.limit": 64 * MIB}
+    base: dict[str, object] = {"linux.resources.memory.limit": 64 * MIB}
     # Since Linux 5.16 the limit of kernel memory is a file that takes every value and keeps none.
     if not t.host.controllers["memory"]:
         control = t.create(base)
@@ -132,7 +132,7 @@ def swappiness_range(t: Case) -> None:
 def oom_killer(t: Case) -> None:
     """disableOOMKiller switches the OOM killer of the cgroup off; false leaves it on."""
     name = "linux.resources.memory.disableOOMKiller"
-    base: dict[str, Any] = {"linux.resources.memory.limit": 64 * MIB}
+    base: dict[str, object] = {"linux.resources.memory.limit": 64 * MIB}
     off = Knob("memory", {"memory.oom_control": lambda text: "oom_kill_disable 1" in text})
     limits.applied(t, "mem.disableOOMKiller", {**base, name: True}, off, base)
     # cgroup2 always has it on, so there `false` is what is
@@ -147,7 +147,7 @@ def oom_killer(t: Case) -> None:
 def use_hierarchy(t: Case) -> None:
     """useHierarchy is applied; false is refused where the kernel counts by hierarchy always (since Linux 5.11)."""
     name = "linux.resources.memory.useHierarchy"
-    base: dict[str, Any] = {"linux.resources.memory.limit": 64 * MIB}
+    base: dict[str, object] = {"linux.resources.memory.limit": 64 * MIB}
     if not t.host.controllers["memory"]:  # on cgroup2 it is always so, but a runtime need not know that
         on = Knob("memory", {"memory.use_hierarchy": "1"})
         limits.applied(t, "mem.useHierarchy", {**base, name: True}, on, base)

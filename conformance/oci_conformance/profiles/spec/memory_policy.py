@@ -20,9 +20,9 @@ ONE_NODE: tuple[tuple[str, str | None, list[int]], ...] = (
 )
 
 
-def policy(mode: str, nodes: str | None = None, *flags: str) -> dict[str, Any]:
+def policy(mode: str, nodes: str | None = None, *flags: str) -> dict[str, object]:
     """The change that gives a container a memory policy."""
-    value: dict[str, Any] = {"mode": mode}
+    value: dict[str, object] = {"mode": mode}
     if nodes is not None:
         value["nodes"] = nodes
     if flags:

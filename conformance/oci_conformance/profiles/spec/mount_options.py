@@ -192,7 +192,7 @@ def bind_and_rbind(t: Case) -> None:
 def remount(t: Case) -> None:
     """remount changes a mount that is there: its flags, and with it no other mount is put on top."""
     first = tmpfs("/mnt/place", "nosuid")
-    changed = {**tmpfs("/mnt/place", "remount", "nosuid", "noexec"), "source": "none"}
+    changed: Entry = {**tmpfs("/mnt/place", "remount", "nosuid", "noexec"), "source": "none"}
     seen = t.run(mounting.add(t, first, changed), "mounts", "list /mnt/place", files=mounting.points(first))
     there = [mount for mount in mounting.of(seen) if mount.point == "/mnt/place"]
     t.check(

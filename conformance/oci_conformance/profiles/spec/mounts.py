@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from oci_conformance.profiles.support import mounting
-from oci_conformance.profiles.support.mounting import add, bind, tmpfs
+from oci_conformance.profiles.support.mounting import Entry, add, bind, tmpfs
 from oci_conformance.run.case import Case, Container, Seen
 from oci_conformance.run.registry import test
 from oci_spec.version import parse
@@ -130,14 +130,14 @@ def bind_by_option(t: Case) -> None:
         "none": "mounts.bind-by-option", "bind": "mounts.bind-by-option", "tmpfs": "mounts.type-dummy-for-bind",
         "no-such-type": "mounts.type-dummy-for-bind", "": "mounts.type-optional",
     }  # fmt: skip
-    entries = [
-        {**bind(source, f"/mnt/{how}-{kind or 'absent'}", how=how), "type": kind}
-        for kind in kinds
-        for how in ("bind", "rbind")
-    ]
-    for entry in entries:
-        if not entry["type"]:
-            del entry["type"]
+    entries: list[Entry] = []
+    for kind in kinds:
+        for how in ("bind", "rbind"):
+            entry = bind(source, f"/mnt/{how}-{kind or 'absent'}", how=how)
+            entry["type"] = kind
+            if not kind:
+                del entry["type"]
+            entries.append(entry)
     commands = [f"read {entry['destination']}/name" for entry in entries]
     for entry, command, answer in zip(
         entries, commands, mounting.attempt(t, entries, *commands), strict=True

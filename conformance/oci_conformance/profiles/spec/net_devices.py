@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+from oci_conformance.core.bundle import Json
 from oci_conformance.profiles.support.namespaces import apart, held, inside, path
 from oci_conformance.run.case import Broken, Case
 from oci_conformance.run.registry import test
@@ -30,7 +31,7 @@ def ip(*words: str) -> None:
     subprocess.run(("ip", *words), check=True, capture_output=True, timeout=10)
 
 
-def interfaces() -> dict[str, dict[str, Any]]:
+def interfaces() -> dict[str, Json]:
     """The interfaces of this process's network namespace, by name, as iproute2 tells them."""
     output = subprocess.run(
         ("ip", "-json", "-details", "address"), check=True, capture_output=True, timeout=10
@@ -38,7 +39,7 @@ def interfaces() -> dict[str, dict[str, Any]]:
     return {each["ifname"]: each for each in json.loads(output) if "ifname" in each}
 
 
-def addresses(interface: dict[str, Any]) -> list[str]:
+def addresses(interface: Json) -> list[str]:
     """Its addresses of global scope, as 10.0.0.2/24."""
     found = interface.get("addr_info", ())
     return sorted(f"{each['local']}/{each['prefixlen']}" for each in found if each.get("scope") == "global")
@@ -55,13 +56,13 @@ def devices(*names: str) -> Iterator[None]:
         yield
 
 
-def _of(container_pid: int) -> dict[str, dict[str, Any]]:
+def _of(container_pid: int) -> dict[str, Json]:
     """The interfaces of a container's network namespace."""
     with inside(container_pid, "network"):
         return interfaces()
 
 
-def _one(found: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
+def _one(found: dict[str, Json], name: str) -> Json:
     if name not in found:
         raise Broken(f"the container's network namespace has no {name}, only {', '.join(found)}")
     return found[name]

@@ -6,7 +6,6 @@ Few hosts have all of these controllers. Where one is missing an error is right,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from oci_conformance.profiles.support import limits
 from oci_conformance.profiles.support.limits import Knob
@@ -72,7 +71,7 @@ def huge_pages(t: Case) -> None:
 def page_size(t: Case) -> None:
     """A size of huge pages that the kernel hasn't got is refused."""
     size = next(iter(_page_sizes()))
-    control: dict[str, Any] = {HUGE: [{"pageSize": size, "limit": _page_sizes()[size]}]}
+    control: dict[str, object] = {HUGE: [{"pageSize": size, "limit": _page_sizes()[size]}]}
     for wrong in ("3MB", "2097152"):
         t.refused(
             "hugetlb.pagesize-match", control, {HUGE: [{"pageSize": wrong, "limit": _page_sizes()[size]}]}

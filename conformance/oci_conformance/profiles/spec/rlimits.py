@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import resource
-from typing import Any
 
+from oci_conformance.core.bundle import Json
 from oci_conformance.run.case import Case
 from oci_conformance.run.registry import test
 
@@ -53,7 +53,7 @@ def applied(t: Case) -> None:
 @test("rlimits.get", "rlimits.soft", "rlimits.hard")
 def extremes(t: Case) -> None:
     """Limits may be 0, and without end where the caller's are."""
-    wanted: dict[str, dict[str, Any]] = {}
+    wanted: dict[str, Json] = {}
     for name in ("RLIMIT_CORE", "RLIMIT_LOCKS", "RLIMIT_RSS"):
         wanted[name] = {"type": name, "soft": 0, "hard": ceiling(name)}
     wanted["RLIMIT_MSGQUEUE"] = {"type": "RLIMIT_MSGQUEUE", "soft": 0, "hard": 0}
@@ -62,7 +62,7 @@ def extremes(t: Case) -> None:
     _compare(t, wanted)
 
 
-def _compare(t: Case, wanted: dict[str, dict[str, Any]]) -> None:
+def _compare(t: Case, wanted: dict[str, Json]) -> None:
     seen = t.run({"process.rlimits": [*wanted.values()]}, "rlimits")["rlimits"]
     t.check(
         "rlimits.get",

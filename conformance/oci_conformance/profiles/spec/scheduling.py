@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from oci_conformance.core import cgroup
-from oci_conformance.core.bundle import Changes
+from oci_conformance.core.bundle import Changes, Json
 from oci_conformance.run.case import DELETE, Case, Refused
 from oci_conformance.run.registry import test
 
@@ -21,7 +20,7 @@ MS = 1_000_000  # nanoseconds
 DEADLINE = {"policy": "SCHED_DEADLINE", "runtime": 5 * MS, "deadline": 40 * MS, "period": 50 * MS}
 FIFO = {"policy": "SCHED_FIFO", "priority": 7}
 ROUND_ROBIN = {"policy": "SCHED_RR", "priority": 3}
-ORDINARY: tuple[dict[str, Any], ...] = (
+ORDINARY: tuple[Json, ...] = (
     {"policy": "SCHED_BATCH", "nice": 7},
     {"policy": "SCHED_OTHER", "nice": 5},
     {"policy": "SCHED_IDLE"},  # for which Linux takes no nice value
@@ -46,15 +45,15 @@ def callers(policy: int, nice: int | None = None) -> Iterator[None]:
         os.sched_setscheduler(0, *before[:2])
 
 
-def scheduled(t: Case, wanted: dict[str, Any], changes: Changes | None = None) -> dict[str, Any]:
+def scheduled(t: Case, wanted: Json, changes: Changes | None = None) -> Json:
     """How the program of a container with this scheduler is scheduled. Raises Refused."""
     all_changes = dict(changes or {})
     all_changes["process.scheduler"] = wanted
-    seen: dict[str, Any] = t.run(all_changes, "sched")["sched"]
+    seen: Json = t.run(all_changes, "sched")["sched"]
     return seen
 
 
-def compare(t: Case, id: str, seen: dict[str, Any], wanted: dict[str, Any]) -> None:
+def compare(t: Case, id: str, seen: Json, wanted: Json) -> None:
     """A verdict: is everything that was asked for to be seen?"""
     t.equal(id, {name: seen.get(name) for name in wanted}, wanted)
 
@@ -157,7 +156,7 @@ def defaults(t: Case) -> None:
 
 # What each flag makes of {"policy": "SCHED_OTHER", "nice": 2} where the caller has SCHED_BATCH and another nice value.
 # The flags of the utilization clamps have no values in a configuration: they are 0.
-FLAGS: dict[str, Callable[[dict[str, Any]], bool]] = {
+FLAGS: dict[str, Callable[[Json], bool]] = {
     "SCHED_FLAG_RESET_ON_FORK": lambda seen: seen["flags"] == ["SCHED_FLAG_RESET_ON_FORK"],
     "SCHED_FLAG_KEEP_POLICY": lambda seen: seen["policy"] == "SCHED_BATCH",
     "SCHED_FLAG_KEEP_PARAMS": lambda seen: seen["nice"] == NICE,

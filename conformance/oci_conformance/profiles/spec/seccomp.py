@@ -47,20 +47,20 @@ NEEDED_X86_64 = tuple(
 )
 
 
-def rule(action: str, *names: str, **more: Any) -> dict[str, Any]:
+def rule(action: str, *names: str, **more: Any) -> dict[str, object]:
     """An entry of linux.seccomp.syscalls."""
     return {"names": [*names], "action": action, **more}
 
 
-def profile(*rules: dict[str, Any], default: str = ALLOW, **more: Any) -> dict[Any, Any]:
+def profile(*rules: dict[str, object], default: str = ALLOW, **more: Any) -> dict[Any, Any]:
     """The change that gives a container a seccomp profile."""
-    value: dict[str, Any] = {"defaultAction": default, **more}
+    value: dict[str, object] = {"defaultAction": default, **more}
     if rules:
         value["syscalls"] = [*rules]
     return {KEY: value}
 
 
-def needed(*more: str) -> dict[str, Any]:
+def needed(*more: str) -> dict[str, object]:
     """The rule that lets the container run in spite of a default action."""
     return rule(ALLOW, *NEEDED, *(NEEDED_X86_64 if platform.machine() == "x86_64" else ()), *more)
 

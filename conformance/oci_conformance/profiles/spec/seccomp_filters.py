@@ -52,7 +52,7 @@ FLAGS = {
 PTRACE_ATTACH, PTRACE_DETACH, PTRACE_SECCOMP_GET_METADATA = 16, 17, 0x420D  # linux/ptrace.h
 
 
-def arg(index: int, op: str, value: int, two: int | None = None) -> dict[str, Any]:
+def arg(index: int, op: str, value: int, two: int | None = None) -> dict[str, object]:
     """An entry of a rule's args."""
     entry = {"index": index, "op": op, "value": value}
     return entry if two is None else {**entry, "valueTwo": two}

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from oci_conformance.core.bundle import Json
 from oci_conformance.profiles.spec.seccomp import ACTIONS, ERRNO, KEY, VICTIM, outcome, profile, rule
 from oci_conformance.profiles.support.claims import may_lack
 from oci_conformance.run.case import DELETE, Broken, Case, Container, Refused
@@ -56,7 +57,7 @@ class Connection:
         return found
 
     @property
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Json:
         """The first document, or nothing if it isn't an object."""
         states = self.states()
         return states[0] if states and isinstance(states[0], dict) else {}

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from jsonschema import Draft4Validator  # type: ignore[import-untyped]
 
 from oci_conformance.core import probe
-from oci_conformance.core.bundle import Changes
+from oci_conformance.core.bundle import Changes, Json
 from oci_conformance.profiles.support.environment import runs_probe
 from oci_conformance.run.case import Case, Container
 from oci_conformance.run.registry import test
@@ -22,7 +21,7 @@ ANNOTATIONS = {"com.example.one": "1", "com.example.empty": "", "com.example.tex
 KNOWN = ("ociVersion", "id", "status", "pid", "bundle", "annotations")
 
 
-def states(t: Case) -> tuple[Container, dict[str, dict[str, Any]]]:
+def states(t: Case) -> tuple[Container, dict[str, Json]]:
     """A container that has been created, running and stopped, and the state that it had each time."""
     c = t.create({"annotations": ANNOTATIONS}, "serve")
     found = {"created": c.state()}
@@ -213,7 +212,7 @@ def nonexistent(t: Case) -> None:
     t.check("state-op.nonexistent", not after.ok, "an error after delete", f"success: {after.stdout[:200]}")
 
 
-def told(log: Path) -> dict[str, Any]:
+def told(log: Path) -> Json:
     """The state that a hook wrote into a log; {} where it wrote none, or no object."""
     try:
         answers = probe.parse(log.read_bytes())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from oci_conformance.profiles.support import limits
 from oci_conformance.run.case import Case, Container
@@ -21,7 +20,7 @@ LIMITS = {
     "hugetlb": {"hugetlb.2MB.max": "4194304"},
 }
 # What cgroup2 has nothing like: a runtime there can't convert it, whatever formula it has.
-INCONVERTIBLE: dict[str, dict[str, Any]] = {
+INCONVERTIBLE: dict[str, dict[str, object]] = {
     "memory.swappiness": {"memory": {"limit": 64 * MIB, "swappiness": 20}},
     "memory.disableOOMKiller": {"memory": {"limit": 64 * MIB, "disableOOMKiller": True}},
     "memory.kernelTCP": {"memory": {"limit": 64 * MIB, "kernelTCP": 16 * MIB}},

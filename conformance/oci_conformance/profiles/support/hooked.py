@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from oci_conformance.core import probe
-from oci_conformance.core.bundle import Changes
+from oci_conformance.core.bundle import Changes, Json
 from oci_conformance.core.container import POLL, Container
 from oci_conformance.core.runtime import Call
 from oci_conformance.run.case import Case
+from oci_spec.types import Hook
 
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 PROGRAM = "program"  # the name of what the container's program writes
@@ -29,7 +29,7 @@ class Hooked:
         self.folder = t.folder / f"hooked{len(t.containers)}"
         self.rootfs = self.folder / "rootfs"
         self.log = self.rootfs / "log"  # for hooks in the container it is /log
-        self.hooks: dict[str, list[dict[str, Any]]] = {}
+        self.hooks: dict[str, list[Hook]] = {}
         self._container: Container | None = None
 
     @property
@@ -47,7 +47,7 @@ class Hooked:
         held: bool = False,
         env: list[str] | None = None,
         timeout: int | None = None,
-    ) -> dict[str, Any]:
+    ) -> Hook:
         """One more hook. `before` is done before the name is written. A held one waits at its end; see `during`."""
         inside = kind == "startContainer"
         root = "" if inside else str(self.rootfs)
@@ -88,7 +88,7 @@ class Hooked:
             if _echoes(answer["command"])
         ]
 
-    def answers(self, name: str) -> dict[str, Any]:
+    def answers(self, name: str) -> Json:
         """What the hook or the program of a name saw, by command (None: it failed); nothing if it never ran."""
         try:
             text = (self.rootfs / f"log.{name}").read_bytes()

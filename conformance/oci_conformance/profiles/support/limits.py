@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from oci_conformance.core import cgroup
 from oci_conformance.core.bundle import Changes
@@ -107,7 +106,7 @@ def refuses(t: Case, id: str, changes: Changes, why: str) -> bool:
     return t.is_refused(id, t.prepare(changes), at="start", expected=f"an error: {why}")
 
 
-def premade(t: Case, controller: str, name: str, values: dict[str, str]) -> dict[str, Any]:
+def premade(t: Case, controller: str, name: str, values: dict[str, str]) -> dict[str, str]:
     """Make a cgroup of ours with a controller and limits, and return the change that puts a container into it.
 
     Skips the rest of the test where that can't be done: the top of cgroup2 isn't ours to change.

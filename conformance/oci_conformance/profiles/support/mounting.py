@@ -10,12 +10,13 @@ from typing import Any
 from oci_conformance.core import kernel
 from oci_conformance.core.bundle import Path_
 from oci_conformance.run.case import Case, Container, Refused, Seen
+from oci_spec import types
 
 # sys/mount.h
 MS_RDONLY, MS_REMOUNT, MS_NOSYMFOLLOW, MS_NOATIME, MS_NODIRATIME = 1, 32, 256, 1 << 10, 1 << 11
 MS_STRICTATIME = 1 << 24
 
-Entry = dict[str, Any]
+Entry = types.Mount
 
 
 @dataclass(frozen=True)
