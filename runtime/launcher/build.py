@@ -34,8 +34,6 @@ TOP = LAUNCHER.parent.parent
 ROOTS = [TOP / "runtime", TOP / "spec"]
 #: Modules that the scanner imports, for which a few lines stand in (standin/).
 STANDINS = LAUNCHER / "standin"
-#: Where freezing starts: our program, and what the scanner imports.
-FROZEN_FROM = ["pyrun.main", "simplejson.errors", "simplejson.raw_json", "operator"]
 SIMPLEJSON = "simplejson==4.3.0"
 OURS = "-Wall -Wextra -Werror".split()
 THEIRS = "-w -DUSE__THREAD -DHAVE_SYNC_SYNCHRONIZE".split()
@@ -55,6 +53,14 @@ def _load(path: Path) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+#: Where freezing starts: our program, the commands that it finds by its table, and what the scanner imports.
+FROZEN_FROM = [
+    "pyrun.main",
+    *_load(TOP / "runtime/pyrun/commandline/table.py").hot_modules(),
+    *("simplejson.errors", "simplejson.raw_json", "operator"),
+]
 
 
 def version() -> str:

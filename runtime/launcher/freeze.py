@@ -1,8 +1,8 @@
 """Which modules belong into the binary, and their code: compiled, stripped and marshalled.
 
-A hot module is one that pyrun.main imports, directly or not. Every import that stands in one is followed, inside
-functions too, so that "frozen" never depends on which command was tried. What a hot module may import besides other
-hot ones is a short list; a forbidden import stops the build and names the line.
+A hot module is pyrun.main, the module of a hot command, or what one of them imports, directly or not. Every import
+that stands in one is followed, inside functions too, so that "frozen" never depends on which command was tried. What
+a hot module may import besides other hot ones is a short list; a forbidden import stops the build and names the line.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ ASKS = set(
 
 
 @pytest.mark.parametrize(
-    "name", [module.name for module in freeze.closure(["pyrun.main"], [*build.ROOTS, build.STANDINS])]
+    "name", [module.name for module in freeze.closure(build.FROZEN_FROM, [*build.ROOTS, build.STANDINS])]
 )
 def test_no_hot_module_asks_the_host_when_it_is_imported(name: str) -> None:
     path = freeze.find(name, [*build.ROOTS, build.STANDINS])

@@ -35,9 +35,9 @@ def examined(document: object, bundle: Path) -> dict[tuple[str, str], dict[str, 
 
 def test_the_default_has_nothing_wrong(bundle: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     (bundle / "config.json").write_text(json.dumps(example()))
-    assert validate.run({}, [str(bundle)]) == 0
+    assert validate.run("", {}, [str(bundle)]) == 0
     assert capfdbinary.readouterr().out.decode() == f"{bundle}/config.json is valid\n"
-    assert validate.run({"format": "json"}, [str(bundle / "config.json")]) == 0
+    assert validate.run("", {"format": "json"}, [str(bundle / "config.json")]) == 0
     assert json.loads(capfdbinary.readouterr().out) == []
 
 
@@ -103,7 +103,7 @@ def test_text_names_everything(bundle: Path, capfdbinary: pytest.CaptureFixture[
     config["linux"]["personality"] = {"domain": "LINUX32"}
     config["vm"] = {}
     (bundle / "config.json").write_text(json.dumps(config))
-    assert validate.run({}, [str(bundle)]) == 1
+    assert validate.run("", {}, [str(bundle)]) == 1
     text = capfdbinary.readouterr().out.decode()
     assert text == (
         f"{bundle}/config.json: 2 errors, 1 warning\n"
@@ -124,11 +124,11 @@ def test_text_names_everything(bundle: Path, capfdbinary: pytest.CaptureFixture[
 
 def test_nothing_to_read(bundle: Path) -> None:
     with pytest.raises(PyrunError, match=r"config\.json does not exist"):
-        validate.run({}, [str(bundle)])
+        validate.run("", {}, [str(bundle)])
     with pytest.raises(PyrunError, match="is not a regular file"):
-        validate.run({"config": str(bundle)}, [])
+        validate.run("", {"config": str(bundle)}, [])
     with pytest.raises(PyrunError, match="neither text nor json"):
-        validate.run({"format": "xml"}, [str(bundle)])
+        validate.run("", {"format": "xml"}, [str(bundle)])
 
 
 SPICE: list[Any] = [

@@ -12,11 +12,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from pyrun import main as hot
 from pyrun.base import cold, log
 from pyrun.base.errors import PyrunError, render
-from pyrun.commandline import parse
-from pyrun.commandline.table import COMMANDS, FLAG, GLOBAL
+from pyrun.commandline import dispatch, parse
+from pyrun.commandline.table import COMMANDS, FLAG, GLOBAL, is_hot
 
 if TYPE_CHECKING:
     from pyrun.commandline.parse import Values
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str]) -> int:
     """Run one command line (without the program's name); returns the exit code."""
-    if arguments == ["seccomp-compile"]:
-        return _compile_seccomp()
     parsed = parse.parse(arguments)
     if parsed is None:
         from pyrun.commandline import click_
@@ -40,48 +37,11 @@ def main(arguments: list[str]) -> int:
             return 1
         if parsed is None:
             return 0
-    command = parsed[1]
-    if command in COMMANDS and not COMMANDS[command][3]:
-        return hot.run(*parsed, dispatch=_dispatch)
+    if not is_hot(parsed[1]):
+        return dispatch.run(*parsed)
     if parsed[2].get("regex"):
-        return hot.run(*parsed, dispatch=_for_each)
+        return dispatch.guarded(parsed[0], parsed[1], lambda: _for_each(*parsed))
     return _run_hot(parsed)
-
-
-def _compile_seccomp() -> int:
-    """A profile on standard input to BPF on standard output, for features/seccomp/profile.py."""
-    try:
-        from pyrun.features.seccomp import compiler
-
-        return compiler.main()
-    except PyrunError as error:
-        sys.stderr.write(render(error) + "\n")
-        return 1
-
-
-def _dispatch(global_values: Values, command: str, values: Values, arguments: list[str]) -> int:
-    """Run a cold command."""
-    if command == "spec":
-        from pyrun.commands import spec
-
-        return spec.run(values)
-    if command == "features":
-        from pyrun.commands import features
-
-        return features.run()
-    if command == "validate":
-        from pyrun.commands import validate
-
-        return validate.run(values, arguments)
-    if command == "completion":
-        from pyrun.commands import completion
-
-        return completion.run(arguments)
-    if command == "help":
-        from pyrun.commandline import help as help_
-
-        return help_.run(arguments)
-    raise PyrunError(f"{command} takes no arguments")  # seccomp-compile
 
 
 def _run_hot(parsed: Parsed) -> int:
@@ -92,7 +52,7 @@ def _run_hot(parsed: Parsed) -> int:
     binary = os.environ.pop(cold.BINARY, "")
     plain = plain_arguments(parsed)
     if not binary or parse.parse(plain) != parsed:
-        return hot.run(*parsed)
+        return dispatch.run(*parsed)
     try:
         os.execv(binary, [binary, *plain])
     except OSError as error:
@@ -133,7 +93,9 @@ def _for_each(global_values: Values, command: str, values: Values, arguments: li
     if not found and not values.get("force"):
         raise PyrunError(f'--regex: "{arguments[0]}" is found in no container\'s id')
     plain = {key: value for key, value in values.items() if key != "regex"}
-    return max([hot.run(global_values, command, plain, [one, *arguments[1:]]) for one in found], default=0)
+    return max(
+        [dispatch.run(global_values, command, plain, [one, *arguments[1:]]) for one in found], default=0
+    )
 
 
 def configure_log(arguments: list[str]) -> None:

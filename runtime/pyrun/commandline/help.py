@@ -1,9 +1,6 @@
-"""pyrun help, and what help says beyond the command table. Cold module."""
+"""What help and manual pages say beyond the command table. Cold module."""
 
 from __future__ import annotations
-
-from pyrun.base.output import put
-from pyrun.commandline import click_
 
 ABOUT = "Create and run containers from OCI bundles (runtime-spec 1.3.0)."
 
@@ -77,9 +74,3 @@ DETAILS = {
         "fish: pyrun completion fish > ~/.config/fish/completions/pyrun.fish."
     ),
 }
-
-
-def run(arguments: list[str]) -> int:
-    """Explain the program, or a command."""
-    put(click_.help_text(arguments[0] if arguments else "") + "\n")
-    return 0

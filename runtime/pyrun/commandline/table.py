@@ -1,11 +1,16 @@
 """THE command table: every command and every option, once.
 
-Hot module. `parse` parses argv by this table, `click_` renders help and usage errors from it, and completion
-scripts and docs/cli.md are made from it. An option is a tuple (names, kind, metavar, help); its key is the first name
-without dashes. Kinds: FLAG takes no value but "=true" and "=false", TEXT one, NUMBER one that is a decimal number >=
-0, MANY a list of TEXTs, one for each time that it is given; COLD_FLAG is a FLAG that needs the full interpreter. A
-metavar with "|" in it lists the values that there are. An argument that ends with "..." stands for all words that
-remain, and then options stand before the first argument only.
+Hot module. `parse` parses argv by this table, `click_` renders help and usage errors from it, `dispatch` runs the
+commands, and completion scripts and docs/cli.md are made from it.
+
+A new command is one line here and one file in commands/, named after it, with a function `run(root, values,
+arguments)` that returns the exit code.
+
+An option is a tuple (names, kind, metavar, help); its key is the first name without dashes. Kinds: FLAG takes no value
+but "=true" and "=false", TEXT one, NUMBER one that is a decimal number >= 0, MANY a list of TEXTs, one for each time
+that it is given; COLD_FLAG is a FLAG that needs the full interpreter. A metavar with "|" in it lists the values that
+there are. An argument that ends with "..." stands for all words that remain, and then options stand before the first
+argument only.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ BOOLEANS = {
     **dict.fromkeys(("false", "False", "FALSE", "f", "F", "0"), False),
 }
 
+HOT, COLD = True, False
 FLAG, TEXT, NUMBER, MANY, COLD_FLAG = "flag", "text", "number", "many", "cold flag"
 
 GLOBAL = (
@@ -70,22 +76,24 @@ _UPDATE = (
     (("--pids-limit",), TEXT, "NUMBER", "how many tasks there may be, -1 for unlimited"),
 )
 
-# name -> (positional arguments, options, help, hot?). An argument in brackets may be left out.
+# name -> (positional arguments, options, help, HOT or COLD). A hot command's module is frozen into the binary, and may
+# import nothing but hot modules; a cold one runs in the full interpreter (base/cold.py), and may import all. An
+# argument in brackets may be left out.
 COMMANDS = {
-    "create": (("ID",), _CREATE, "create a container, ready to be started", True),
-    "start": (("ID",), (), "run the program of a created container", True),
-    "state": (("ID",), (), "print a container's state as JSON", True),
+    "create": (("ID",), _CREATE, "create a container, ready to be started", HOT),
+    "start": (("ID",), (), "run the program of a created container", HOT),
+    "state": (("ID",), (), "print a container's state as JSON", HOT),
     "kill": (
         ("ID", "[SIGNAL]"),
         ((("--all", "-a"), FLAG, "", "signal all of the container's processes"), _REGEX),
         "send a signal (default: SIGTERM) to a container's process",
-        True,
+        HOT,
     ),
     "delete": (
         ("ID",),
         ((("--force", "-f"), FLAG, "", "kill the container first; an unknown ID is no error"), _REGEX),
         "delete a stopped container and all that was made for it",
-        True,
+        HOT,
     ),
     "run": (
         ("ID",),
@@ -96,7 +104,7 @@ COMMANDS = {
             (("--pipes",), FLAG, "", "give the program pipes instead of our stdin, stdout and stderr, and copy"),
         ),
         "create and start a container, wait for its program, delete it",
-        True,
+        HOT,
     ),
     "exec": (
         ("ID", "[COMMAND]..."),
@@ -120,7 +128,7 @@ COMMANDS = {
             (("--apparmor",), TEXT, "PROFILE", "AppArmor profile of the program"),
         ),
         "run one more program in a container",
-        True,
+        HOT,
     ),
     "list": (
         (),
@@ -129,17 +137,17 @@ COMMANDS = {
             (("--quiet", "-q"), FLAG, "", "print only ids"),
         ),
         "list containers",
-        True,
+        HOT,
     ),
     "ps": (
         ("ID", "[PS-ARGUMENTS]..."),
         ((("--format", "-f"), TEXT, "table|json", "how to print them (default: table)"),),
         "list a container's processes by their numbers on the host",
-        True,
+        HOT,
     ),
-    "pause": (("ID",), (), "stop all processes of a container for a while", True),
-    "resume": (("ID",), (), "let all processes of a paused container go on", True),
-    "update": (("ID",), _UPDATE, "change a container's limits", True),
+    "pause": (("ID",), (), "stop all processes of a container for a while", HOT),
+    "resume": (("ID",), (), "let all processes of a paused container go on", HOT),
+    "update": (("ID",), _UPDATE, "change a container's limits", HOT),
     "events": (
         ("ID",),
         (
@@ -147,7 +155,7 @@ COMMANDS = {
             (("--stats",), FLAG, "", "print the statistics once"),
         ),
         "print a container's statistics as JSON, and tell when it runs out of memory",
-        True,
+        HOT,
     ),
     "spec": (
         (),
@@ -157,9 +165,9 @@ COMMANDS = {
             (("--rootless",), FLAG, "", "for a user who is not root"),
         ),
         "write a default config.json",
-        False,
+        COLD,
     ),
-    "features": ((), (), "print what this runtime supports, as JSON", False),
+    "features": ((), (), "print what this runtime supports, as JSON", COLD),
     "validate": (
         ("[BUNDLE]",),
         (
@@ -167,12 +175,31 @@ COMMANDS = {
             (("--config",), TEXT, "FILE", "the configuration (default: config.json in the bundle)"),
         ),
         "report every error of a bundle's configuration at once",
-        False,
+        COLD,
     ),
-    "completion": (("bash|zsh|fish",), (), "print a shell's completion script", False),
-    "help": (("[COMMAND]",), (), "explain a command", False),
-    "seccomp-compile": ((), (), "compile a seccomp profile on standard input to BPF (used by create)", False),
+    "completion": (("bash|zsh|fish",), (), "print a shell's completion script", COLD),
+    "help": (("[COMMAND]",), (), "explain a command", COLD),
+    "seccomp-compile": ((), (), "compile a seccomp profile on standard input to BPF (used by create)", COLD),
 }  # fmt: skip
 
 # Commands that are not for people: not shown in help.
 HIDDEN = ("seccomp-compile",)
+
+# Commands that make a container: `dispatch` adds the global options about cgroups to their own. The others find in the
+# container's record what was done.
+MAKERS = ("create", "run")
+
+
+def is_hot(command: str) -> bool:
+    """Can the binary run this command itself? It can print its version, too, which is no entry of the table."""
+    return command not in COMMANDS or COMMANDS[command][3] == HOT
+
+
+def module(command: str) -> str:
+    """The name of the module whose `run` carries a command out."""
+    return f"pyrun.commands.{command.strip('-').replace('-', '_')}"
+
+
+def hot_modules() -> list[str]:
+    """The modules of all hot commands. No import statement names them, so the build asks for them here."""
+    return [module(name) for name in ("--version", *COMMANDS) if is_hot(name)]

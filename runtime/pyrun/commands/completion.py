@@ -17,13 +17,13 @@ from pyrun.commands.kill import NAMES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pyrun.commandline.parse import Option
+    from pyrun.commandline.parse import Option, Values
 
 FILES = ("FILE", "SOCKET")
 FOLDERS = ("DIR", "BUNDLE")
 
 
-def run(arguments: list[str]) -> int:
+def run(root: str, values: Values, arguments: list[str]) -> int:
     """Print the script for a shell."""
     if arguments[0] not in SHELLS:
         raise PyrunError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oci_spec import mount_options, names, version
 from pyrun.base import built
@@ -18,11 +18,14 @@ from pyrun.base.output import put
 from pyrun.features.namespaces import NAMESPACES
 from pyrun.story.plan import NOT_YET, NOT_YET_RESOURCES
 
+if TYPE_CHECKING:
+    from pyrun.commandline.parse import Values
+
 # What only a listener for SCMP_ACT_NOTIFY could make use of: accepted, and without effect.
 NEEDS_LISTENER = ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",)
 
 
-def run() -> int:
+def run(root: str, values: Values, arguments: list[str]) -> int:
     """Print the document."""
     put(json.dumps(document(), indent=2) + "\n")
     return 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pyrun.commandline.parse import Values
 
 
-def run(values: Values) -> int:
+def run(root: str, values: Values, arguments: list[str]) -> int:
     """Write config.json into the bundle; never over one that is there."""
     ids = (os.geteuid(), os.getegid()) if values.get("rootless") else None
     text = json.dumps(defaults.document(ids), indent=2) + "\n"

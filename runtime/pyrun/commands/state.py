@@ -13,11 +13,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrun.commandline.parse import Values
+
 PATIENCE = 1.0  # seconds that a create which has just begun may take for its first line
 MOMENT = 0.2  # seconds that it may take for its lock
 
 
-def run(root: str, arguments: list[str]) -> int:
+def run(root: str, values: Values, arguments: list[str]) -> int:
     """Print the state document, with what runc adds to it. Takes no lock, so that hooks can ask."""
     found = store.find(roots.root_folder(root), arguments[0], lock=False)
     if not found.record:

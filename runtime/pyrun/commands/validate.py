@@ -36,7 +36,7 @@ SPECIFICATION, RUNTIME, HOST = "specification", "pyrun", "host"
 HOST_HOOKS = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
 
 
-def run(values: Values, arguments: list[str]) -> int:
+def run(root: str, values: Values, arguments: list[str]) -> int:
     """Examine a bundle and print what was found; 1 if there are errors."""
     layout = values.get("format", "text")
     if layout not in ("text", "json"):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
 
 
-def run(root: str, values: Values) -> int:
+def run(root: str, values: Values, arguments: list[str]) -> int:
     """Print the containers under the root: a table, JSON, or ids alone. A damaged one is a warning."""
     layout = values.get("format", "table")
     if layout not in ("table", "json"):
