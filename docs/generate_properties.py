@@ -22,8 +22,6 @@ properties are ignored, and `pyrun validate` warns of them.
 REFUSED = {f"{where}.{name}" for where, name in NOT_YET} | {
     f"linux.resources.{name}" for name in NOT_YET_RESOURCES
 }
-# Refused by what they ask for, not by being there.
-REFUSED |= {"mounts[].uidMappings", "mounts[].gidMappings"}
 SECTIONS = ("process", "root", "mounts", "hooks", "linux.resources", "linux.seccomp", "linux")
 REMARKS = {
     "process.user.umask": "022 if absent, as with runc and crun",

@@ -175,6 +175,10 @@ ALLOWED = {
         "posix.readlink(f'/proc/self/fd/{context}')",
     ): "a descriptor of ours",
     # features/labels.py runs in the parent, before there is a container
+    # features/mounts/idmap.py: the parent, on the host's /proc
+    ("features/mounts/idmap.py", "posix.open(f'/proc/{pid}/ns/user', posix.O_RDONLY | posix.O_CLOEXEC)"): (
+        "the init or a helper, our children"
+    ),
     ("features/labels.py", "posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)"): "the host's /sys",
     ("features/labels.py", "posix.stat('/proc/self/attr/apparmor')"): "the host's /proc",
     # features/seccomp/profile.py runs in the parent, before there is a container, on the runtime's own root folder

@@ -262,13 +262,6 @@ def test_remount_of_what_is_no_mount(pyrun, bundle):
     assert pyrun.refused(one).startswith(f"mounts[{len(one.config['mounts']) - 1}]: ")
 
 
-@pytest.mark.parametrize("option", ["idmap", "ridmap"])
-def test_idmap_is_refused(pyrun, bundle, option):
-    """Idmapped mounts are refused by name until there are any."""
-    one = bundle().mount("/m", "none", ".", "bind", option)
-    assert "mounts[" in pyrun.refused(one)
-
-
 def test_behaviour_of_ro(pyrun, bundle):
     """Nothing can be written through a read-only bind mount, and its source stays writable."""
     one = bundle(sh="touch /m/file 2>&1; touch /rw/file && ls /rw")

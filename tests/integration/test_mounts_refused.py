@@ -15,16 +15,6 @@ def refused(pyrun, one):
 
 
 @pytest.mark.parametrize(
-    "option", ["idmap=uids=0-1000-1", "idmap=uids=0-1000-1;gids=0-1000-1", "ridmap=uids=0-1-1"]
-)
-def test_idmap(pyrun, bundle, option):
-    """crun's form, with mappings in the option."""
-    one = bundle().mount("/tmp", "none", ".", "bind", option)
-    index = len(one.config["mounts"]) - 1
-    assert refused(pyrun, one).startswith(f"mounts[{index}].options: idmapped mounts are not supported yet")
-
-
-@pytest.mark.parametrize(
     "option", ["size=64k", "copy-symlink", "src-nofollow", "dest-nofollow", "no_such_option", "uid=5"]
 )
 @pytest.mark.parametrize("bind", [["bind"], ["rbind", "ro"], ["remount", "bind", "ro"]], ids=" ".join)

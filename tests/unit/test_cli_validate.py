@@ -51,7 +51,7 @@ def test_all_sources_at_once(bundle: Path) -> None:
     config["linux"]["cgroupsPath"] = "/a/../b"
     config["linux"]["namespaces"][0]["path"] = "/nonexistent/ns"
     config["root"]["path"] = "nowhere"
-    config["mounts"][0]["options"] = ["idmap"]
+    config["mounts"][0]["options"] = ["idmap=uids=0-0-1"]
     config["mounts"][0]["uidMappings"] = config["mounts"][0]["gidMappings"] = [
         {"containerID": 0, "hostID": 0, "size": 1}
     ]
@@ -65,8 +65,7 @@ def test_all_sources_at_once(bundle: Path) -> None:
         ("pyrun", "linux.intelRdt"),
         ("pyrun", "linux.resources.rdma"),
         ("pyrun", "linux.seccomp.defaultAction"),
-        ("pyrun", "mounts[0]"),
-        ("pyrun", "mounts[0].options"),
+        ("pyrun", "mounts[0].options[0]"),
         ("host", "linux.cgroupsPath"),
         ("host", "linux.namespaces[0].path"),
         ("host", "root.path"),

@@ -8,6 +8,8 @@ One SOCK_SEQPACKET connection, so one write is one message; its first byte says 
        |  <------------- "W" text ---------    a warning for the log (any number, at any time)
        |  <------------- "S" number -------    the source of this mount, which the init may not open, is wanted
        |  -------------- "S" ------------->    with the descriptor, if there is one
+       |  <------------- "I" number -------    the ids of this mount are to be mapped; its descriptor comes next
+       |  -------------- "I" ------------->    they are
        |  <------------- "M" --------------    mounts are made; only sent if runtime hooks wait for this
        |  -------------- "R" ------------->    prestart and createRuntime hooks have run: resume
        |  <------------- "E" error --------    what failed, as JSON; the init exits
@@ -29,7 +31,7 @@ from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError
 
 GO, RESUME = b"G", b"R"
-MOUNTED, WARNING, ERROR, PID, SOURCE = b"M", b"W", b"E", b"P", b"S"
+MOUNTED, WARNING, ERROR, PID, SOURCE, IDMAP = b"M", b"W", b"E", b"P", b"S", b"I"
 LONGEST = 65536
 
 

@@ -39,7 +39,7 @@ def document() -> dict[str, Any]:
         "ociVersionMin": version.OLDEST,
         "ociVersionMax": version.NEWEST,
         "hooks": list(names.HOOKS),
-        "mountOptions": [name for name in mount_options.known() if name not in mount_options.IDMAP],
+        "mountOptions": mount_options.known(),
         "linux": _linux(),
         "annotations": {key: value for key, value in annotations.items() if value},
         "potentiallyUnsafeConfigAnnotations": [],  # no annotation of a configuration changes what pyrun does
@@ -67,7 +67,7 @@ def _linux() -> dict[str, Any]:
             "modes": list(names.MEMORY_POLICY_MODES) if policy else [],
             "flags": list(names.MEMORY_POLICY_FLAGS) if policy else [],
         },
-        "mountExtensions": {"idmap": {"enabled": False}},
+        "mountExtensions": {"idmap": {"enabled": True}},
         "netDevices": {"enabled": ("linux", "netDevices") not in NOT_YET},
     }
 

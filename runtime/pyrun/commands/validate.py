@@ -134,7 +134,7 @@ def _refused(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
         yield RUNTIME, refusal
     for index, entry in enumerate(config.get("mounts") or ()):
         try:
-            mount.understand(index, entry, bundle)
+            mount.understand(index, entry, bundle, config.get("linux") or {})
         except PyrunError as error:
             yield RUNTIME, error
     profile = (config.get("linux") or {}).get("seccomp")

@@ -22,21 +22,22 @@ LONGEST_MAP = 4096  # bytes: it must be less than a page
 PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def write(pid: int, kind: str, mappings: list[dict[str, Any]]) -> None:
+def write(pid: int, kind: str, mappings: list[dict[str, Any]], json_path: str = "") -> None:
     """Map "uid" or "gid" for a process that was born in the new user namespace. Raises PyrunError."""
     if not mappings:
         return
+    json_path = json_path or f"linux.{kind}Mappings"
     if posix.geteuid() == 0:
-        _write(pid, kind, mappings)
+        _write(pid, kind, mappings, json_path)
     elif _is_own_alone(kind, mappings):
         if kind == "gid":
-            _give_up_groups(pid)
-        _write(pid, kind, mappings)
+            _give_up_groups(pid, json_path)
+        _write(pid, kind, mappings, json_path)
     else:
-        _ask_helper(pid, kind, mappings)
+        _ask_helper(pid, kind, mappings, json_path)
 
 
-def _write(pid: int, kind: str, mappings: list[dict[str, Any]]) -> None:
+def _write(pid: int, kind: str, mappings: list[dict[str, Any]], json_path: str) -> None:
     lines = [f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in mappings]
     text = "".join(lines)
     try:
@@ -46,7 +47,7 @@ def _write(pid: int, kind: str, mappings: list[dict[str, Any]]) -> None:
         if len(lines) > MOST_RANGES or len(text) >= LONGEST_MAP:
             most = f"the kernel takes {MOST_RANGES} ranges in {LONGEST_MAP - 1} bytes"
             hint = f"{most}, and these are {len(lines)} in {len(text)}"
-        raise failed("mapping ids", error, f"linux.{kind}Mappings", hint) from None
+        raise failed("mapping ids", error, json_path, hint) from None
 
 
 def _is_own_alone(kind: str, mappings: list[dict[str, Any]]) -> bool:
@@ -54,18 +55,17 @@ def _is_own_alone(kind: str, mappings: list[dict[str, Any]]) -> bool:
     return len(mappings) == 1 and (mappings[0]["hostID"], mappings[0]["size"]) == (own, 1)
 
 
-def _give_up_groups(pid: int) -> None:
+def _give_up_groups(pid: int, json_path: str) -> None:
     """Nobody in the namespace may drop a group: one that takes rights away, say. The kernel wants it so."""
     try:
         calls.write_file(f"/proc/{pid}/setgroups", "deny")
     except OSError as error:
-        raise failed("giving up setgroups(2)", error, "linux.gidMappings") from None
+        raise failed("giving up setgroups(2)", error, json_path) from None
 
 
-def _ask_helper(pid: int, kind: str, mappings: list[dict[str, Any]]) -> None:
+def _ask_helper(pid: int, kind: str, mappings: list[dict[str, Any]], json_path: str) -> None:
     """newuidmap or newgidmap, which is set-user-ID root and checks /etc/subuid or /etc/subgid."""
     name = f"new{kind}map"
-    json_path = f"linux.{kind}Mappings"
     path = _find(name)
     if not path:
         raise PyrunError(

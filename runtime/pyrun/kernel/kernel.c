@@ -192,9 +192,10 @@ long k_fsmount(int fd, unsigned int flags, unsigned int attributes)
 }
 
 long k_mount_setattr(int fd, const char *path, unsigned int flags, unsigned long long set, unsigned long long clear,
-                     unsigned long long propagation)
+                     unsigned long long propagation, int userns_fd)
 {
-    struct mount_attr attr = {.attr_set = set, .attr_clr = clear, .propagation = propagation};
+    struct mount_attr attr = {.attr_set = set, .attr_clr = clear, .propagation = propagation,
+                              .userns_fd = userns_fd < 0 ? 0 : (uint64_t)userns_fd};
     return result(syscall(SYS_mount_setattr, fd, path, flags, &attr, sizeof attr));
 }
 

@@ -32,7 +32,7 @@ long k_fspick(int dirfd, const char *path, unsigned int flags);
 long k_fsconfig(int fd, unsigned int command, const char *key, const char *value, int aux);
 long k_fsmount(int fd, unsigned int flags, unsigned int attributes);
 long k_mount_setattr(int fd, const char *path, unsigned int flags, unsigned long long set, unsigned long long clear,
-                     unsigned long long propagation);
+                     unsigned long long propagation, int userns_fd);
 long k_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data);
 long k_umount2(const char *target, int flags);
 long k_pivot_root(const char *new_root, const char *put_old);

@@ -77,10 +77,13 @@ def fsmount(fd: int, attributes: int) -> int:
     return check(lib.k_fsmount(fd, FSMOUNT_CLOEXEC, attributes), "fsmount")
 
 
-def mount_setattr(fd: int, recursive: bool, set_: int, clear: int, propagation: int = 0) -> None:
-    """Change MOUNT_ATTR_* and MS_SHARED… of the mount at `fd`: mount_setattr(2), Linux 5.12."""
+def mount_setattr(
+    fd: int, recursive: bool, set_: int, clear: int, propagation: int = 0, namespace: int = -1
+) -> None:
+    """Change MOUNT_ATTR_* and MS_SHARED… of the mount at `fd`: mount_setattr(2), Linux 5.12. MOUNT_ATTR_IDMAP takes the
+    mappings of a user `namespace`."""
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    check(lib.k_mount_setattr(fd, b"", flags, set_, clear, propagation), "mount_setattr")
+    check(lib.k_mount_setattr(fd, b"", flags, set_, clear, propagation, namespace), "mount_setattr")
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None) -> None:

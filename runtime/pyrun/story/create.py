@@ -104,6 +104,12 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
 
         init.nodes_fd = device_nodes.prepare(planned)
 
+    mapped = [mount for mount in planned.mounts if mount.is_idmapped]
+    if mapped:
+        from pyrun.features.mounts import idmap
+
+        idmap.prepare(mapped)
+
     seat = -1 if "unit" in cgroup else entrance.clone_fd(cgroup)
     sync, pid = birth.clone(planned, init, seat, container.dirfd)
     # Until the last line, nothing but the init's death with its parent, and its cgroup, holds its pid for others.
@@ -140,6 +146,8 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
         pid = last
         born = {"pid": pid, "pidStart": states.process_state(pid)[1]}
         record.update(born)
+    if mapped:
+        idmap.close_all(mapped)
     for key in late:
         if resources.get(key):
             manager.update(cgroup, {key: resources[key]})
@@ -277,6 +285,10 @@ def _follow(sync: int, pid: int, unborn: int, planned: plan.Plan, record: dict[s
             raise protocol.unpack_error(message)
         elif kind == protocol.SOURCE:
             sources.lend(sync, pid, planned.mounts[int(message[1:])].source)
+        elif kind == protocol.IDMAP:
+            from pyrun.features.mounts import idmap
+
+            idmap.answer(sync, pid, planned.mounts[int(message[1:])])
         elif kind == protocol.MOUNTED:
             log.debug("mounts are made; next are prestart and createRuntime hooks")
             for name in ("prestart", "createRuntime"):

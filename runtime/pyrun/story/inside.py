@@ -96,7 +96,10 @@ def _run(init: Init, sync: int) -> NoReturn:
     # The environment, made from outside the root file system.
     root = rootfs.mount_root(folder, propagation in ("shared", "rshared"))
     own_cgroups = plan.has_new("cgroup")
-    kernels, late = make_mounts.make_all(root, plan.mounts, join_cgroups, init.cgroup_view, own_cgroups)
+    parent = sync if in_user_namespace else -1
+    kernels, late = make_mounts.make_all(
+        root, plan.mounts, join_cgroups, init.cgroup_view, own_cgroups, parent
+    )
     devices.make_all(root, configured, in_user_namespace, nodes, _dev_is_bound(plan), warn)
     _name_host(plan)
     if plan.has_new("network"):

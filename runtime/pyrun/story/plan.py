@@ -73,7 +73,7 @@ class Plan:
         self.namespaces: dict[str, str] = {
             ns["type"]: ns.get("path") or "" for ns in self.linux.get("namespaces") or ()
         }
-        self.mounts = mount.plan(config.get("mounts") or [], bundle)
+        self.mounts = mount.plan(config.get("mounts") or [], bundle, self.linux)
         self.pivot = True
         self.plain_terminal = False  # its output goes into a file or a pipe, by way of `run` or `exec`
         self.new_keyring = True
@@ -213,9 +213,6 @@ def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
         for index, path in enumerate(linux.get(name) or ()):
             if not path.strip("/."):
                 yield PyrunError("the root itself can't be covered", f"linux.{name}[{index}]")
-    for index, entry in enumerate(config.get("mounts") or ()):
-        if entry.get("uidMappings") or entry.get("gidMappings"):
-            yield PyrunError("idmapped mounts are not supported yet", f"mounts[{index}]")
     namespaces = {entry["type"]: entry.get("path") for entry in linux.get("namespaces") or ()}
     if namespaces.get("mount") and (config.get("hooks") or {}).get("createContainer"):
         yield PyrunError(

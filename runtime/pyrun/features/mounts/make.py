@@ -45,9 +45,11 @@ def make_all(
     join_cgroups: Callable[[], None],
     cgroup_view: list[View],
     own_cgroup_namespace: bool,
+    sync: int,
 ) -> tuple[list[tuple[str, int]], list[Late]]:
     """Make every mount in order, none of them read-only that something may still have to be made in: `finish` does
-    that. Returns destination and descriptor of each procfs and sysfs, and what is left to `finish`."""
+    that. In a user namespace the parent is asked over `sync` for what it takes rights on the host; else that is -1.
+    Returns destination and descriptor of each procfs and sysfs, and what is left to `finish`."""
     late: list[Late] = []
     kernels = []
     bound = set()
@@ -57,7 +59,7 @@ def make_all(
             if options.remount:
                 _remount(root, mount, plain(mount.destination) in bound, late)
             elif options.bind:
-                _bind(root, mount)
+                _bind(root, mount, sync)
                 bound.add(plain(mount.destination))
             elif not mount.kind:
                 _propagate(root, mount)
@@ -66,7 +68,7 @@ def make_all(
                     join_cgroups()
                     fd = cgroup_mount.make(root, mount, cgroup_view, own_cgroup_namespace)
                 else:
-                    fd = _filesystem(root, mount)
+                    fd = _filesystem(root, mount, sync)
                 filesystem.give(fd, options, options.set & ~RDONLY, options.recursive_set & ~RDONLY)
                 if mount.kind in ("proc", "sysfs"):
                     kernels.append((mount.destination, fd))
@@ -100,11 +102,12 @@ def plain(path: str) -> str:
     return "/" + "/".join([part for part in path.split("/") if part not in ("", ".")])
 
 
-def _bind(root: int, mount: Mount) -> None:
+def _bind(root: int, mount: Mount, sync: int) -> None:
     source = sources.open_in_turn(root, mount)
     kind = under_root.DIRECTORY if under_root.is_directory(source) else under_root.FILE
     target = under_root.make(root, mount.destination, kind)
     tree = mounts.clone_tree(source, mount.options.recursive_bind)
+    _map_ids(mount, tree, sync)
     try:
         mounts.move_mount(tree, target)
     except OSError as error:
@@ -113,6 +116,13 @@ def _bind(root: int, mount: Mount) -> None:
     posix.close(tree)
     posix.close(target)
     posix.close(source)
+
+
+def _map_ids(mount: Mount, tree: int, sync: int) -> None:
+    if mount.is_idmapped:
+        from pyrun.features.mounts import idmap
+
+        idmap.give(mount, tree, sync)
 
 
 def _bind_attributes(tree: int, options: Options) -> None:
@@ -153,7 +163,7 @@ def _target_directory(root: int, mount: Mount) -> tuple[int, bool]:
         return under_root.make(root, mount.destination, under_root.DIRECTORY), True
 
 
-def _filesystem(root: int, mount: Mount) -> int:
+def _filesystem(root: int, mount: Mount, sync: int) -> int:
     """A new file system of type mount.kind; returns its mount, attached."""
     target, made = _target_directory(root, mount)
     try:
@@ -163,6 +173,7 @@ def _filesystem(root: int, mount: Mount) -> int:
             from pyrun.features.mounts import tmpcopyup
 
             tmpcopyup.copy_up(target, fd, filesystem.settings(items))
+        _map_ids(mount, fd, sync)
         mounts.move_mount(fd, target)
         return fd
     finally:

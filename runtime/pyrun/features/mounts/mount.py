@@ -22,7 +22,18 @@ CGROUPS = ("cgroup", "cgroup2")
 class Mount:
     """One entry of mounts[], understood."""
 
-    __slots__ = ("below_root", "destination", "index", "kind", "options", "source", "source_fd")
+    __slots__ = (
+        "below_root",
+        "destination",
+        "id_mappings",
+        "ids_fd",
+        "index",
+        "is_idmapped",
+        "kind",
+        "options",
+        "source",
+        "source_fd",
+    )
 
     def __init__(self, index: int, entry: dict[str, Any]) -> None:
         self.index = index
@@ -33,7 +44,13 @@ class Mount:
         self.source: str = entry.get("source") or ""
         self.options: Options = parse(entry.get("options") or ())
         self.source_fd = -1
-        self.below_root = ""  # see mount_sources.py
+        self.below_root = ""  # see sources.py
+        self.is_idmapped = bool(self.options.idmap or entry.get("uidMappings"))
+        self.id_mappings: tuple[list[dict[str, Any]], list[dict[str, Any]]] = (
+            [],
+            [],
+        )  # its own, see idmap.py
+        self.ids_fd = -1  # a user namespace that has them
 
     @property
     def json_path(self) -> str:
@@ -47,11 +64,11 @@ class Mount:
         return f"mounting {self.kind if not self.options.bind else self.source} on {self.destination}"
 
 
-def plan(entries: list[dict[str, Any]], bundle: str) -> list[Mount]:
-    """The mounts in order; PyrunError for what can't be."""
+def plan(entries: list[dict[str, Any]], bundle: str, linux: dict[str, Any]) -> list[Mount]:
+    """The mounts in order; PyrunError for what can't be. `linux` has the container's own mappings of ids."""
     planned = []
     for index, entry in enumerate(entries):
-        mount = understand(index, entry, bundle)
+        mount = understand(index, entry, bundle, linux)
         if mount.options.bind and mount.options.old_flags:
             log.warn(
                 f"{mount.json_path}.options: sync, dirsync, lazytime, mand, iversion and silent belong to a whole "
@@ -61,7 +78,7 @@ def plan(entries: list[dict[str, Any]], bundle: str) -> list[Mount]:
     return planned
 
 
-def understand(index: int, entry: dict[str, Any], bundle: str) -> Mount:
+def understand(index: int, entry: dict[str, Any], bundle: str, linux: dict[str, Any]) -> Mount:
     """One mount; PyrunError if it can't be. A relative bind source is relative to the bundle."""
     mount = Mount(index, entry)
     options = mount.options
@@ -81,6 +98,10 @@ def understand(index: int, entry: dict[str, Any], bundle: str) -> Mount:
             f"mounts[{index}].type",
             f'add "{mount.kind}" to the options',
         )
+    if mount.is_idmapped:
+        from pyrun.features.mounts import idmap
+
+        idmap.understand(mount, entry, linux)
     return mount
 
 
@@ -89,8 +110,6 @@ def _check_options(mount: Mount, entry: dict[str, Any]) -> None:
     options = mount.options
     names = entry.get("options") or ()
     for index, name in enumerate(names):
-        if options.idmap and name.partition("=")[0] in ("idmap", "ridmap"):
-            raise PyrunError("idmapped mounts are not supported yet", f"{mount.json_path}.options")
         if name == "tmpcopyup" and (options.bind or options.remount or mount.kind != "tmpfs"):
             raise PyrunError(
                 "tmpcopyup is an option of a new tmpfs only", f"{mount.json_path}.options[{index}]"

@@ -28,9 +28,9 @@ ONLY_OLD = MS_SILENT | MS_I_VERSION
 
 class Options:
     """`set` and `clear` are MOUNT_ATTR_* of the mount, `recursive_*` of all mounts below it too; `propagation` has
-    (MS_SHARED…, recursive?) in order; `replaces`: more is said of the mount than `ro`;
-    `superblock` and `data` are for the file system; `old_flags` is what mount(2)
-    is given in place of `superblock`, where the new calls can't say it all (see `needs_mount2`)."""
+    (MS_SHARED…, recursive?) in order; `replaces`: more is said of the mount than `ro`; `idmap` is that option or
+    ridmap, as it stands there; `superblock` and `data` are for the file system; `old_flags` is what mount(2) is given
+    in place of `superblock`, where the new calls can't say it all (see `needs_mount2`)."""
 
     __slots__ = (
         "bind",
@@ -50,7 +50,8 @@ class Options:
     )
 
     def __init__(self) -> None:
-        self.bind = self.recursive_bind = self.remount = self.tmpcopyup = self.idmap = False
+        self.bind = self.recursive_bind = self.remount = self.tmpcopyup = False
+        self.idmap = ""
         self.replaces = False
         self.set = self.clear = self.recursive_set = self.recursive_clear = self.old_flags = 0
         self.propagation: list[tuple[int, bool]] = []
@@ -92,7 +93,7 @@ def parse(names: Sequence[str]) -> Options:
         elif name == "tmpcopyup":
             options.tmpcopyup = True
         elif name.partition("=")[0] in IDMAP:
-            options.idmap = True
+            options.idmap = name
         elif name and name != "defaults":
             options.data.append(name)
     return options
