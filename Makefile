@@ -12,7 +12,7 @@ VM_SECONDS ?= 3000
 # Which runtime the conformance suite is run against.
 RUNTIME ?= build/bin/pyrun
 SUITE := build/bin/oci-conformance
-SOURCES := $(shell find runtime spec -name "*.py" -o -name "*.[ch]" -o -name requirements.txt) pyproject.toml $(wildcard .git/logs/HEAD)
+SOURCES := $(shell find runtime spec -name "*.py" -o -name "*.[ch]" -o -name "*.txt") pyproject.toml $(wildcard .git/logs/HEAD)
 TESTPATH := PYTHONPATH=runtime:spec:conformance:build/dev
 GENERATE := PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=build/lib/pyrun $(PY)
 SHARE := $(DESTDIR)$(PREFIX)/share

@@ -3,7 +3,8 @@
 Used by `make` and by the wheel (backend.py). The steps:
 
 1. the C sources of two extension modules that are linked in, cffi's backend and simplejson's scanner, come from their
-   source distributions on PyPI, pinned; our own kernel module's C source is made by cffi from kernel.h;
+   source distributions on PyPI, pinned by content (sources.txt); our own kernel module's C source is made by cffi from
+   kernel.h;
 2. the hot modules are compiled and frozen (freeze.py), stage 2 is compiled;
 3. all is linked with libpython: statically where there is a libpython.a, else with the shared library;
 4. the static program is run once, and starts from then on where that run ended (snapshot.c).
@@ -16,8 +17,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import hashlib
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -34,7 +37,6 @@ TOP = LAUNCHER.parent.parent
 ROOTS = [TOP / "runtime", TOP / "spec"]
 #: Modules that the scanner imports, for which a few lines stand in (standin/).
 STANDINS = LAUNCHER / "standin"
-SIMPLEJSON = "simplejson==4.3.0"
 OURS = "-Wall -Wextra -Werror".split()
 THEIRS = "-w -DUSE__THREAD -DHAVE_SYNC_SYNCHRONIZE".split()
 
@@ -86,21 +88,24 @@ def facts() -> dict[str, str]:
     return {"VERSION": version(), "COMMIT": commit(), "PYTHON": interpreter()}
 
 
-def source(requirement: str, store: Path) -> Path:
-    """The unpacked source distribution of a pinned requirement, downloaded by pip if it isn't there yet."""
-    folder = store / requirement.replace("==", "-")
-    if not folder.is_dir():
-        say(f"fetching the source of {requirement}")
+def sources(store: Path, pins: Path) -> dict[str, Path]:
+    """The folders of the source distributions that a file pins by their content, by name; pip downloads the missing.
+
+    Raises Failed if an archive in the store has another content than the one that is pinned.
+    """
+    pinned = re.findall(r"^((\S+)==\S+) --hash=sha256:(\w+)$", pins.read_text(), re.MULTILINE)
+    folders = {name: store / requirement.replace("==", "-") for requirement, name, _ in pinned}
+    archives = {name: folder.with_name(f"{folder.name}.tar.gz") for name, folder in folders.items()}
+    if not all(archive.is_file() for archive in archives.values()):
+        say(f"fetching the sources of {' and '.join(folders)}")
         command = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps", "--no-binary", ":all:"]
-        run([*command, "--dest", str(store), requirement])
-        run(["tar", "-C", str(store), "-xzf", f"{folder}.tar.gz"])
-    return folder
-
-
-def pinned(name: str) -> str:
-    """The line of requirements.txt for a package."""
-    lines = (LAUNCHER / "requirements.txt").read_text().splitlines()
-    return next(line for line in lines if line.partition("==")[0] == name)
+        run([*command, "--require-hashes", "--dest", str(store), "--requirement", str(pins)])
+    for _, name, digest in pinned:
+        if hashlib.sha256(archives[name].read_bytes()).hexdigest() != digest:
+            raise Failed(f"{archives[name]} has another content than {pins} pins: remove it, and try again")
+        if not folders[name].is_dir():
+            run(["tar", "-C", str(store), "-xzf", str(archives[name])])
+    return folders
 
 
 def _freeze(work: Path) -> None:
@@ -136,13 +141,13 @@ def build(output: Path, work: Path, trace: bool = False) -> str:
     work.mkdir(parents=True, exist_ok=True)
     store.mkdir(exist_ok=True)
     output.parent.mkdir(parents=True, exist_ok=True)
-    cffi, simplejson = source(pinned("cffi"), store), source(SIMPLEJSON, store)
+    folders = sources(store, LAUNCHER / "sources.txt")
     _freeze(work)
     cc = Compiler(work, ["-O2", "-fno-pie", *_headers(), f"-I{work}"])
     kernel = TOP / "runtime/pyrun/kernel"
     common = [
-        cc.compile(cffi / "src/c/_cffi_backend.c", THEIRS, []),
-        cc.compile(simplejson / "simplejson/_speedups.c", THEIRS, []),
+        cc.compile(folders["cffi"] / "src/c/_cffi_backend.c", THEIRS, []),
+        cc.compile(folders["simplejson"] / "simplejson/_speedups.c", THEIRS, []),
         cc.compile(
             work / "_pyrun_kernel.c",
             ["-w"],

@@ -1,4 +1,4 @@
-"""`python -m pyrun`: the same code, unfrozen, for hacking, debugging and coverage."""
+"""`python -m pyrun`: the same code, unfrozen, for hacking and debugging."""
 
 import sys
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -17,6 +19,7 @@ sys.path.insert(0, str(REPOSITORY / "runtime/launcher"))
 import backend  # noqa: E402
 import build  # noqa: E402
 import link  # noqa: E402
+from tools import Failed  # noqa: E402
 
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 
@@ -39,8 +42,38 @@ def test_every_tool_is_pinned() -> None:
     assert wanted <= ours.keys()
 
 
-def test_the_wheel_is_built_with_the_same_cffi() -> None:
-    assert build.pinned("cffi") in PYPROJECT["build-system"]["requires"]
+def test_cffi_has_one_version() -> None:
+    """Its module that is linked in, the one that writes our C source, and the one of the full interpreter agree."""
+    version = _pins(build.LAUNCHER / "requirements.txt")["cffi"]
+    assert f"cffi=={version}" in PYPROJECT["build-system"]["requires"]
+    assert f"\ncffi=={version} --hash" in (build.LAUNCHER / "sources.txt").read_text()
+
+
+def test_sources_of_others_are_pinned_by_their_content(tmp_path: Path) -> None:
+    """An archive that isn't what the file pins is refused, and nothing of it is unpacked."""
+    archive, pins = tmp_path / "some-1.0.tar.gz", tmp_path / "sources.txt"
+    (tmp_path / "some-1.0").mkdir()
+    (tmp_path / "some-1.0/file.c").touch()
+    subprocess.run(["tar", "-C", tmp_path, "-czf", archive, "some-1.0"], check=True)
+    shutil.rmtree(tmp_path / "some-1.0")
+    pins.write_text(f"some==1.0 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(Failed, match=f"{archive} has another content than {pins} pins"):
+        build.sources(tmp_path, pins)
+    assert not (tmp_path / "some-1.0").exists()
+    pins.write_text(f"some==1.0 --hash=sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}\n")
+    assert (build.sources(tmp_path, pins)["some"] / "file.c").is_file()
+
+
+def test_pip_checks_the_content_of_a_source_before_it_runs_anything_of_it(tmp_path: Path) -> None:
+    """pip runs a source distribution's own code to learn its name: not before the check."""
+    folder, pins = tmp_path / "index/some-1.0", tmp_path / "sources.txt"
+    folder.mkdir(parents=True)
+    (folder / "setup.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    subprocess.run(["tar", "-C", folder.parent, "-czf", f"{folder}.tar.gz", folder.name], check=True)
+    pins.write_text(f"--no-index\n--find-links {folder.parent}\nsome==1.0 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(Failed, match="DO NOT MATCH THE HASHES"):
+        build.sources(tmp_path, pins)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_metadata_has_the_version_and_the_dependencies() -> None:
