@@ -78,6 +78,9 @@ ALLOWED = {
     ("paths/proc_files.py", "calls.openat2(proc, path, flags, resolve)"): (
         "below the checked procfs: no link followed, no mount crossed"
     ),
+    ("paths/proc_files.py", "calls.openat2(proc, f'self/{path}', flags, resolve)"): (
+        "below the checked procfs: no mount crossed, no link followed but its own, which no mount covers"
+    ),
     ("features/rootfs.py", "calls.read_file(f'/proc/self/fdinfo/{folder}')"): (
         "the host's /proc, before pivot_root"
     ),
@@ -128,6 +131,12 @@ ALLOWED = {
     ): "the root",
     ("features/mounts/overlay.py", "posix.open(value, calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
         "a layer of an overlay, a path of the host as the kernel would look it up, before pivot_root"
+    ),
+    ("features/labels.py", "posix.open('/sys/fs/selinux/context', posix.O_RDWR | posix.O_CLOEXEC)"): (
+        "runs on the host, before the clone"
+    ),
+    ("features/labels.py", "posix.setxattr(folder, 'security.selinux', label.encode() + b'\\x00')"): (
+        "a descriptor of a file system that was made on the spot"
     ),
     ("features/mounts/sources.py", "posix.readlink(f'/proc/self/fd/{folder}')"): "the host's /proc",
     (

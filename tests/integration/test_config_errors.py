@@ -83,7 +83,6 @@ NOT_YET = [
     ("linux.intelRdt", {}),
     ("linux.netDevices", {"eth0": {}}),
     ("linux.memoryPolicy", {"mode": "MPOL_DEFAULT"}),
-    ("linux.mountLabel", "x"),
     ("linux.resources.blockIO", {"weight": 100}),
     ("linux.resources.network", {"classID": 1}),
     ("linux.resources.rdma", {"mlx5_1": {"hcaHandles": 1}}),

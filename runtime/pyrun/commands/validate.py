@@ -164,6 +164,8 @@ def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
     linux = config.get("linux") or {}
     try:
         labels.prepare(config.get("process") or {})
+        if linux.get("mountLabel"):
+            labels.check_selinux(labels.MOUNTS)
     except PyrunError as error:
         yield HOST, error
     for index, entry in enumerate(linux.get("namespaces") or ()):

@@ -1,9 +1,10 @@
-"""process.apparmorProfile and process.selinuxLabel: what a Linux security module shall make of the program.
+"""process.apparmorProfile, process.selinuxLabel, linux.mountLabel: what a Linux security module shall make of the
+program, its keys, and the file systems that are made for it.
 
 Hot module, loaded if one is asked for. A process can only name a label for what it executes next, and only by its own
 hand. So stage 2 writes it, in a file of a procfs whose descriptor was checked before the root file system was seen:
-what an image has at /proc gets no word (CVE-2019-16884). Sources: config.md, Linux Process; proc(5), /proc/PID/attr;
-apparmor(7), aa_change_onexec(2), setexeccon(3).
+what an image has at /proc gets no word (CVE-2019-16884). Sources: config.md, Linux Process; config-linux.md, Mount
+Label; proc(5), /proc/PID/attr; apparmor(7), aa_change_onexec(2), setexeccon(3), setkeycreatecon(3), mount(8), context=.
 """
 
 from __future__ import annotations
@@ -11,14 +12,21 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyrun.base.errors import PyrunError
-from pyrun.paths import proc_files
+from pyrun.base.errors import PyrunError, failed
+from pyrun.features.mounts import filesystem
+from pyrun.paths import proc_files, under_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
+    from pyrun.features.mounts.mount import Mount
+
 APPARMOR, SELINUX = "process.apparmorProfile", "process.selinuxLabel"
+MOUNTS = "linux.mountLabel"
+# The kernel labels what is in these, file by file; cgroups are the host's, and queues may be (see label_queues).
+UNLABELLED = ("proc", "sysfs", "cgroup", "cgroup2", "mqueue")
 ABOUT_APPARMOR, ABOUT_SELINUX = 21, 22  # enum about of stage2_calls.h
 UNCONFINED = "unconfined"
 
@@ -47,10 +55,72 @@ def prepare(process: dict[str, Any]) -> Labels | None:
                 "leave the profile out (podman: --security-opt apparmor=unconfined)",
             )
     if label := process.get("selinuxLabel"):
-        if not is_selinux_active():
-            raise PyrunError("SELinux isn't active on this host", SELINUX, "leave the label out")
+        check_selinux(SELINUX)
         entries.append((ABOUT_SELINUX, "self/attr/exec", label))
     return Labels(proc_files.open_proc(), entries) if entries else None
+
+
+def check_selinux(json_path: str) -> None:
+    """Raises PyrunError if SELinux isn't active: then nobody would heed a label."""
+    if not is_selinux_active():
+        raise PyrunError("SELinux isn't active on this host", json_path, "leave the label out")
+
+
+def label_mounts(mounts: Sequence[Mount], label: str) -> None:
+    """linux.mountLabel: have the new file systems labelled for which the configuration says no other `context`. What is
+    bound keeps its labels. Raises PyrunError if SELinux isn't active, or knows no such label."""
+    check_selinux(MOUNTS)
+    if not _is_known(label):
+        raise PyrunError(f"SELinux' policy doesn't know the label {label!r}", MOUNTS)
+    for mount in mounts:
+        options = mount.options
+        if not mount.kind or options.bind or options.remount or mount.kind in UNLABELLED:
+            continue
+        if not [item for item in options.data if item.partition("=")[0].endswith("context")]:
+            mount.label = label
+
+
+def _is_known(label: str) -> bool:
+    """Has the policy such a label? Who may not ask it hears of that from the kernel, when a mount is made."""
+    try:
+        fd = posix.open("/sys/fs/selinux/context", posix.O_RDWR | posix.O_CLOEXEC)
+        try:
+            posix.write(fd, label.encode())
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        return error.errno != errno.EINVAL
+    return True
+
+
+def label_queues(label: str) -> None:
+    """Label the root of the mqueue of a new ipc namespace, whoever mounts it later: its mount takes no label in a user
+    namespace, and the root still belongs to who made the namespace, the host's root. Raises PyrunError."""
+    try:
+        mount = filesystem.new("mqueue", "mqueue", [], 0)
+        folder = under_root.open_in(mount, ".", posix.O_RDONLY | posix.O_DIRECTORY)
+        posix.setxattr(folder, "security.selinux", label.encode() + b"\0")
+        posix.close(folder)
+        posix.close(mount)
+    except OSError as error:
+        raise failed("labelling /dev/mqueue", error, MOUNTS) from None
+
+
+def label_keys(labels: Labels) -> None:
+    """Let the next keyring have the program's label, as its program couldn't search it otherwise. The kernel forgets it
+    when stage 2 is executed. Raises PyrunError."""
+    for about, _, label in labels.entries:
+        if about != ABOUT_SELINUX:
+            continue
+        try:
+            fd = proc_files.open_own(labels.proc, "attr/keycreate", posix.O_WRONLY)
+            try:
+                posix.write(fd, label.encode())
+            finally:
+                posix.close(fd)
+        except OSError as error:
+            hint = "the policy doesn't know it, or forbids it; --no-new-keyring does without"
+            raise failed(f"labelling the session keyring {label!r}", error, SELINUX, hint) from None
 
 
 def is_apparmor_active() -> bool:

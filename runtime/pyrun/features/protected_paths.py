@@ -66,9 +66,12 @@ def _look(root: int, path: str) -> list[int]:
         raise
 
 
-def mask(places: Places, paths: list[str], null: int) -> None:
-    """Cover each path that exists; `null` is the host's null device, O_PATH."""
+def mask(places: Places, paths: list[str], null: int, label: str = "") -> None:
+    """Cover each path that exists; `null` is the host's null device, O_PATH, and `label` SELinux' of what is made."""
     empty = -1
+    settings: list[tuple[str, str | None]] = [("mode", "555")]
+    if label:
+        settings.append(("context", label))
     for index, target in _all(places, paths, "masking", "linux.maskedPaths"):
         path = paths[index]
         try:
@@ -77,7 +80,7 @@ def mask(places: Places, paths: list[str], null: int) -> None:
             elif empty < 0:
                 # The first folder gets the empty file system itself, the others clones of it: to close a mount that
                 # was never attached costs milliseconds, as the kernel then waits for all others to look away (RCU).
-                tree = filesystem.new("tmpfs", "tmpfs", [("mode", "555")], mounts.MOUNT_ATTR_RDONLY)
+                tree = filesystem.new("tmpfs", "tmpfs", settings, mounts.MOUNT_ATTR_RDONLY)
             else:
                 tree = mounts.clone_tree(empty, recursive=False)
             mounts.move_mount(tree, target)

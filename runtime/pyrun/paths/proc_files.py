@@ -29,3 +29,9 @@ def open_in_proc(proc: int, path: str, flags: int) -> int:
     """Open a file of this very procfs: no link is followed and no mount is crossed on the way."""
     resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
     return calls.openat2(proc, path, flags, resolve)
+
+
+def open_own(proc: int, path: str, flags: int) -> int:
+    """Open a file of this very procfs about ourselves: `self` is a link of its own, and the only one on the way."""
+    resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS
+    return calls.openat2(proc, f"self/{path}", flags, resolve)

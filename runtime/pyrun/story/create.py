@@ -59,6 +59,10 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
     unsaved: list[tuple[str, str, bytes]] = []  # a seccomp program for the cache
     init.seccomp = seccomp_of(planned, root, unsaved)
     init.labels = labels_of(planned)
+    if label := planned.linux.get("mountLabel"):
+        from pyrun.features import labels
+
+        labels.label_mounts(planned.mounts, label)
     init_main.preload(planned)
 
     container = store.claim(root, container_id)

@@ -90,6 +90,11 @@ def _run(init: Init, sync: int) -> NoReturn:
         from pyrun.features import device_nodes
 
         nodes = device_nodes.take(folder, init.nodes_fd, len(configured))
+    mount_label: str = plan.linux.get("mountLabel") or ""
+    if mount_label and plan.has_new("ipc") and [mount for mount in plan.mounts if mount.kind == "mqueue"]:
+        from pyrun.features import labels
+
+        labels.label_queues(mount_label)
     if in_user_namespace:
         last.become_root()
 
@@ -121,7 +126,7 @@ def _run(init: Init, sync: int) -> NoReturn:
         last.make_cwd(root, plan.process)
     places = protected_paths.Places(root, kernels)
     protected_paths.make_readonly(places, plan.linux.get("readonlyPaths") or [])
-    protected_paths.mask(places, plan.linux.get("maskedPaths") or [], null)
+    protected_paths.mask(places, plan.linux.get("maskedPaths") or [], null, mount_label)
 
     # Hooks: the runtime's own first, then those that run in here; all before pivot_root.
     if plan.hooks("prestart") or plan.hooks("createRuntime"):
@@ -144,7 +149,7 @@ def _run(init: Init, sync: int) -> NoReturn:
         give = terminal.put_on_stdio if init.joins_pid else terminal.take
         give(slave, (plan.process or {}).get("user", {}).get("uid", 0))
     if plan.new_keyring:
-        process.new_session_keyring()
+        last.make_keyring(init)
     cwd = last.enter_cwd(slash, plan.process, make=True) if plan.process else ""
     if init.joins_pid and not in_user_namespace:  # else that is done, while we had the right to it
         process.join(mounts.pid_namespace, process.CLONE_NEWPID)

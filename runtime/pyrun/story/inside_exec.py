@@ -84,6 +84,6 @@ def _run(init: Init, sync: int, user: users.Asked | None) -> NoReturn:
         )
         terminal.put_on_stdio(slave, (program.get("user") or {}).get("uid", 0))
     if plan.new_keyring:
-        process.new_session_keyring()
+        last.make_keyring(init)
     cwd = last.enter_cwd(slash, program, make=False)
     last.become_stage2(init, sync, slash, cwd)

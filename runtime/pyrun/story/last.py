@@ -165,6 +165,15 @@ def enter_cwd(slash: int, program: dict[str, Any], make: bool) -> str:
     return ""
 
 
+def make_keyring(init: Init) -> None:
+    """A session keyring of the program's own, with its SELinux label."""
+    if init.labels:
+        from pyrun.features import labels
+
+        labels.label_keys(init.labels)
+    process.new_session_keyring()
+
+
 def become_stage2(init: Init, sync: int, slash: int, cwd: str) -> NoReturn:
     """Write the orders, keep what stage 2 and the program are to have open, and become stage 2; `cwd` is what
     `enter_cwd` has left to it."""

@@ -36,7 +36,6 @@ NOT_YET = (
     ("linux", "intelRdt"),
     ("linux", "memoryPolicy"),
     ("linux", "personality"),
-    ("linux", "mountLabel"),
 )
 SMALL_MEMORY = 4 << 20
 NOT_YET_RESOURCES = ("blockIO", "hugepageLimits", "network", "rdma")

@@ -1,10 +1,16 @@
-"""Users of the virtual machine who run commands."""
+"""Users of the virtual machine who run commands, and bundles of theirs."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
+import os
+import shutil
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +18,9 @@ RUNTIME = Path("/usr/local/bin/pyrun")
 ROOTFS = Path("/srv/busybox")
 SESSION = "/run/user/1000"
 SECONDS = 180.0  # one command, on a machine that is emulated
+
+Config = dict[str, Any]
+_numbers = itertools.count()
 
 
 class Host:
@@ -50,6 +59,87 @@ class Host:
         """The units of that pattern which systemd knows."""
         lines = self.systemctl("list-units", "--all", "--no-legend", "--plain", pattern).splitlines()
         return [line.split()[0] for line in lines if line.strip()]
+
+
+class Bundle:
+    """A bundle of somebody's, with busybox in it, and containers of it in systemd's cgroups. As a context manager it is
+    removed in the end."""
+
+    def __init__(self, host: Host, options: tuple[str, ...] = ("--systemd-cgroup",)) -> None:
+        self.host = host
+        self.options = options
+        self.path = Path(tempfile.mkdtemp(dir="/var/tmp"))
+        self.path.chmod(0o755)
+        shutil.copytree(ROOTFS, self.path / "rootfs", symlinks=True)
+        if host.name != "root":
+            os.chown(self.path, 1000, 1000)
+        rootless = () if host.name == "root" else ("--rootless",)
+        host.ok(str(RUNTIME), "spec", *rootless, "--bundle", str(self.path))
+        self.config: Config = json.loads((self.path / "config.json").read_text())
+        self.config["process"]["terminal"] = False
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path)
+
+    def write(self, *args: str, **linux: Any) -> str:
+        """Write the configuration with this program, and these parts of `linux`; the bundle's path."""
+        self.config["process"]["args"] = list(args)
+        self.config["linux"].update(linux)
+        (self.path / "config.json").write_text(json.dumps(self.config))
+        return str(self.path)
+
+    def bind(self, *folders: str) -> None:
+        """Have folders of the host in the container."""
+        for folder in folders:
+            options = ["rbind", "ro"]
+            entry = {"destination": folder, "source": folder, "type": "bind", "options": options}
+            self.config["mounts"].append(entry)
+
+    def pyrun(self, *words: str) -> str:
+        """What a command of pyrun's prints, which must succeed, and leave nobody behind who has its output open."""
+        return self.host.ok(str(RUNTIME), *self.options, *words)
+
+    def refused(self) -> str:
+        """The sentence of a create that must fail."""
+        path = str(self.path)
+        done = self.host(str(RUNTIME), *self.options, "create", "--bundle", path, self.new_name())
+        assert done.returncode != 0, done
+        return done.stderr
+
+    def run(self) -> str:
+        """What the container's program prints, which must succeed."""
+        return self.pyrun("run", "--bundle", str(self.path), self.new_name())
+
+    @contextlib.contextmanager
+    def running(self, name: str = "") -> Iterator[str]:
+        """A container that runs; its name."""
+        name = name or self.new_name()
+        try:
+            script = 'exec "$@" >"$0" 2>&1 </dev/null'
+            words = (str(RUNTIME), *self.options, "create", "--bundle", str(self.path), name)
+            done = self.host("sh", "-c", script, f"/tmp/out-of-{self.path.name}", *words)
+            assert done.returncode == 0, self.output()
+            self.pyrun("start", name)
+            yield name
+        finally:
+            self.pyrun("delete", "--force", name)
+            Path(f"/tmp/out-of-{self.path.name}").unlink(missing_ok=True)
+
+    def output(self) -> str:
+        """What the running container has printed until now."""
+        return Path(f"/tmp/out-of-{self.path.name}").read_text()
+
+    def state(self, name: str) -> Config:
+        """The state document."""
+        state: Config = json.loads(self.pyrun("state", name))
+        return state
+
+    def new_name(self) -> str:
+        """An id that no other container of this user has."""
+        return f"{self.host.name}-{next(_numbers)}"
 
 
 def eventually(condition: Callable[[], Any], failure: str, seconds: float = 60.0) -> Any:

@@ -196,8 +196,13 @@ def _detached(mount: Mount, items: list[str]) -> int:
     if options.needs_mount2 or too_long or any("\\" in item for item in items):
         from pyrun.features.mounts import old_kernel
 
+        if mount.label:
+            items = [*items, f'context="{mount.label}"']
         return old_kernel.new_filesystem(mount.kind, source, options, items)
-    return filesystem.new(mount.kind, source, options.superblock + filesystem.settings(items), 0)
+    settings = options.superblock + filesystem.settings(items)
+    if mount.label:
+        settings.append(("context", mount.label))
+    return filesystem.new(mount.kind, source, settings, 0)
 
 
 def _remount(root: int, mount: Mount, bound: bool, late: list[Late]) -> None:

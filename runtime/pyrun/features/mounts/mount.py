@@ -30,6 +30,7 @@ class Mount:
         "index",
         "is_idmapped",
         "kind",
+        "label",
         "options",
         "source",
         "source_fd",
@@ -51,6 +52,7 @@ class Mount:
             [],
         )  # its own, see idmap.py
         self.ids_fd = -1  # a user namespace that has them
+        self.label = ""  # SELinux', of the new file system
 
     @property
     def json_path(self) -> str:

@@ -3,59 +3,17 @@
 from __future__ import annotations
 
 import concurrent.futures
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from guest import ROOTFS, RUNTIME, Host, eventually
-
-Config = dict[str, Any]
-
-
-class Bundle:
-    """A bundle of somebody's, with busybox in it."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.path = Path(tempfile.mkdtemp(dir="/var/tmp"))
-        os.chmod(self.path, 0o755)
-        shutil.copytree(ROOTFS, self.path / "rootfs", symlinks=True)
-        if host.name != "root":
-            os.chown(self.path, 1000, 1000)
-        host.ok(
-            str(RUNTIME),
-            "spec",
-            *(() if host.name == "root" else ("--rootless",)),
-            "--bundle",
-            str(self.path),
-        )
-        self.config: Config = json.loads((self.path / "config.json").read_text())
-        self.config["process"]["terminal"] = False
-
-    def write(self, *args: str, **linux: Any) -> str:
-        """Write the configuration with this program, and these parts of `linux`."""
-        self.config["process"]["args"] = list(args)
-        self.config["linux"].update(linux)
-        (self.path / "config.json").write_text(json.dumps(self.config))
-        return str(self.path)
-
-    def pyrun(self, *words: str) -> str:
-        """pyrun with systemd's cgroups; its output goes to a file, as a container holds it open."""
-        quoted = " ".join(f"'{word}'" for word in (str(RUNTIME), "--systemd-cgroup", *words))
-        script = f"{quoted} >/tmp/out-$$ 2>&1 </dev/null; s=$?; cat /tmp/out-$$; rm /tmp/out-$$; exit $s"
-        return self.host.ok("sh", "-c", script)
+from guest import Bundle, Host, eventually
 
 
 @pytest.fixture
 def bundle(anyone: Host) -> Iterator[Bundle]:
-    one = Bundle(anyone)
-    yield one
-    shutil.rmtree(one.path)
+    with Bundle(anyone) as one:
+        yield one
 
 
 def test_limits_and_names(anyone: Host, bundle: Bundle) -> None:
@@ -95,25 +53,18 @@ def test_limits_and_names(anyone: Host, bundle: Bundle) -> None:
 
 def test_device_rules_outlive_a_reload(root: Host) -> None:
     """A daemon-reload takes no device rule away (runc#3551)."""
-    one = Bundle(root)
     script = (
         "mknod /tmp/kmsg c 1 11; while :; do (echo x >/tmp/kmsg) 2>/dev/null && echo allowed; sleep 0.2; done"
     )
-    one.config["root"]["readonly"] = False
-    one.config["process"]["capabilities"]["bounding"].append("CAP_MKNOD")
-    one.config["process"]["capabilities"]["permitted"].append("CAP_MKNOD")
-    one.config["process"]["capabilities"]["effective"].append("CAP_MKNOD")
-    path = one.write("sh", "-c", script, cgroupsPath="system.slice:p:rules")
-    try:
-        one.host.ok(
-            "sh", "-c", f"{RUNTIME} --systemd-cgroup run -d -b {path} rules >/tmp/rules 2>&1 </dev/null"
-        )
-        root.systemctl("daemon-reload")
-        assert root("sleep", "2").returncode == 0
-        assert "allowed" not in Path("/tmp/rules").read_text()
-    finally:
-        one.pyrun("delete", "--force", "rules")
-        shutil.rmtree(one.path)
+    with Bundle(root) as one:
+        one.config["root"]["readonly"] = False
+        for kind in ("bounding", "permitted", "effective"):
+            one.config["process"]["capabilities"][kind].append("CAP_MKNOD")
+        one.write("sh", "-c", script, cgroupsPath="system.slice:p:rules")
+        with one.running():
+            root.systemctl("daemon-reload")
+            assert root("sleep", "2").returncode == 0
+            assert "allowed" not in one.output()
 
 
 def test_many_at_once(anyone: Host, bundle: Bundle) -> None:
