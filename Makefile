@@ -22,7 +22,7 @@ FISH := fish/vendor_completions.d/pyrun.fish
 ORDER := tests/unit tests/bench tests/conformance tests/integration tests/security tests/crash tests/stress tests/engines
 TESTS ?= $(wildcard $(ORDER)) $(filter-out $(ORDER),$(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))) $(wildcard tests/test_*.py)
 
-.PHONY: all demo test test-vm test-vm-short lint bench stress conformance mutants install clean trace FORCE
+.PHONY: all demo docs test test-vm test-vm-short lint bench stress conformance mutants install clean trace FORCE
 .DELETE_ON_ERROR:
 
 all: build/bin/pyrun $(SUITE)
@@ -42,6 +42,11 @@ test-vm: build/bin/pyrun $(SUITE) build/.venv-dev
 test-vm-short: build/bin/pyrun $(SUITE) build/.venv-dev
 	VM_SECONDS=$(VM_SECONDS) bash tests/vm/test.sh --short $(VM_FLAGS)
 
+# Pages that are made from the sources: the command line, properties, requirements, habits, files, and manual pages.
+docs: build/bin/pyrun
+	$(TESTPATH):docs $(PY) -m pages build/docs
+	@echo "wrote build/docs"
+
 lint: build/.host-test build/.venv-dev build/bin/pyrun
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -50,10 +55,12 @@ lint: build/.host-test build/.venv-dev build/bin/pyrun
 	$(BUILD) --analyze
 
 bench: build/bin/pyrun build/.host-test build/.venv-dev
+	@mkdir -p build/docs
 	$(TESTPATH) $(PY) -m tests.bench $(BENCH_FLAGS)
 
 stress: build/bin/pyrun build/.host-test build/.venv-dev
-	$(PY) -m tests.stress --output docs $(STRESS_FLAGS)
+	@mkdir -p build/docs
+	$(PY) -m tests.stress --output build/docs $(STRESS_FLAGS)
 	PYRUN_CRASH_POINTS=all $(TESTPATH) $(PY) -m pytest -rfExX --timeout=3600 $(PYTEST_FLAGS) tests/crash
 
 # RUNTIME=… EXPECT=… choose another runtime and what is known of it; FLAGS=… are the suite's own.
@@ -71,7 +78,7 @@ install: build/bin/pyrun
 	cp -R build/lib/pyrun $(DESTDIR)$(PREFIX)/lib/pyrun
 	chmod -R u=rwX,go=rX $(DESTDIR)$(PREFIX)/lib/pyrun
 	install -d $(addprefix $(SHARE)/,man/man1 $(dir $(BASH) $(ZSH) $(FISH)))
-	$(GENERATE) docs/generate_manual.py $(SHARE)/man/man1
+	$(GENERATE) docs/pages/manual.py $(SHARE)/man/man1
 	build/bin/pyrun completion bash > $(SHARE)/$(BASH)
 	build/bin/pyrun completion zsh > $(SHARE)/$(ZSH)
 	build/bin/pyrun completion fish > $(SHARE)/$(FISH)

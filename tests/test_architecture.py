@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-for _folder in ("runtime", "spec"):
+for _folder in ("runtime", "spec", "docs"):
     if str(REPOSITORY / _folder) not in sys.path:
         sys.path.insert(0, str(REPOSITORY / _folder))
 
+from pages import cli, files  # noqa: E402
+
 from pyrun.commandline.table import COMMANDS, GLOBAL, HIDDEN  # noqa: E402
 
-SOURCES = ("runtime", "spec", "conformance")
-SUFFIXES = (".py", ".c", ".h", ".sh")
 LONGEST = 400  # lines of a source file
 # The suite's probe is one file, so that it can be copied and compiled by itself; a third of it are tables of names.
 LONG = {"conformance/oci_conformance/core/probe/probe.c"}
@@ -35,41 +35,38 @@ def name(path: Path) -> str:
     return str(path.relative_to(REPOSITORY))
 
 
-@cache
-def sources() -> frozenset[str]:
-    """Every source file that says something, from the repository's root."""
-    return frozenset(
-        name(path)
-        for folder in SOURCES
-        for path in (REPOSITORY / folder).rglob("*")
-        if path.suffix in SUFFIXES and path.stat().st_size
-    )
+@pytest.mark.parametrize("path", files.sources(), ids=name)
+def test_each_source_file_says_its_role(path: Path) -> None:
+    """In the first words of its docstring, or of the comment that it begins with."""
+    assert files.role(path), f"{name(path)} begins without saying what it is for"
 
 
-def roles() -> dict[str, str]:
-    """The list of docs/architecture.md: file -> role."""
-    folder, found = "", {}
-    for line in (REPOSITORY / "docs/architecture.md").read_text().splitlines():
-        if heading := re.fullmatch(r"### `(.+/)`", line):
-            folder = heading[1]
-        elif line.startswith("#"):
-            folder = ""
-        elif folder and (row := re.fullmatch(r"\| `(.+?)` \| (.+) \|", line)):
-            assert folder + row[1] not in found, f"{folder + row[1]} has two role lines"
-            found[folder + row[1]] = row[2]
-    return found
+def test_the_page_of_files_has_each_file_once() -> None:
+    folder, found = "", []
+    for line in files.markdown().splitlines():
+        if line.startswith("## "):
+            folder = line[3:]
+        elif row := re.match(r"\| `(.+?)` \| .", line):
+            found.append(folder + row[1])
+    assert found == [name(path) for path in files.sources()]
 
 
-def test_each_source_file_has_a_role_line_and_each_line_a_file() -> None:
-    assert not sources() - roles().keys(), "files without a role line in docs/architecture.md"
-    assert not roles().keys() - sources(), "role lines without a file in docs/architecture.md"
+def test_the_architecture_has_a_line_for_each_folder() -> None:
+    """For the suite's rooms, which have a section of their own, one for all; likewise for folders in a folder."""
+    text = (REPOSITORY / "docs/architecture.md").read_text()
+    rows = tuple(re.findall(r"^\| `(\S+/)` \| .", text[text.index("## The tree") :], re.MULTILINE))
+    assert {folder for folder in rows if not (REPOSITORY / folder).is_dir()} == set()
+    places = {f"{name(path.parent)}/" for path in files.sources()}
+    assert {place for place in places if not place.startswith(rows)} == set()
+    below = {place for place in places if re.fullmatch(r"runtime/pyrun/\w+/", place)}
+    assert not below - set(rows)
 
 
 def test_no_source_file_is_long() -> None:
     long = {
-        path: lines
-        for path in sources() - LONG
-        if (lines := (REPOSITORY / path).read_bytes().count(b"\n")) > LONGEST
+        name(path): lines
+        for path in files.sources()
+        if name(path) not in LONG and (lines := path.read_bytes().count(b"\n")) > LONGEST
     }
     assert not long, f"split these, more than {LONGEST} lines: {long}"
 
@@ -86,14 +83,14 @@ def shown_commands() -> list[str]:
 
 @cache
 def sections() -> dict[str, str]:
-    """docs/cli.md: title of a section -> its text."""
-    parts = re.split(r"^## (.+)$", (REPOSITORY / "docs/cli.md").read_text(), flags=re.MULTILINE)
+    """The page cli.md: title of a section -> its text."""
+    parts = re.split(r"^## (.+)$", cli.markdown(), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 @pytest.mark.parametrize("command", shown_commands())
 def test_each_command_and_option_is_documented(command: str) -> None:
-    assert command in sections(), f"docs/cli.md has no section {command}"
+    assert command in sections(), f"cli.md has no section {command}"
     for names, _, _, text in COMMANDS[command][1]:
         for option in names:
             assert f"`{option}`" in sections()[command], f"{command} {option}"

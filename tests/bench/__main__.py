@@ -1,4 +1,4 @@
-"""``python -m tests.bench``: measure pyrun beside runc (and crun), write docs/performance.md and .svg."""
+"""``python -m tests.bench``: measure pyrun beside runc (and crun), write build/docs/performance.md and .svg."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--runc", default=shutil.which("runc"), help="the runtime to compare with")
     parser.add_argument("--crun", default=shutil.which("crun"), help="another one, where it can run")
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "docs", help="folder of the page (docs)")
+    parser.add_argument(
+        "--output", type=Path, default=REPOSITORY / "build/docs", help="where the page is put"
+    )
     parser.add_argument("--json", type=Path, help="also write the samples into this file")
     parser.add_argument("--measure", choices=("v1", "v2"), help=argparse.SUPPRESS)
     options = parser.parse_args()

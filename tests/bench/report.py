@@ -252,7 +252,7 @@ def mode_section(title: str, mode: Mode, tested: str) -> str:
 
 
 def markdown(report: Report) -> str:
-    """The whole page docs/performance.md."""
+    """The whole page performance.md."""
     tested = report["tested"]
     facts = dict(report["machine"])
     for mode in report["modes"].values():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -18,7 +17,7 @@ import pytest
 from bundles import new_id
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = REPOSITORY / "docs"
+MADE = {"cli.md", "conformance.md", "files.md", "habits.md", "properties.md"}
 SHORTEST = 8  # characters of a quoted piece that say anything
 
 
@@ -114,45 +113,56 @@ def test_unfrozen_it_is_the_same_program():
     assert done.stdout.startswith("pyrun version "), done
 
 
-def made(name):
-    """What a script of docs/ would write, and what is there."""
-    path = REPOSITORY / f"docs/generate_{name}.py"
-    spec = importlib.util.spec_from_file_location(f"generate_{name}", path)
-    assert spec
-    assert spec.loader
-    generator = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(generator)
-    except ModuleNotFoundError as error:
-        pytest.skip(f"needs {error.name}, which make builds")
-    return generator.markdown(), path.with_name(f"{name}.md").read_text()
-
-
-def test_the_page_of_properties_is_current():
-    """docs/properties.md is made from the tables and the refusals; it has each property once."""
-    wanted, page = made("properties")
-    assert page == wanted, "run docs/generate_properties.py"
-    names = re.findall(r"^\| \**`(\S+)`", page, re.MULTILINE)
-    assert len(names) == len(set(names)) > 150
-
-
-def test_the_page_of_requirements_is_current():
-    """docs/conformance.md is made from the catalogue and the suite; it has each requirement once."""
-    wanted, page = made("conformance")
-    assert page == wanted, "run docs/generate_conformance.py"
-    names = re.findall(r"^\| `(\S+)`", page, re.MULTILINE)
-    assert len(names) == len(set(names)) > 500
-
-
-def test_the_page_of_habits_is_current():
-    """docs/habits.md is made from the records; each habit stands there once, with what was seen of it."""
-    wanted, page = made("habits")
-    assert page == wanted, "run docs/generate_habits.py"
-    names = re.findall(r"^\| `(habits\.\S+)`: ", page, re.MULTILINE)
-    assert len(names) == len(set(names)) > 30
-    assert set(names) == set(
-        re.findall(r"^\| `(habits\.\S+)` ", (PAGES / "conformance.md").read_text(), re.MULTILINE)
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """A folder with what `make docs` makes."""
+    if not (REPOSITORY / "build/dev/_pyrun_build.py").is_file():
+        pytest.skip("needs build/dev, which make builds")
+    folder = tmp_path_factory.mktemp("docs")
+    roots = [REPOSITORY / root for root in ("runtime", "spec", "conformance", "build/dev", "docs")]
+    subprocess.run(
+        [sys.executable, "-m", "pages", folder],
+        env={"PATH": os.defpath, "PYTHONPATH": ":".join(map(str, roots)), "PYTHONDONTWRITEBYTECODE": "1"},
+        check=True,
     )
+    return folder
+
+
+def names(page: Path, pattern: str) -> list[str]:
+    """What a pattern finds in the first cells of a page's tables; nothing twice."""
+    found = re.findall(pattern, page.read_text(), re.MULTILINE)
+    assert len(found) == len(set(found))
+    return found
+
+
+def test_each_made_page_leads_somewhere(pages):
+    """Links are relative to build/docs, where make puts the pages."""
+    assert {path.name for path in pages.iterdir()} == {"man1", *MADE}
+    for page in pages.glob("*.md"):
+        for target in re.findall(r"\]\((?!https:)([^)#]+)", page.read_text()):
+            assert (REPOSITORY / "build/docs" / target).resolve().is_file(), f"{page.name}: {target}"
+
+
+def test_the_page_of_properties_has_each_property_once(pages):
+    """Made from the tables and the refusals."""
+    assert len(names(pages / "properties.md", r"^\| \**`(\S+)`")) > 150
+
+
+def test_the_page_of_requirements_has_each_requirement_once(pages):
+    """Made from the catalogue and the suite."""
+    assert len(names(pages / "conformance.md", r"^\| `(\S+)`")) > 500
+
+
+def test_the_page_of_habits_has_each_habit_once(pages):
+    """Made from the records, with what is known of pyrun and its peers."""
+    found = names(pages / "habits.md", r"^\| `(habits\.\S+)`: ")
+    assert len(found) > 30
+    assert set(found) == set(names(pages / "conformance.md", r"^\| `(habits\.\S+)` "))
+
+
+def test_no_made_page_is_in_the_repository():
+    for name in MADE:
+        assert not (REPOSITORY / "docs" / name).exists(), f"docs/{name} is made by make docs, into build/docs"
 
 
 @cache

@@ -22,8 +22,8 @@ SHOWN = [name for name in COMMANDS if name not in HIDDEN]
 @pytest.fixture(scope="module")
 def pages() -> dict[str, str]:
     """File name -> page."""
-    path = REPOSITORY / "docs/generate_manual.py"
-    spec = importlib.util.spec_from_file_location("generate_manual", path)
+    path = REPOSITORY / "docs/pages/manual.py"
+    spec = importlib.util.spec_from_file_location("manual", path)
     assert spec
     assert spec.loader
     generator = importlib.util.module_from_spec(spec)

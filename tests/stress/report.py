@@ -1,4 +1,4 @@
-"""docs/load.md from the results of loads: pure functions from plain data to text."""
+"""load.md from the results of loads: pure functions from plain data to text."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The command line: one table, two parsers that agree, help, usage errors, and the page made from it."""
+"""The command line: one table, two parsers that agree, help, and usage errors."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from pyrun.commandline import click_, parse
 from pyrun.commandline import full as cli
 from pyrun.commandline.table import BOOLEANS, COLD_FLAG, COMMANDS, FLAG, GLOBAL, HIDDEN, NUMBER
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHOWN = [name for name in COMMANDS if name not in HIDDEN]
 VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 WORDS = VALUES.filter(lambda text: text[0] != "-")
@@ -198,13 +196,3 @@ def test_usage_errors_reach_the_log(line: list[str], tmp_path: Path, monkeypatch
     (record,) = path.read_text().splitlines()
     assert json.loads(record)["level"] == "error"
     assert "option" in json.loads(record)["msg"] or "ID is missing" in json.loads(record)["msg"]
-
-
-def test_the_page_is_current() -> None:
-    spec = importlib.util.spec_from_file_location("generate_cli", DOCS / "generate_cli.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    page = (DOCS / "cli.md").read_text(encoding="utf-8")
-    assert page == module.markdown(), "run: PYTHONPATH=runtime:spec:build/dev python docs/generate_cli.py"

@@ -1,7 +1,7 @@
 """THE command table: every command and every option, once.
 
 Hot module. `parse` parses argv by this table, `click_` renders help and usage errors from it, `dispatch` runs the
-commands, and completion scripts and docs/cli.md are made from it.
+commands, and completion scripts and the pages of docs/pages are made from it.
 
 A new command is one line here and one file in commands/, named after it, with a function `run(root, values,
 arguments)` that returns the exit code.

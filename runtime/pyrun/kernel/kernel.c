@@ -1,3 +1,4 @@
+/* The kernel, one function per system call and no policy: what kernel.h declares. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif

@@ -1,17 +1,15 @@
-"""Write conformance.md: `PYTHONPATH=conformance:spec build/venv/bin/python docs/generate_conformance.py`."""
+"""The page conformance.md, from the catalogue and the suite."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from oci_conformance.run import registry, requirements
 from oci_spec.catalogue import Requirement
 
 HEAD = """# The catalogue of requirements
 
-<!-- Made by docs/generate_conformance.py from spec/oci_spec/requirements and conformance/: change those. -->
+<!-- Made by docs/pages/conformance.py from spec/oci_spec/requirements and conformance/: change those. -->
 
-What the [conformance suite](../conformance/README.md) holds a runtime to: every requirement of runtime-spec 1.0.2 to
+What the [conformance suite](../../conformance/README.md) holds a runtime to: every requirement of runtime-spec 1.0.2 to
 1.3.0 for Linux, in our own words, with the tests that show it, or the reason why a black box can't. The words of the
 specification are what counts; each table's head leads there. `oci-conformance explain ID` shows one.
 """
@@ -38,7 +36,3 @@ def markdown() -> str:
             tests = ", ".join(shown.get(row.id, [])) or f"*{row.unseen}*"
             parts.append(f"| `{row.id}` | {row.level} | {versions} | {row.text} | {tests} |\n")
     return "".join(parts)
-
-
-if __name__ == "__main__":
-    Path(__file__).with_name("conformance.md").write_text(markdown(), encoding="utf-8")

@@ -1,7 +1,6 @@
-"""Write the manual pages pyrun(1) and pyrun-COMMAND(1) into a folder, from the command table:
-`PYTHONPATH=runtime:spec:build/dev python docs/generate_manual.py build/man`; `make install` does.
+"""The manual pages pyrun(1) and pyrun-COMMAND(1), from the command table, in the language of man(7).
 
-The language is that of man(7).
+`python docs/pages/manual.py FOLDER` writes them; `make install` does.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ pyrun run hello"""
 def page(name: str, what: str, sections: list[tuple[str, str]]) -> str:
     """One page: its name, what it is about, and sections of text that is already escaped; empty ones are left out."""
     lines = [
-        '.\\" Made by docs/generate_manual.py from runtime/pyrun/commandline/table.py: change that.',
+        '.\\" Made by docs/pages/manual.py from runtime/pyrun/commandline/table.py: change that.',
         f'.TH {name.upper()} 1 "" "pyrun {VERSION}" "pyrun manual"',
         ".nh",  # no word of a command line is to be divided
         ".SH NAME",
@@ -129,13 +128,12 @@ def pages() -> dict[str, str]:
     return found
 
 
-def main() -> None:
-    """Write all pages into the folder of the command line, which is made."""
-    folder = Path(sys.argv[1])
+def write(folder: Path) -> None:
+    """Write all pages into a folder, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (folder / name).write_text(text, encoding="ascii")
 
 
 if __name__ == "__main__":
-    main()
+    write(Path(sys.argv[1]))

@@ -1,9 +1,8 @@
-"""Write cli.md from the command table: `PYTHONPATH=runtime:spec:build/dev python docs/generate_cli.py`."""
+"""The page cli.md, from the command table."""
 
 from __future__ import annotations
 
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyrun.commandline.help import ABOUT, DETAILS
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 HEAD = f"""# The command line
 
-<!-- Made by docs/generate_cli.py from runtime/pyrun/commandline/table.py and commandline/help.py: change those. -->
+<!-- Made by docs/pages/cli.py from runtime/pyrun/commandline/table.py and commandline/help.py: change those. -->
 
 {ABOUT}
 
@@ -73,7 +72,3 @@ def markdown() -> str:
         parts.append(f"\n## {name}\n\n    {usage}\n\n{textwrap.fill(prose, 115, break_on_hyphens=False)}\n")
         parts += [options(table), MORE.get(name, "")]
     return "".join(parts)
-
-
-if __name__ == "__main__":
-    Path(__file__).with_name("cli.md").write_text(markdown(), encoding="utf-8")

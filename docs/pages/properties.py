@@ -1,9 +1,8 @@
-"""Write properties.md: `PYTHONPATH=runtime:spec:build/dev build/venv/bin/python docs/generate_properties.py`."""
+"""The page properties.md, from the specification's tables and the runtime's refusals."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from oci_spec import schema
@@ -11,7 +10,7 @@ from pyrun.story.plan import NOT_YET, NOT_YET_RESOURCES
 
 HEAD = """# Properties of config.json
 
-<!-- Made by docs/generate_properties.py from spec/oci_spec and the refusals in story/plan.py: change those. -->
+<!-- Made by docs/pages/properties.py from spec/oci_spec and the refusals in story/plan.py: change those. -->
 
 Every property that runtime-spec 1.3.0 has for Linux, what it means, and the section that describes it. `[]` stands for
 an item of an array, `{}` for a value under any name. **Bold** properties are required where their object is there.
@@ -65,7 +64,3 @@ def markdown() -> str:
     for title, lines in rows.items():
         parts += [f"\n## {title}\n\n| property | meaning | |\n|---|---|---|\n", *lines]
     return "".join(parts)
-
-
-if __name__ == "__main__":
-    Path(__file__).with_name("properties.md").write_text(markdown(), encoding="utf-8")
