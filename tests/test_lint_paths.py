@@ -184,6 +184,16 @@ ALLOWED = {
         "posix.readlink(f'/proc/self/fd/{context}')",
     ): "a descriptor of ours",
     # features/labels.py runs in the parent, before there is a container
+    # features/net_devices.py runs in the parent, on the host's /proc
+    (
+        "features/net_devices.py",
+        "posix.open('/proc/self/ns/net', posix.O_RDONLY | posix.O_CLOEXEC)",
+    ): "our own",
+    ("features/net_devices.py", "posix.open(f'/proc/{pid}/ns/net', posix.O_RDONLY | posix.O_CLOEXEC)"): (
+        "the init, our child"
+    ),
+    ("features/net_devices.py", "process.setns(namespace, process.CLONE_NEWNET, '')"): "a descriptor",
+    ("features/net_devices.py", "process.setns(own, process.CLONE_NEWNET, '')"): "a descriptor",
     # features/mounts/idmap.py: the parent, on the host's /proc
     ("features/mounts/idmap.py", "posix.open(f'/proc/{pid}/ns/user', posix.O_RDONLY | posix.O_CLOEXEC)"): (
         "the init or a helper, our children"

@@ -81,7 +81,6 @@ NOT_YET = [
     ("process.ioPriority", {"class": "IOPRIO_CLASS_BE", "priority": 1}),
     ("linux.intelRdt", {"closID": "x"}),
     ("linux.intelRdt", {}),
-    ("linux.netDevices", {"eth0": {}}),
     ("linux.memoryPolicy", {"mode": "MPOL_DEFAULT"}),
     ("linux.resources.blockIO", {"weight": 100}),
     ("linux.resources.network", {"classID": 1}),

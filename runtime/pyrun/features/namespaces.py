@@ -96,6 +96,9 @@ def _changes(config: dict[str, Any], join: Join) -> Iterator[tuple[str, str, str
         for name in ("hostname", "domainname"):
             if config.get(name):
                 yield name, f"the host's {name} would be changed", own
+    if join.kind == "network":
+        for name in (config.get("linux") or {}).get("netDevices") or ():
+            yield f'linux.netDevices["{name}"]', "the device would stay the host's", own
     for key in (config.get("linux") or {}).get("sysctl") or ():
         if rules.sysctl_namespace(key) == join.kind:
             yield f'linux.sysctl["{key}"]', f"the host's {key} would be changed", own

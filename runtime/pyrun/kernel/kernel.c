@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <linux/mount.h>
+#include <linux/netlink.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
 #include <net/if.h>
@@ -326,6 +327,8 @@ long k_datagram(const char *path, int listens)
     socklen_t size = (socklen_t)(name + length);
     return closing(fd, result(listens ? bind((int)fd, at, size) : connect((int)fd, at, size)));
 }
+
+long k_netlink(void) { return result(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)); }
 
 long k_send_fd(int sock, const char *data, size_t size, int fd)
 {

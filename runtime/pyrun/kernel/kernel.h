@@ -57,6 +57,7 @@ long k_socketpair(int *fds);
 long k_listen(const char *path);
 long k_connect(const char *path, unsigned int seconds);
 long k_datagram(const char *path, int listens);
+long k_netlink(void);
 long k_send_fd(int sock, const char *data, size_t size, int fd);
 long k_receive_fd(int sock);
 

@@ -56,6 +56,10 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
         planned.joins = namespaces.open_all(config)
     console_socket = handles.console_of(planned, options, console_socket)
     init = Init(planned, {})
+    if planned.linux.get("netDevices"):
+        from pyrun.features import net_devices
+
+        init.net_devices = net_devices.find(planned.linux["netDevices"])
     unsaved: list[tuple[str, str, bytes]] = []  # a seccomp program for the cache
     init.seccomp = seccomp_of(planned, root, unsaved)
     init.labels = labels_of(planned)
@@ -72,11 +76,12 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
         if notifies:
             sdnotify.make_folder(container.dirfd)
         _make(container, planned, init, console_socket, options)
-    except OSError as error:
-        destroy.undo(container, options, ran_hooks=False)
-        raise failed("creating the container", error) from None
     except BaseException as error:
+        if init.net_devices:
+            net_devices.put_back(init.net_devices)
         destroy.undo(container, options, ran_hooks=isinstance(error, PyrunError) and error.kind == "hook")
+        if isinstance(error, OSError):
+            raise failed("creating the container", error) from None
         raise
     if unsaved:  # not before: the container may need the room
         from pyrun.features.seccomp import profile as seccomp
@@ -141,6 +146,10 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
         container.add({"cgroup": cgroup})  # from here on it is ours to take away
     if options.get("cgroup-manager") != "disabled":
         manager.apply(cgroup, {"devices": resources.get("devices") or []})
+    if init.net_devices:
+        from pyrun.features import net_devices
+
+        net_devices.move(init.net_devices, pid)
     protocol.tell(sync, protocol.GO)
     log.debug("ids are mapped and devices limited: init may go on")
     unborn = process.pidfd_open(pid) if init.joins_pid else -1
@@ -158,6 +167,8 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     handles.write_pid_file(str(options.get("pid-file", "")), pid)
     handles.send_pidfd(str(options.get("pidfd-socket", "")), pid)
     container.add({**born, "status": states.CREATED})
+    if init.net_devices:
+        init.net_devices.close()
 
 
 def take_options(planned: plan.Plan, options: Values) -> None:

@@ -73,7 +73,7 @@ def _run(init: Init, sync: int) -> NoReturn:
     def warn(text: str) -> None:
         protocol.send(sync, protocol.WARNING + text[:4096].encode())
 
-    if in_user_namespace:
+    if in_user_namespace or plan.linux.get("netDevices"):  # sysctls may be of network devices that come to us
         join_cgroups()
 
     # While we are still the host's root: everything that is the host's.

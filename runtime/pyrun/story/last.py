@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from pyrun.features.labels import Labels
+    from pyrun.features.net_devices import Devices
     from pyrun.story.plan import Plan
 
 UMASK = 0o022  # where none is configured: runc's and crun's, whatever their caller's is
@@ -52,6 +53,7 @@ class Init:
         "joins_pid",
         "labels",
         "listen_fd",
+        "net_devices",
         "nodes_fd",
         "pidfd",
         "plan",
@@ -72,6 +74,7 @@ class Init:
         self.join = 0
         self.joins_pid = False  # create's: a PID namespace is joined, and we aren't in there yet
         self.root_node: list[int] | None = None
+        self.net_devices: Devices | None = None  # create's, of its parent
         self.seccomp: tuple[int, bytes] | None = None
         self.labels: Labels | None = None
 

@@ -32,7 +32,6 @@ NOT_YET = (
     ("process", "ioPriority"),
     ("process", "execCPUAffinity"),
     ("linux", "timeOffsets"),
-    ("linux", "netDevices"),
     ("linux", "intelRdt"),
     ("linux", "memoryPolicy"),
     ("linux", "personality"),
