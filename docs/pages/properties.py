@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from oci_spec import schema
-from pyrun.story.plan import NOT_YET, NOT_YET_RESOURCES
+from pyrun.cgroups.controllers import table
+from pyrun.story.plan import NOT_YET
 
 HEAD = """# Properties of config.json
 
@@ -19,7 +20,7 @@ an item of an array, `{}` for a value under any name. **Bold** properties are re
 properties are ignored, and `pyrun validate` warns of them.
 """
 REFUSED = {f"{where}.{name}" for where, name in NOT_YET} | {
-    f"linux.resources.{name}" for name in NOT_YET_RESOURCES
+    f"linux.resources.{name}" for name in table.NOT_YET
 }
 SECTIONS = ("process", "root", "mounts", "hooks", "linux.resources", "linux.seccomp", "linux")
 REMARKS = {

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import needs
 
-from pyrun.cgroups import detect, entrance, manager, removal
-from pyrun.cgroups.record import MARK
+from pyrun.cgroups import cgroupfs, entrance, hierarchies, removal
+from pyrun.cgroups.groups import MARK
 from pyrun.kernel import mounts, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pyrun.cgroups.driver import Record
 
 # Run by a shell in a mount namespace of its own: the command that follows sees a host with nothing but cgroup v2.
 ONLY_V2 = 'umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
@@ -55,13 +57,13 @@ def run(body: Callable[[], None], pure_v2: bool) -> None:
 
 
 def _see_only_v2() -> None:
-    if detect.layout()["mode"] == "v2":
+    if hierarchies.layout()["mode"] == "v2":
         return
     process.unshare(process.CLONE_NEWNS)
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE, None)
     mounts.umount_detach("/sys/fs/cgroup")
     mounts.mount("none", "/sys/fs/cgroup", "cgroup2", 0, None)
-    assert detect.layout()["mode"] == "v2"
+    assert hierarchies.layout()["mode"] == "v2"
 
 
 def new_path(*below: str) -> str:
@@ -76,13 +78,13 @@ def new_id() -> str:
 @contextlib.contextmanager
 def cgroup(
     path: str | None = None, resources: dict[str, Any] | None = None, container_id: str = ""
-) -> Iterator[manager.Record]:
+) -> Iterator[Record]:
     """A container's cgroups, made and limited; removed at the end by what the state file would hold."""
-    record = manager.plan(path or new_path(), container_id or new_id(), detect.layout())
-    saved: manager.Record = json.loads(json.dumps(record))
+    record = cgroupfs.plan(path or new_path(), container_id or new_id())
+    saved: Record = json.loads(json.dumps(record))
     try:
-        manager.create(record)
-        manager.apply(record, resources or {})
+        cgroupfs.create(record)
+        cgroupfs.limit(record, {"devices": [], **(resources or {})})
         yield record
     finally:
         removal.remove(saved)
@@ -92,7 +94,7 @@ def cgroup(
         ]
 
 
-def spawn(record: manager.Record, body: Callable[[], object]) -> int:
+def spawn(record: Record, body: Callable[[], object]) -> int:
     """A process in the container's cgroups, entered as init enters them; `body` returns when it may end."""
     fds = entrance.tasks(record)
     fd = entrance.clone_fd(record)
@@ -120,7 +122,7 @@ def sleep() -> None:
     time.sleep(60)
 
 
-def ask(record: manager.Record, question: Callable[[], object]) -> Any:
+def ask(record: Record, question: Callable[[], object]) -> Any:
     """What `question` returns in a process in the container's cgroups (through JSON)."""
     reader, writer = os.pipe()
     pid = spawn(record, lambda: os.write(writer, json.dumps(question()).encode()))
@@ -131,21 +133,21 @@ def ask(record: manager.Record, question: Callable[[], object]) -> Any:
     return json.loads(answer)
 
 
-def directories(record: manager.Record) -> list[str]:
+def directories(record: Record) -> list[str]:
     return [hierarchy["mount"] + record["path"] for hierarchy in record["hierarchies"]]
 
 
-def main_directory(record: manager.Record) -> str:
+def main_directory(record: Record) -> str:
     """The one that freezes."""
     return directory_of(record, "freezer")
 
 
-def forget_owner(record: manager.Record) -> None:
+def forget_owner(record: Record) -> None:
     """As if the cgroups had been made by another program."""
     os.removexattr(main_directory(record), MARK)
 
 
-def existing(record: manager.Record) -> list[str]:
+def existing(record: Record) -> list[str]:
     """What is left of the container's cgroups and of those above that carry a test's name."""
     found = []
     for hierarchy in record["hierarchies"]:
@@ -157,7 +159,7 @@ def existing(record: manager.Record) -> list[str]:
     return found
 
 
-def directory_of(record: manager.Record, controller: str) -> str:
+def directory_of(record: Record, controller: str) -> str:
     """The cgroup that `controller` limits: of its v1 hierarchy, else the v2 one."""
     for hierarchy in record["hierarchies"]:
         if controller in hierarchy["controllers"]:
@@ -165,7 +167,7 @@ def directory_of(record: manager.Record, controller: str) -> str:
     return next(h["mount"] for h in record["hierarchies"] if h["name"] == "unified") + record["path"]
 
 
-def content(record: manager.Record, name: str) -> str:
+def content(record: Record, name: str) -> str:
     with open(f"{directory_of(record, name.partition('.')[0])}/{name}") as file:
         return file.read().rstrip("\n")
 

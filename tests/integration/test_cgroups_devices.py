@@ -20,11 +20,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pyrun.base.errors import PyrunError
-from pyrun.cgroups import detect, devices_v2, manager, removal
+from pyrun.cgroups import cgroupfs, devices_v2, hierarchies, removal
 from pyrun.kernel import bpf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pyrun.cgroups.driver import Record
 
     Run = Callable[[Callable[[], None]], None]
 
@@ -46,7 +48,7 @@ RULE = st.fixed_dictionaries(
 
 @pytest.fixture(params=["this machine", "pure v2"])
 def run(request: pytest.FixtureRequest) -> Run:
-    if request.param == "pure v2" and detect.layout()["mode"] == "v2":
+    if request.param == "pure v2" and hierarchies.layout()["mode"] == "v2":
         pytest.skip("needs a host with cgroup v1: this one has v2 alone, so that the other case is the same")
     return partial(machine.run, pure_v2=request.param == "pure v2")
 
@@ -111,7 +113,7 @@ def test_random_rules(run: Run, nodes: str) -> None:
             @example([{"allow": True}, DENY_ALL, {"allow": True, "type": "c", "major": 60, "access": "rw"}])
             def check(config: list[dict[str, Any]]) -> None:
                 try:
-                    manager.update(record, {"devices": config})
+                    cgroupfs.limit(record, {"devices": config})
                 except PyrunError as error:
                     if "cgroup v1 can't" in error.sentence:
                         return
@@ -164,7 +166,7 @@ def test_nodes_can_be_made_but_not_opened(run: Run) -> None:
     run(body)
 
 
-def programs(record: manager.Record) -> list[int]:
+def programs(record: Record) -> list[int]:
     fd = os.open(machine.directory_of(record, "devices"), os.O_RDONLY)
     try:
         return bpf.attached(fd)
@@ -177,15 +179,15 @@ def test_v2_has_one_program_that_is_replaced(nodes: str) -> None:
         with cgroup() as record:
             first = programs(record)
             assert len(first) == 1
-            manager.update(record, {"devices": [{"allow": True, "type": "c", "major": 60}]})
+            cgroupfs.limit(record, {"devices": [{"allow": True, "type": "c", "major": 60}]})
             second = programs(record)
             assert len(second) == 1
             assert second != first
             with pytest.raises(FileNotFoundError):
                 os.close(bpf.by_id(first[0]))
-            manager.update(record, {"pids": {}})
+            cgroupfs.limit(record, {"pids": {}})
             assert programs(record) == second
-            manager.update(record, {"devices": [{"allow": True}]})
+            cgroupfs.limit(record, {"devices": [{"allow": True}]})
             assert programs(record) == []
             assert len(ask(record, lambda: outcomes(nodes))) == len(NODES) * len(OPENS)
 
@@ -205,7 +207,7 @@ def test_v2_leaves_the_programs_of_others_and_takes_its_own_away() -> None:
             theirs = bpf.attached(fd)
             with cgroup(path) as record:
                 assert len(programs(record)) == 2
-                manager.update(record, {"devices": []})
+                cgroupfs.limit(record, {"devices": []})
                 assert len(programs(record)) == 2
             assert bpf.attached(fd) == theirs
             os.close(fd)
@@ -223,33 +225,33 @@ def test_a_thousand_rules() -> None:
 
 
 def test_v1_update_goes_from_any_rules_to_any(nodes: str) -> None:
-    if detect.layout()["mode"] == "v2":
+    if hierarchies.layout()["mode"] == "v2":
         pytest.skip("needs cgroup v1's devices hierarchy")
 
     def body() -> None:
         with cgroup() as record:
             before = machine.content(record, "devices.list")
-            manager.update(record, {"devices": [{"allow": True, "type": "b", "major": 60, "access": "r"}]})
+            cgroupfs.limit(record, {"devices": [{"allow": True, "type": "b", "major": 60, "access": "r"}]})
             assert "b 60:* rm" in machine.content(record, "devices.list").split("\n")
-            manager.update(record, {"devices": []})
+            cgroupfs.limit(record, {"devices": []})
             assert machine.content(record, "devices.list") == before
-            manager.update(record, {"devices": [{"allow": True}]})
+            cgroupfs.limit(record, {"devices": [{"allow": True}]})
             assert machine.content(record, "devices.list") == "a *:* rwm"
 
     machine.run(body, pure_v2=False)
 
 
 def test_a_hole_is_refused_by_v1_with_its_place_in_the_configuration() -> None:
-    if detect.layout()["mode"] == "v2":
+    if hierarchies.layout()["mode"] == "v2":
         pytest.skip("needs cgroup v1's devices hierarchy")
 
     def body() -> None:
         config = [DENY_ALL, {"allow": True, "type": "c", "access": "rwm"}]
         config.append({"allow": False, "type": "c", "major": 10, "minor": 200, "access": "rwm"})
-        record = manager.plan(machine.new_path(), "i", detect.layout())
-        manager.create(record)
+        record = cgroupfs.plan(machine.new_path(), "i")
+        cgroupfs.create(record)
         with pytest.raises(PyrunError) as caught:
-            manager.apply(record, {"devices": config})
+            cgroupfs.limit_devices(record, config)
         removal.remove(record)
         assert caught.value.json_path == "linux.resources.devices[2]"
 

@@ -15,7 +15,7 @@ import pytest
 from cgroup_machine import ask, cgroup, directories, existing, new_path, sleep, spawn, wait_until
 
 from pyrun.base.errors import PyrunError, render
-from pyrun.cgroups import detect, entrance, files, manager, removal
+from pyrun.cgroups import cgroupfs, entrance, files, hierarchies, removal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="cgroups need root")
 
 @pytest.fixture(params=["this machine", "pure v2"])
 def run(request: pytest.FixtureRequest) -> Run:
-    if request.param == "pure v2" and detect.layout()["mode"] == "v2":
+    if request.param == "pure v2" and hierarchies.layout()["mode"] == "v2":
         pytest.skip("needs a host with cgroup v1: this one has v2 alone, so that the other case is the same")
     return partial(machine.run, pure_v2=request.param == "pure v2")
 
@@ -42,9 +42,9 @@ def test_a_process_is_in_all_hierarchies_and_nothing_is_left(run: Run) -> None:
                 name = "" if hierarchy["name"] == "unified" else hierarchy["name"]
                 assert places[name] == record["path"]
             pid = spawn(record, sleep)
-            wait_until(lambda: manager.pids(record) == [pid])
+            wait_until(lambda: cgroupfs.pids(record) == [pid])
             removal.kill(record)
-            assert manager.pids(record) == []
+            assert cgroupfs.pids(record) == []
             os.waitpid(pid, 0)
         assert existing(record) == []
         removal.remove(record)
@@ -60,8 +60,8 @@ def test_attach_moves_any_process(run: Run) -> None:
             if pid == 0:
                 time.sleep(60)
                 os._exit(0)
-            manager.attach(record, pid)
-            assert manager.pids(record) == [pid]
+            cgroupfs.attach(record, pid)
+            assert cgroupfs.pids(record) == [pid]
             for directory in directories(record):
                 assert Path(f"{directory}/cgroup.procs").read_text() == f"{pid}\n"
             removal.kill(record)
@@ -72,10 +72,9 @@ def test_attach_moves_any_process(run: Run) -> None:
 
 def test_paths(run: Run) -> None:
     def body() -> None:
-        layout = detect.layout()
-        assert manager.plan(None, "pyrun-test-x", layout)["path"] == "/pyrun-test-x"
+        assert cgroupfs.plan(None, "pyrun-test-x")["path"] == "/pyrun-test-x"
         for same in ("/pyrun-test-x/y", "pyrun-test-x/y", "//pyrun-test-x/./y/"):
-            assert manager.plan(same, "i", layout)["path"] == "/pyrun-test-x/y"
+            assert cgroupfs.plan(same, "i")["path"] == "/pyrun-test-x/y"
         for wrong in (
             "/",
             ".",
@@ -86,12 +85,12 @@ def test_paths(run: Run) -> None:
             ":docker:y",
         ):
             with pytest.raises(PyrunError) as caught:
-                manager.plan(wrong, "i", layout)
+                cgroupfs.plan(wrong, "i")
             assert caught.value.json_path == "linux.cgroupsPath"
         with pytest.raises(PyrunError, match="is a file of the cgroup above"):
-            manager.plan("/cgroup.procs", "i", layout)
+            cgroupfs.plan("/cgroup.procs", "i")
         with pytest.raises(PyrunError, match="is a path for systemd"):
-            manager.plan("system.slice:docker:1234", "i", layout)
+            cgroupfs.plan("system.slice:docker:1234", "i")
 
     run(body)
 
@@ -106,12 +105,12 @@ def test_what_was_there_before_stays(run: Run) -> None:
                 assert record["kept"] == directories(outer)
                 pid = spawn(record, sleep)
                 os.mkdir(directories(record)[-1] + "/below")
-                manager.freeze(record)
+                cgroupfs.freeze(record)
             os.waitpid(pid, 0)
             assert all(os.path.isdir(directory) for directory in directories(outer))
-            assert not manager.frozen(outer)
+            assert not cgroupfs.frozen(outer)
             assert not os.path.isdir(directories(record)[-1] + "/below")
-            assert manager.pids(outer) == []
+            assert cgroupfs.pids(outer) == []
 
     run(body)
 
@@ -119,17 +118,16 @@ def test_what_was_there_before_stays(run: Run) -> None:
 def test_a_cgroup_that_is_not_fit_is_refused(run: Run) -> None:
     def body() -> None:
         path = new_path()
-        layout = detect.layout()
 
         def refused(reason: str, path: str = path) -> None:
             with pytest.raises(PyrunError, match=reason) as caught:
-                manager.plan(path, "other", layout)
+                cgroupfs.plan(path, "other")
             assert caught.value.json_path == "linux.cgroupsPath"
 
         with cgroup(path, container_id="first") as record:
             refused("has the container 'first', which is not deleted yet")
             machine.forget_owner(record)
-            manager.plan(path, "other", layout)
+            cgroupfs.plan(path, "other")
             pid = spawn(record, sleep)
             refused(f"has processes already, such as {pid}")
             removal.kill(record)
@@ -137,10 +135,10 @@ def test_a_cgroup_that_is_not_fit_is_refused(run: Run) -> None:
             os.mkdir(directories(record)[0] + "/below")
             refused("has cgroups below it already")
             os.rmdir(directories(record)[0] + "/below")
-            manager.freeze(record)
+            cgroupfs.freeze(record)
             refused("is frozen")
             refused("is frozen", path + "/new")
-            manager.thaw(record)
+            cgroupfs.thaw(record)
 
     run(body)
 
@@ -165,19 +163,19 @@ def test_freezing_stops_all_and_thawing_lets_them_go_on(run: Run) -> None:
 
             pid = spawn(record, count)
             wait_until(drained)
-            assert not manager.frozen(record)
-            manager.freeze(record)
-            assert manager.frozen(record)
+            assert not cgroupfs.frozen(record)
+            cgroupfs.freeze(record)
+            assert cgroupfs.frozen(record)
             drained()
             time.sleep(0.05)
             assert drained() == 0
-            manager.thaw(record)
-            assert not manager.frozen(record)
+            cgroupfs.thaw(record)
+            assert not cgroupfs.frozen(record)
             wait_until(drained)
-            manager.freeze(record)
+            cgroupfs.freeze(record)
             removal.kill(record)  # also of what is frozen
             os.waitpid(pid, 0)
-        assert not manager.frozen(record)
+        assert not cgroupfs.frozen(record)
 
     run(body)
 
@@ -208,12 +206,12 @@ def test_those_who_fork_faster_than_they_are_killed_end(
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             spawn(record, hydra)
             time.sleep(0.2)
-            assert manager.pids(record)
+            assert cgroupfs.pids(record)
             start = time.monotonic()
             removal.kill(record)
             assert time.monotonic() - start < 5
-            assert manager.pids(record) == []
-            assert not manager.frozen(record)
+            assert cgroupfs.pids(record) == []
+            assert not cgroupfs.frozen(record)
 
     run(body)
 
@@ -225,10 +223,10 @@ def test_removal_takes_what_the_container_made_below(run: Run) -> None:
                 os.makedirs(f"{directory}/x/y")
                 os.mkdir(f"{directory}/z")
             pids = [spawn(record, sleep), spawn(record, sleep)]
-            wait_until(lambda: len(manager.pids(record)) == 2)
+            wait_until(lambda: len(cgroupfs.pids(record)) == 2)
             with open(f"{machine.main_directory(record)}/x/y/cgroup.procs", "w") as file:
                 file.write(str(pids[1]))
-            assert sorted(manager.pids(record)) == sorted(pids)
+            assert sorted(cgroupfs.pids(record)) == sorted(pids)
         for each in pids:
             assert os.waitpid(each, 0)[1] == signal.SIGKILL
 
@@ -251,17 +249,17 @@ def test_removal_of_cgroups_deeper_than_a_path_is_long(run: Run) -> None:
 
 
 def test_a_process_that_left_the_freezer_is_killed_all_the_same() -> None:
-    if detect.layout()["mode"] == "v2":
+    if hierarchies.layout()["mode"] == "v2":
         pytest.skip("needs cgroup v1: several hierarchies")
 
     def body() -> None:
         with cgroup() as record:
             pid = spawn(record, sleep)
             freezer = machine.directory_of(record, "freezer")
-            wait_until(lambda: manager.pids(record))
+            wait_until(lambda: cgroupfs.pids(record))
             with open(f"{os.path.dirname(freezer)}/cgroup.procs", "w") as file:
                 file.write(str(pid))
-            assert manager.pids(record) == []
+            assert cgroupfs.pids(record) == []
         assert os.waitpid(pid, 0)[1] == signal.SIGKILL
 
     machine.run(body, pure_v2=False)
@@ -272,7 +270,7 @@ def test_the_caller_is_never_killed(run: Run, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(removal, "PATIENCE", 0.1)
         with cgroup() as record:
             before = Path("/proc/self/cgroup").read_text()
-            manager.attach(record, os.getpid())
+            cgroupfs.attach(record, os.getpid())
             with pytest.raises(PyrunError, match="does not end"):
                 removal.kill(record)
             for line in before.splitlines():
@@ -287,9 +285,8 @@ def test_the_caller_is_never_killed(run: Run, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_create_that_was_killed_midway_leaves_nothing(run: Run) -> None:
     def body() -> None:
-        layout = detect.layout()
-        for steps in range(len(layout["hierarchies"]) * 2):
-            record = manager.plan(new_path("parent"), "killed", layout)
+        for steps in range(len(hierarchies.layout()["hierarchies"]) * 2):
+            record = cgroupfs.plan(new_path("parent"), "killed")
             for directory in record["made"][:steps]:
                 os.mkdir(directory)
             removal.remove(record)
@@ -303,8 +300,8 @@ def test_a_shared_parent_goes_with_the_last_container(run: Run) -> None:
     def body() -> None:
         parent = new_path()
         with cgroup(f"{parent}/one") as one:
-            second = manager.plan(f"{parent}/two", "two", detect.layout())
-            manager.create(second)
+            second = cgroupfs.plan(f"{parent}/two", "two")
+            cgroupfs.create(second)
             assert all(
                 f"{hierarchy['mount']}{parent}" not in second["made"] for hierarchy in one["hierarchies"]
             )
@@ -337,7 +334,7 @@ def test_containers_come_and_go_below_one_parent_at_the_same_time(run: Run) -> N
                     os._exit(1)
             workers.append(pid)
         assert [os.waitpid(pid, 0)[1] for pid in workers] == [0, 0, 0]
-        for hierarchy in detect.layout()["hierarchies"]:
+        for hierarchy in hierarchies.layout()["hierarchies"]:
             assert not os.path.exists(hierarchy["mount"] + parent)
 
     run(body)
@@ -345,14 +342,14 @@ def test_containers_come_and_go_below_one_parent_at_the_same_time(run: Run) -> N
 
 def test_two_creates_on_one_path_at_the_same_time(run: Run) -> None:
     def body() -> None:
-        path, layout = new_path(), detect.layout()
-        first, second = manager.plan(path, "one", layout), manager.plan(path, "two", layout)
-        manager.create(first)
+        path = new_path()
+        first, second = cgroupfs.plan(path, "one"), cgroupfs.plan(path, "two")
+        cgroupfs.create(first)
         pid = spawn(first, sleep)
         with pytest.raises(PyrunError, match="made by another at this moment"):
-            manager.create(second)
+            cgroupfs.create(second)
         removal.remove(second)
-        assert manager.pids(first) == [pid]
+        assert cgroupfs.pids(first) == [pid]
         removal.remove(first)
         os.waitpid(pid, 0)
 
@@ -362,11 +359,11 @@ def test_two_creates_on_one_path_at_the_same_time(run: Run) -> None:
 def test_errors_name_the_cgroup(run: Run) -> None:
     def body() -> None:
         with pytest.raises(PyrunError) as caught:
-            manager.plan("/" + "n" * 5000, "i", detect.layout())
+            cgroupfs.plan("/" + "n" * 5000, "i")
         text = render(caught.value)
         assert text.startswith("linux.cgroupsPath: looking for the cgroup /sys/fs/cgroup/")
         assert text.endswith("nnn: File name too long")
-        record = manager.plan(new_path(), "i", detect.layout())
+        record = cgroupfs.plan(new_path(), "i")
         for question in (entrance.clone_fd, entrance.tasks):
             if question is entrance.tasks and len(record["hierarchies"]) == 1:
                 continue

@@ -12,7 +12,7 @@ import pytest
 from cgroup_machine import ask, cgroup, content, new_id, new_path
 
 from pyrun.base.errors import PyrunError, render
-from pyrun.cgroups import detect, manager, removal
+from pyrun.cgroups import cgroupfs, hierarchies, removal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,12 +26,12 @@ UNLIMITED_V1 = str((1 << 63) - os.sysconf("SC_PAGE_SIZE"))
 
 
 def has_v1(*controllers: str) -> bool:
-    found = [name for entry in detect.layout()["hierarchies"] for name in entry["controllers"]]
+    found = [name for entry in hierarchies.layout()["hierarchies"] for name in entry["controllers"]]
     return all(name in found for name in controllers)
 
 
 def has_v2(*controllers: str) -> bool:
-    layout = detect.layout()
+    layout = hierarchies.layout()
     if layout["mode"] != "v2":
         return False
     available = Path(layout["hierarchies"][0]["mount"], "cgroup.controllers").read_text().split()
@@ -53,11 +53,11 @@ def on_this_machine(body: Callable[[], None]) -> None:
 
 def error_of(resources: dict[str, Any], path: str | None = None) -> PyrunError:
     """The error that these limits give; nothing is left of the attempt."""
-    record = manager.plan(path or new_path(), new_id(), detect.layout())
-    manager.create(record)
+    record = cgroupfs.plan(path or new_path(), new_id())
+    cgroupfs.create(record)
     try:
         with pytest.raises(PyrunError) as caught:
-            manager.apply(record, resources)
+            cgroupfs.limit(record, {"devices": [], **resources})
     finally:
         removal.remove(record)
     return caught.value
@@ -130,18 +130,18 @@ def test_v1_limits_are_updated_in_the_order_that_works() -> None:
                     "limit": max(limit, -1) * (MIB if limit > 0 else 1),
                     "swap": swap * MIB if swap > 0 else swap,
                 }
-                manager.update(record, {"memory": memory})
+                cgroupfs.limit(record, {"memory": memory})
                 expected = str(limit * MIB) if limit > 0 else UNLIMITED_V1
                 assert content(record, "memory.limit_in_bytes") == expected
             for quota, period, burst in ((10000, 100000, 10000), (5000, 20000, 0), (900000, 1000000, 900000)):
-                manager.update(record, {"cpu": {"quota": quota, "period": period, "burst": burst}})
+                cgroupfs.limit(record, {"cpu": {"quota": quota, "period": period, "burst": burst}})
                 assert content(record, "cpu.cfs_quota_us") == str(quota)
                 assert content(record, "cpu.cfs_period_us") == str(period)
-            manager.update(record, {"cpu": {"idle": 1}})
-            manager.update(record, {"cpu": {"idle": 0, "shares": 77}})
+            cgroupfs.limit(record, {"cpu": {"idle": 1}})
+            cgroupfs.limit(record, {"cpu": {"idle": 0, "shares": 77}})
             assert content(record, "cpu.shares") == "77"
             before = content(record, "devices.list")
-            manager.update(record, {"pids": {"limit": 9}})
+            cgroupfs.limit(record, {"pids": {"limit": 9}})
             assert content(record, "devices.list") == before
 
     on_this_machine(body)
@@ -226,7 +226,7 @@ def test_memory_limit_kills() -> None:
 
 
 def test_a_controller_that_is_nowhere_is_named() -> None:
-    if detect.layout()["mode"] == "v2":
+    if hierarchies.layout()["mode"] == "v2":
         pytest.skip("needs a machine whose cgroup v2 has no memory controller, because v1 holds it")
 
     def body() -> None:
@@ -247,7 +247,7 @@ def test_a_controller_that_is_nowhere_is_named() -> None:
 
 
 def test_hybrid_unified_is_written_where_v2_has_the_controller() -> None:
-    layout = detect.layout()
+    layout = hierarchies.layout()
     mount = layout["hierarchies"][-1]["mount"]
     if layout["mode"] != "hybrid" or "hugetlb" not in Path(mount, "cgroup.controllers").read_text():
         pytest.skip("needs a hybrid machine whose cgroup v2 has hugetlb")
@@ -297,16 +297,16 @@ def test_v2(resources: dict[str, Any], files: dict[str, str]) -> None:
 def test_v2_update_keeps_the_rest() -> None:
     def body() -> None:
         with cgroup(resources={"cpu": {"quota": 30000, "period": 60000}}) as record:
-            manager.update(record, {"cpu": {"period": 50000}})
+            cgroupfs.limit(record, {"cpu": {"period": 50000}})
             assert content(record, "cpu.max") == "30000 50000"
-            manager.update(record, {"cpu": {"quota": 10000}})
+            cgroupfs.limit(record, {"cpu": {"quota": 10000}})
             assert content(record, "cpu.max") == "10000 50000"
-            manager.update(record, {"cpu": {"quota": -1}})
+            cgroupfs.limit(record, {"cpu": {"quota": -1}})
             assert content(record, "cpu.max") == "max 50000"
             pid = machine.spawn(record, lambda: (bytearray(16 * MIB), time.sleep(60)))
             machine.wait_until(lambda: int(content(record, "memory.current")) > 16 * MIB)
             with pytest.raises(PyrunError, match="is below the") as caught:
-                manager.update(record, {"memory": {"limit": MIB, "checkBeforeUpdate": True}})
+                cgroupfs.limit(record, {"memory": {"limit": MIB, "checkBeforeUpdate": True}})
             assert caught.value.json_path == "linux.resources.memory.limit"
             assert content(record, "memory.max") == "max"
             removal.kill(record)
@@ -339,9 +339,9 @@ def test_a_threaded_cgroup_is_refused() -> None:
     def body() -> None:
         with cgroup() as above:
             Path(machine.directories(above)[0], "cgroup.type").write_text("threaded")
-            record = manager.plan(above["path"] + "/x", new_id(), detect.layout())
+            record = cgroupfs.plan(above["path"] + "/x", new_id())
             with pytest.raises(PyrunError, match="it can't hold a process") as caught:
-                manager.create(record)
+                cgroupfs.create(record)
             removal.remove(record)
             assert caught.value.json_path == "linux.cgroupsPath"
 

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cgroup_machine as machine
 import pytest
@@ -18,7 +18,10 @@ from hypothesis import strategies as st
 from test_cgroups_limits import UNLIMITED_V1, has_v1, has_v2
 
 from pyrun.base.errors import PyrunError
-from pyrun.cgroups import change, manager
+from pyrun.cgroups import change
+
+if TYPE_CHECKING:
+    from pyrun.cgroups.driver import Record
 
 Make = Callable[..., Bundle]
 
@@ -53,7 +56,7 @@ FILES = {
 }
 
 
-def limits(record: manager.Record) -> dict[str, str]:
+def limits(record: Record) -> dict[str, str]:
     """Every limit of a container: what can be read from its cgroups and written there."""
     found = {}
     for directory in machine.directories(record):
@@ -189,9 +192,9 @@ def test_files_of_v2_are_put_back() -> None:
     machine.run(body, pure_v2=True)
 
 
-def record_of(container: Container) -> manager.Record:
+def record_of(container: Container) -> Record:
     found = read_record(container.pyrun.root / container.id / "state.json")
-    record: manager.Record = found["cgroup"]
+    record: Record = found["cgroup"]
     return record
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pyrun.base.errors import PyrunError, joined
-from pyrun.cgroups import files, limits
+from pyrun.cgroups import driver, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrun.cgroups.driver import Record
     from pyrun.cgroups.files import Before
-    from pyrun.cgroups.record import Record
 
 # Files with a line per device: a device without a line has these settings.
 UNSET = {"io.max": "rbps=max wbps=max riops=max wiops=max", "io.weight": "default", "io.latency": "target=0"}
@@ -24,17 +24,14 @@ def apply(record: Record, resources: dict[str, Any], device_rules: list[dict[str
     be put back.
     """
     before: list[Before] = []
+    cgroups = driver.of(record)
     try:
-        limits.apply(record["path"], record["hierarchies"], record["made"], resources, before)
-        if "unit" in record:
-            from pyrun.cgroups import systemd
-
-            systemd.change(record["unit"], systemd.limit_properties(record, resources))
+        cgroups.change(record, resources, before)
     except PyrunError as error:
         left = put_back(before)
         if "devices" in resources:  # they come last: now they are as they were, or half of the new ones
             try:
-                limits.apply(record["path"], record["hierarchies"], record["made"], {"devices": device_rules})
+                cgroups.limit_devices(record, device_rules)
             except PyrunError:
                 left.append("the device rules")
         if left:

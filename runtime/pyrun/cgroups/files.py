@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         str, str, str, str
     ]  # directory, file, what will be written to it, what it holds until then
 
+UNLIMITED = (1 << 64) - 1  # what statistics say for "max"
 RIGHTS = "rights"  # the kind of a PyrunError: the kernel says EPERM
 WEIGHTS = ("cpu.shares", "cpu.weight")  # a change of cpu.idle changes these as well
 
@@ -36,6 +37,29 @@ def fetch(directory: str, name: str) -> str:
         return read(f"{directory}/{name}")
     except OSError as error:
         raise PyrunError(f"reading {name} of {directory}: {reason(error)}") from None
+
+
+def text(path: str) -> str:
+    """A file's text; "" if it isn't there or can't be read (pressure files can be switched off)."""
+    try:
+        return read(path)
+    except OSError:
+        return ""
+
+
+def number(path: str) -> int:
+    """The number in a file, "max" being UNLIMITED; 0 if it isn't there."""
+    found = text(path)
+    return UNLIMITED if found == "max" else int(found or 0)
+
+
+def pairs(path: str) -> dict[str, int]:
+    """A flat-keyed file: a name and a number a line."""
+    return {
+        name: int(value)
+        for name, _, value in [line.partition(" ") for line in text(path).split("\n")]
+        if value
+    }
 
 
 def write(directory: str, name: str, value: str, json_path: str, optional: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What is in a cgroup directory: its processes, the cgroups below, and how both go. The same for v1 and v2.
+"""A cgroup's directory: whose it is, its processes, the cgroups below, and how they go. The same for v1 and v2.
 
 Hot module. A container can nest cgroups deeper than a path may be long, so everything below is reached by
 descriptors.
@@ -18,7 +18,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 SIGKILL = 9
+# An attribute of directories. A container's cgroup (in the main hierarchy) has its id: no other may have the path until
+# it is deleted. One above that pyrun made has an empty one: whoever removes the last container removes it too.
+MARK = "trusted.pyrun"
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | O_CLOEXEC
+
+
+def mark(directory: str, owner: str) -> None:
+    """Write down whose a cgroup is."""
+    try:
+        posix.setxattr(directory, MARK, owner.encode())
+    except OSError:
+        pass  # only root of the machine may; then the plan alone tells what is ours
+
+
+def owner_of(directory: str) -> str | None:
+    """The container that a cgroup belongs to, "" for one above that pyrun made, None for others."""
+    try:
+        return posix.getxattr(directory, MARK).decode()
+    except OSError:
+        return None
 
 
 def exists(directory: str) -> bool:
@@ -42,7 +61,7 @@ def processes(directory: str) -> list[int]:
     try:
         found = _listed(fd, "cgroup.procs")
         if _links(fd) > 2:
-            for parent, name in _below(directory):
+            for parent, name in below(directory):
                 found += _listed(parent, f"{name}/cgroup.procs")
     finally:
         posix.close(fd)
@@ -78,7 +97,7 @@ def _children(fd: int) -> list[str]:
         return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
-def _below(directory: str) -> Iterator[tuple[int, str]]:
+def below(directory: str) -> Iterator[tuple[int, str]]:
     """(descriptor of the parent, name) of each cgroup below, children before parents; open only while it is
     used.
     """
@@ -122,51 +141,6 @@ def kill_all(pids: Sequence[int]) -> None:
                 pass
 
 
-def kill_in(directory: str, unified: bool, pids: Sequence[int]) -> None:
-    """SIGKILL to all of a cgroup that can be frozen, and of those below; `pids` are known to be there.
-
-    At once by cgroup.kill where the kernel has it (cgroup v2, Linux 5.14). Else they are frozen meanwhile, so
-    that they can't fork faster than they die, unless the caller is among them. PyrunError.
-    """
-    own = posix.getpid() in pids
-    if unified and not own:
-        try:
-            files.put(directory, "cgroup.kill", "1")
-            return
-        except OSError:
-            pass
-    name, frozen, thawed = ("cgroup.freeze", "1", "0") if unified else ("freezer.state", "FROZEN", "THAWED")
-    try:
-        if not own:
-            files.put(directory, name, frozen)
-            pids = processes(directory)
-        kill_all(pids)
-        files.put(directory, name, thawed)  # nothing dies frozen in v1
-        if not unified:
-            thaw_below(directory)
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise PyrunError(f"freezing {directory}: {files.reason(error)}") from None
-        kill_all(pids)  # gone, or a machine without a freezer: killing goes on, by rounds
-
-
-def thaw_below(directory: str) -> None:
-    """Thaw the cgroups of the freezer hierarchy below one: the container may have frozen some itself. OSError."""
-    if not has_children(directory):
-        return
-    for parent, name in _below(directory):
-        try:
-            fd = posix.open(f"{name}/freezer.state", posix.O_WRONLY | O_CLOEXEC, dir_fd=parent)
-        except OSError:
-            continue  # gone meanwhile
-        try:
-            posix.write(fd, b"THAWED")
-        except OSError:
-            pass
-        finally:
-            posix.close(fd)
-
-
 def move(pids: Sequence[int], directory: str) -> None:
     """Move processes into a cgroup; those that ended meanwhile are fine. OSError."""
     for pid in pids:
@@ -180,7 +154,7 @@ def remove_below(directory: str) -> bool:
     """Remove the cgroups below, deepest first; False if one is still in use."""
     done = True
     try:
-        for parent, name in _below(directory):
+        for parent, name in below(directory):
             try:
                 posix.rmdir(name, dir_fd=parent)
             except OSError as error:

@@ -1,148 +1,92 @@
-"""`linux.resources` put into effect: each part in the hierarchy that has its controller. Hot module.
+"""`linux.resources` put into effect: each property in the hierarchy that has its controller. Hot module.
 
-A controller that a v1 hierarchy holds is limited there, every other one in the v2 cgroup, where it is
-enabled first.
+A controller that a v1 hierarchy holds is limited there, every other one in the v2 cgroup, where it is enabled first.
 """
 
 from __future__ import annotations
 
 from pyrun.base import log
 from pyrun.base.errors import PyrunError
-from pyrun.cgroups import devices, files, v2
+from pyrun.cgroups import devices, files
+from pyrun.cgroups.controllers import table
+from pyrun.cgroups.hierarchies import by_controller, v2_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from pyrun.cgroups.detect import Hierarchy
     from pyrun.cgroups.devices import Rule
+    from pyrun.cgroups.driver import Record
     from pyrun.cgroups.files import Before, Write
 
-# controller: the part of linux.resources that it limits
-PARTS = (
-    ("memory", "memory"),
-    ("cpu", "cpu"),
-    ("cpuset", "cpu"),
-    ("pids", "pids"),
-    ("hugetlb", "hugepageLimits"),
+FROM_ABOVE = (
+    "cpu.rt_"  # a new cgroup has none of these to pass on, so those above the container's get the same
 )
+# file: what is the matter if the kernel takes a number and then says that there is no limit
+IGNORED = {"memory.kmem.limit_in_bytes": "this kernel has no limit of its own for kernel memory any more"}
 
 
-def apply(
-    path: str,
-    hierarchies: Sequence[Hierarchy],
-    made: Sequence[str],
-    resources: dict[str, Any],
-    before: list[Before] | None = None,
-) -> None:
-    """Limit the cgroups at `path`; `made` are the directories that were made for it. What the files hold until then
-    is added to `before`. Device rules come last. PyrunError.
-    """
-    where: dict[str, str] = {}
-    unified = mount = ""
-    for hierarchy in hierarchies:
-        for controller in hierarchy["controllers"]:
-            where[controller] = hierarchy["mount"] + path
-        if hierarchy["name"] == "unified":
-            mount = hierarchy["mount"]
-            unified = mount + path
+def apply(record: Record, resources: dict[str, Any], before: list[Before] | None = None) -> None:
+    """Limit the container's cgroups. What the files hold until then is added to `before`. Device rules come last.
+    Raises PyrunError if something can't be had."""
+    where = by_controller(record["hierarchies"], record["path"])
+    v2 = v2_of(record["hierarchies"])
+    unified = v2["mount"] + record["path"] if v2 else ""
+    if resources.get("unified") and not v2:
+        raise PyrunError("this machine has no cgroup v2", "linux.resources.unified")
     rest = []
-    for controller, key in PARTS:
-        part = resources.get(key)
-        if not part:
+    for directory, controller, writes in table.writes(resources, where, unified):
+        if not directory:
+            rest.append((controller, writes))
             continue
-        if controller not in where:
-            rest.append((controller, part))
-            continue
-        directory = where[controller]
-        if controller == "cpu":
-            _realtime_above(directory, made, part, before)
-        files.write_all(directory, _writes(controller, part, "v1", directory), before)
-        if controller == "memory":
-            from pyrun.cgroups.controllers import memory
-
-            memory.check_kernel_limit(part, directory)
-    _apply_v2(unified, mount, rest, resources.get("unified") or {}, before)
+        _limit_above(directory, record["made"], writes, before)
+        files.write_all(directory, writes, before)
+        _check_ignored(directory, writes)
+    if rest:
+        _apply_v2(unified, v2["mount"] if v2 else "", rest, before)
     if "devices" in resources:
         _devices(where.get("devices", ""), unified, resources["devices"])
 
 
-def _writes(controller: str, part: Any, version: str, directory: str) -> list[Write]:
-    if controller == "memory":
-        from pyrun.cgroups.controllers import memory
-
-        return memory.v1(part) if version == "v1" else memory.v2(part, directory)
-    if controller == "cpu":
-        from pyrun.cgroups.controllers import cpu
-
-        return cpu.v1(part) if version == "v1" else cpu.v2(part, directory)
-    if controller == "cpuset":
-        from pyrun.cgroups.controllers import cpuset
-
-        return cpuset.writes(part)
-    if controller == "hugetlb":
-        from pyrun.cgroups.controllers import hugetlb
-
-        return hugetlb.v1(part) if version == "v1" else hugetlb.v2(part)
-    from pyrun.cgroups.controllers import pids
-
-    return pids.writes(part)
-
-
-def _realtime_above(
-    directory: str, made: Sequence[str], part: dict[str, Any], before: list[Before] | None
+def _limit_above(
+    directory: str, made: Sequence[str], writes: Sequence[Write], before: list[Before] | None
 ) -> None:
-    """A new cgroup has no real time to pass on, so those above the container's get the same."""
-    if part.get("realtimeRuntime") or part.get("realtimePeriod"):
-        from pyrun.cgroups.controllers import cpu
-
-        for parent in made:
-            if directory.startswith(parent + "/"):
-                files.write_all(parent, cpu.realtime(part), before)
+    wanted = [entry for entry in writes if entry[0].startswith(FROM_ABOVE)]
+    for parent in made if wanted else ():
+        if directory.startswith(parent + "/"):
+            files.write_all(parent, wanted, before)
 
 
-def v2_writes(
-    parts: Sequence[tuple[str, Any]], unified_part: dict[str, str], directory: str
-) -> list[tuple[str, list[Write]]]:
-    """Each controller with what is to be written into a cgroup v2, `directory`. Raises PyrunError for what v2 hasn't
-    got."""
-    writes = [(controller, _writes(controller, part, "v2", directory)) for controller, part in parts]
-    if unified_part:
-        from pyrun.cgroups.controllers import unified as unified_files
+def _check_ignored(directory: str, writes: Sequence[Write]) -> None:
+    for name, value, json_path, _ in writes:
+        if name in IGNORED and int(value) > 0 and int(files.fetch(directory, name)) > 1 << 60:
+            raise PyrunError(IGNORED[name], json_path)
 
-        writes += [(v2.controller_of(entry[0]), [entry]) for entry in unified_files.writes(unified_part)]
-    return writes
+
+def v2_writes(resources: dict[str, Any], directory: str) -> list[Write]:
+    """What is to be written into a cgroup v2, `directory`. Raises PyrunError for what v2 hasn't got."""
+    return [entry for _, _, writes in table.writes(resources, {}, directory) for entry in writes]
 
 
 def _apply_v2(
-    unified: str,
-    mount: str,
-    parts: list[tuple[str, Any]],
-    unified_part: dict[str, str],
-    before: list[Before] | None,
+    unified: str, mount: str, groups: Sequence[tuple[str, list[Write]]], before: list[Before] | None
 ) -> None:
     """Limit the v2 cgroup, "" if there is none."""
-    if unified_part and not unified:
-        raise PyrunError("this machine has no cgroup v2", "linux.resources.unified")
-    writes = v2_writes(parts, unified_part, unified)
-    wanted = [controller for controller, entries in writes if entries]
-    if not wanted:
-        return
-    failures = v2.enable(unified, mount, wanted) if unified else dict.fromkeys(wanted, "it is not mounted")
-    for controller, entries in writes:
-        if controller in failures and all([may_be_missing for _, _, _, may_be_missing in entries]):
-            entries.clear()
-        elif entries and controller in failures:
-            sentence = f"the cgroup controller {controller!r} can't be had: {failures[controller]}"
-            raise PyrunError(sentence, entries[0][2])
-    for controller, part in parts:
-        if controller == "memory":
-            from pyrun.cgroups.controllers import memory
+    from pyrun.cgroups import v2
 
-            memory.check_usage(part, unified)
-    for _, entries in writes:
-        files.write_all(unified, entries, before)
+    wanted = [controller for controller, _ in groups]
+    failures = v2.enable(unified, mount, wanted) if unified else dict.fromkeys(wanted, "it is not mounted")
+    for controller, writes in groups:
+        if controller not in failures:
+            continue
+        required = [entry for entry in writes if not entry[3]]  # the others may be missing
+        if required:
+            sentence = f"the cgroup controller {controller!r} can't be had: {failures[controller]}"
+            raise PyrunError(sentence, required[0][2])
+    for controller, writes in groups:
+        if controller not in failures:
+            files.write_all(unified, writes, before)
 
 
 def _devices(v1_directory: str, unified: str, rules: Sequence[dict[str, Any]]) -> None:

@@ -10,12 +10,13 @@ import posix
 
 from pyrun.base.errors import PyrunError
 from pyrun.cgroups import files
+from pyrun.cgroups.hierarchies import is_v2
 from pyrun.kernel import notify
 from pyrun.kernel.calls import O_CLOEXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrun.cgroups.record import Record
+    from pyrun.cgroups.driver import Record
 
 
 class Watch:
@@ -34,7 +35,7 @@ class Watch:
                 if "memory" in hierarchy["controllers"]:
                     self._counter = f"{directory}/memory.oom_control"
                     self.fd = _eventfd(directory)
-                elif hierarchy["name"] == "unified" and self.fd < 0:
+                elif is_v2(hierarchy) and self.fd < 0:
                     self._counter = f"{directory}/memory.events"
                     self.fd = notify.inotify(self._counter, notify.IN_MODIFY)
             except FileNotFoundError:
@@ -87,7 +88,7 @@ def killed_for_memory(record: Record) -> str:
         directory = hierarchy["mount"] + record["path"]
         if "memory" in hierarchy["controllers"]:
             events, limit, peak = "memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes"
-        elif hierarchy["name"] == "unified":
+        elif is_v2(hierarchy):
             events, limit, peak = "memory.events", "memory.max", "memory.peak"
         else:
             continue

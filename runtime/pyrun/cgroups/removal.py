@@ -6,51 +6,46 @@ import posix
 import time
 
 from pyrun.base.errors import PyrunError
-from pyrun.cgroups import groups, manager, v1
-from pyrun.cgroups import record as records
+from pyrun.cgroups import freezer, groups, hierarchies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pyrun.cgroups.detect import Hierarchy
-    from pyrun.cgroups.record import Record
+    from pyrun.cgroups.driver import Record
+    from pyrun.cgroups.hierarchies import Hierarchy
 
 PATIENCE = 10.0  # seconds that kill and remove wait
 
 
 def kill(record: Record) -> None:
-    """Kill all processes of the container and wait until none is left, up to 10 s. PyrunError."""
-    if not record["hierarchies"]:
-        return
-    hierarchy = records.main_of(record)
-    directory = records.directory_of(record, hierarchy)
+    """Kill all processes of the container and wait until none is left, up to 10 s. Raises PyrunError if one stays."""
+    hierarchy = hierarchies.main_of(record)
+    directory = hierarchies.directory_of(record, hierarchy)
     left: Sequence[int] = ()
     for pause in _pauses():
         left = groups.processes(directory)
         if not left:
             return
-        groups.kill_in(directory, hierarchy["name"] == "unified", left)
+        freezer.kill(hierarchy, directory, left)
         _leave_frozen(hierarchy, directory, left)
         time.sleep(pause)
     raise PyrunError(f"killing all in {directory}: process {left[0]} does not end")
 
 
-def thaw(record: Record) -> None:
+def let_die(record: Record) -> None:
     """Let those die who are killed already: in cgroup v1 nothing dies frozen, whoever froze it, the container itself a
     cgroup below its own, or somebody one above. Those of the latter are killed and moved out."""
-    if not record["hierarchies"]:
-        return
-    hierarchy = records.main_of(record)
-    directory = records.directory_of(record, hierarchy)
+    hierarchy = hierarchies.main_of(record)
+    directory = hierarchies.directory_of(record, hierarchy)
     if "freezer" not in hierarchy["controllers"]:
         return
     try:
-        groups.thaw_below(directory)
-        if not v1.frozen(directory):
+        freezer.thaw_below(directory)
+        if not freezer.frozen(hierarchy, directory):
             return
-        v1.thaw(directory)
-        if v1.frozen(directory):
+        freezer.thaw(hierarchy, directory)
+        if freezer.frozen(hierarchy, directory):
             left = groups.processes(directory)
             groups.kill_all(left)
             _leave_frozen(hierarchy, directory, left)
@@ -60,7 +55,7 @@ def thaw(record: Record) -> None:
 
 def _leave_frozen(hierarchy: Hierarchy, directory: str, killed: Sequence[int]) -> None:
     """Move killed processes out of a cgroup that is frozen by one above: where nothing is frozen, they die."""
-    if "freezer" in hierarchy["controllers"] and v1.frozen(directory):
+    if not hierarchies.is_v2(hierarchy) and freezer.frozen(hierarchy, directory):
         groups.move(killed, hierarchy["mount"])
 
 
@@ -70,16 +65,9 @@ def remove(record: Record) -> None:
     Cgroups that are gone are fine. A cgroup that was there before stays, without our device rules where
     these are a program. Directories above go when they are empty and a pyrun made them. PyrunError.
     """
-    if "unit" in record:
-        from pyrun.cgroups import systemd
-
-        if systemd.is_anothers(record):
-            return
-        kill(record)
-        systemd.end(record)
     busy = []
     for hierarchy in record["hierarchies"]:
-        directory = records.directory_of(record, hierarchy)
+        directory = hierarchies.directory_of(record, hierarchy)
         if directory in record["kept"] or not groups.rmdir(directory):
             busy.append(hierarchy)
     if busy:
@@ -91,15 +79,15 @@ def remove(record: Record) -> None:
 
 
 def _clear(record: Record, hierarchy: Hierarchy) -> None:
-    directory = records.directory_of(record, hierarchy)
+    directory = hierarchies.directory_of(record, hierarchy)
     kept = directory in record["kept"]
     for pause in _pauses():
         left = groups.processes(directory)
         if left:
             # Those that left the container's cgroup of the main hierarchy, or that entered it, frozen, just now.
             groups.kill_all(left)
-            main = records.main_of(record)
-            groups.kill_in(records.directory_of(record, main), main["name"] == "unified", left)
+            main = hierarchies.main_of(record)
+            freezer.kill(main, hierarchies.directory_of(record, main), left)
         if groups.remove_below(directory) and not left and (kept or groups.rmdir(directory)):
             if kept:
                 _leave_clean(record, hierarchy, directory)
@@ -109,24 +97,24 @@ def _clear(record: Record, hierarchy: Hierarchy) -> None:
 
 
 def _leave_clean(record: Record, hierarchy: Hierarchy, directory: str) -> None:
-    if hierarchy["name"] == "unified":
+    if hierarchies.is_v2(hierarchy):
         from pyrun.cgroups import devices_v2
 
         devices_v2.detach(directory)
-    if hierarchy is records.main_of(record):
-        manager.thaw(record)
+    if hierarchy is hierarchies.main_of(record):
+        freezer.thaw(hierarchy, directory)
     try:
-        posix.removexattr(directory, records.MARK)
+        posix.removexattr(directory, groups.MARK)
     except OSError:
         pass  # it had none
 
 
 def _remove_parents(record: Record, hierarchy: Hierarchy) -> None:
     mount = hierarchy["mount"]
-    directory = records.directory_of(record, hierarchy)
+    directory = hierarchies.directory_of(record, hierarchy)
     while (directory := directory[: directory.rindex("/")]) != mount:
         try:
-            if directory not in record["made"] and records.owner_of(directory) != "":
+            if directory not in record["made"] and groups.owner_of(directory) != "":
                 return
             posix.rmdir(directory)
         except FileNotFoundError:

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import posix
 
-from pyrun.cgroups import files, groups
-from pyrun.cgroups.record import main_of
+from pyrun.cgroups import files, groups, hierarchies
+from pyrun.cgroups.controllers import hugepage_limits
+from pyrun.cgroups.files import UNLIMITED, number, pairs, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyrun.cgroups.record import Record
+    from pyrun.cgroups.driver import Record
 
-UNLIMITED = (1 << 64) - 1
 TICK = 10_000_000  # ns of the unit in cpuacct.stat: USER_HZ is 100 on every architecture with these files
 
 V1_MEMORY = (
@@ -60,22 +60,16 @@ NET_COLUMNS = (
 
 def collect(record: Record, pid: int) -> dict[str, Any]:
     """The statistics of a container whose first process is `pid`; of one that is ending, what can still be read."""
-    where = {}
-    unified = ""
-    main_of(record)  # PyrunError if there are none to be read
-    for hierarchy in record["hierarchies"]:
-        directory = hierarchy["mount"] + record["path"]
-        for controller in hierarchy["controllers"]:
-            where[controller] = directory
-        if hierarchy["name"] == "unified":
-            unified = directory
+    hierarchies.main_of(record)  # raises PyrunError if there are none to be read
+    where = hierarchies.by_controller(record["hierarchies"], record["path"])
+    unified = hierarchies.v2_directory(record["hierarchies"], record["path"])
     data: dict[str, Any] = {
         "cpu": _cpu_v1(where) if "cpuacct" in where else _cpu_v2(unified),
         "cpuset": _cpuset_v1(where["cpuset"]) if "cpuset" in where else _cpuset_v2(unified),
         "memory": _memory_v1(where["memory"]) if "memory" in where else _memory_v2(unified),
         "pids": _pids(where.get("pids") or unified),
         "blkio": _blkio_v1(where["blkio"]) if "blkio" in where else _blkio_v2(unified),
-        "hugetlb": _hugetlb(where.get("hugetlb", ""), unified),
+        "hugetlb": hugepage_limits.stats(where.get("hugetlb", ""), unified),
         "intel_rdt": {},
         "network_interfaces": _network(pid),
     }
@@ -84,29 +78,6 @@ def collect(record: Record, pid: int) -> dict[str, Any]:
         if psi:
             data[part]["psi"] = psi
     return data
-
-
-def text(path: str) -> str:
-    """A file's text; "" if it isn't there or can't be read (pressure files can be switched off)."""
-    try:
-        return files.read(path)
-    except OSError:
-        return ""
-
-
-def number(path: str) -> int:
-    """The number in a file, "max" being UNLIMITED; 0 if it isn't there."""
-    found = text(path)
-    return UNLIMITED if found == "max" else int(found or 0)
-
-
-def pairs(path: str) -> dict[str, int]:
-    """A flat-keyed file: a name and a number a line."""
-    return {
-        name: int(value)
-        for name, _, value in [line.partition(" ") for line in text(path).split("\n")]
-        if value
-    }
 
 
 def number_list(ranges: str) -> list[int]:
@@ -250,28 +221,6 @@ def _blkio_v2(directory: str) -> dict[str, Any]:
             if name in V2_BLKIO:
                 key, operation = V2_BLKIO[name]
                 found.setdefault(key, []).append(_device(words[0], operation, int(value)))
-    return found
-
-
-def _hugetlb(v1: str, unified: str) -> dict[str, Any]:
-    """By page size, such as 2MB."""
-    directory = v1 or unified
-    try:
-        names = posix.listdir(directory) if directory else []
-    except OSError:
-        names = []
-    usage, limit = ("usage_in_bytes", "max_usage_in_bytes") if v1 else ("current", "")
-    found = {}
-    for name in names:
-        parts = name.split(".")
-        if len(parts) == 3 and parts[0] == "hugetlb" and parts[2] == usage:
-            page = f"{directory}/hugetlb.{parts[1]}"
-            found[parts[1]] = {"usage": number(f"{page}.{usage}")}
-            if limit:
-                found[parts[1]]["max"] = number(f"{page}.{limit}")
-            found[parts[1]]["failcnt"] = (
-                number(f"{page}.failcnt") if v1 else pairs(f"{page}.events").get("max", 0)
-            )
     return found
 
 

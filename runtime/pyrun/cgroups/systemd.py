@@ -1,4 +1,4 @@
-"""systemd makes the container's cgroup: a transient scope that has the container's init in it.
+"""The driver that has systemd make the container's cgroup: a transient scope that has the container's init in it.
 
 Hot module, loaded only with --systemd-cgroup. systemd owns the tree (one writer: cgroups(7), systemd's "Control Group
 APIs and Delegation"), so it is asked for the cgroup, told every limit that it knows as a property of the unit (or it
@@ -14,8 +14,7 @@ import time
 
 from pyrun.base import log
 from pyrun.base.errors import PyrunError, failed, words
-from pyrun.cgroups import groups, limits, units
-from pyrun.cgroups import record as records
+from pyrun.cgroups import cgroupfs, groups, hierarchies, limits, units, v2
 from pyrun.kernel import calls, dbus, process
 
 TYPE_CHECKING = False
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from pyrun.cgroups.detect import Layout
-    from pyrun.cgroups.record import Record
+    from pyrun.cgroups.driver import Record
+    from pyrun.cgroups.files import Before
 
 PRIVATE = "/run/systemd/private"  # systemd's own socket: root's calls need no bus, and no daemon between
 SYSTEM_BUS = "/run/dbus/system_bus_socket"
@@ -160,10 +159,15 @@ def _manager(connection: dbus.Connection, member: str, signature: str = "", *val
     return connection.call(SERVICE, OBJECT, MANAGER, member, signature, *values)
 
 
-def plan(
-    cgroups_path: str | None, container_id: str, layout: Layout, annotations: Mapping[str, str]
-) -> Record:
-    """Where systemd will make the container's cgroup; nothing is changed. Raises PyrunError."""
+# What is there once systemd has made it is like any other cgroup.
+limit, limit_devices, tasks = cgroupfs.limit, cgroupfs.limit_devices, cgroupfs.tasks
+pids, frozen, freeze, thaw = cgroupfs.pids, cgroupfs.frozen, cgroupfs.freeze, cgroupfs.thaw
+let_die, kill, view = cgroupfs.let_die, cgroupfs.kill, cgroupfs.view
+
+
+def plan(cgroups_path: str | None, container_id: str, annotations: Mapping[str, str]) -> Record:
+    """Where systemd will make the container's cgroup; nothing is changed. Raises PyrunError if that can't be."""
+    layout = hierarchies.layout()
     if layout["mode"] != "v2":
         raise PyrunError(
             "--systemd-cgroup needs a host with nothing but cgroup v2, so far",
@@ -188,7 +192,7 @@ def plan(
 def _check_free(record: Record) -> None:
     """Raises PyrunError if somebody is in the unit's cgroup, or another container owns it."""
     directory = _directory(record)
-    owner = records.owner_of(directory)
+    owner = groups.owner_of(directory)
     if owner and owner != record["id"]:
         what = f"the container {owner!r}'s, which is not deleted yet"
     elif held := groups.processes(directory):
@@ -200,13 +204,34 @@ def _check_free(record: Record) -> None:
 
 
 def _directory(record: Record) -> str:
-    return records.directory_of(record, records.main_of(record))
+    return hierarchies.main_directory(record)
 
 
-def begin(record: Record, pid: int, resources: dict[str, Any], annotations: Mapping[str, str]) -> None:
-    """Make the unit, with the process in it and these limits. Raises PyrunError."""
+def create(record: Record, rootless: str) -> None:
+    """systemd makes a cgroup around a process that lives: see `begin`."""
+
+
+def begin(
+    record: Record, pid: int, resources: dict[str, Any], annotations: Mapping[str, str], owner: int
+) -> bool:
+    """Make the unit, with the process in it and these limits. Raises PyrunError if systemd doesn't."""
     known = limit_properties(record, resources)
     start(record["unit"], pid, [*known, *units.from_annotations(annotations)])
+    directory = _directory(record)
+    groups.mark(directory, record["id"])
+    v2.enable(directory, record["hierarchies"][0]["mount"], v2.ACCOUNTED)
+    if owner > 0:
+        v2.give(directory, owner)
+    return True
+
+
+def give(record: Record, uid: int) -> None:
+    """The unit is its owner's from its beginning."""
+
+
+def seat(record: Record, below: Mapping[str, str] = cgroupfs.NOTHING) -> int:
+    """None before the unit is there: systemd moves the init into it."""
+    return -1 if "pending" in record["unit"] else cgroupfs.seat(record, below)
 
 
 def is_anothers(record: Record) -> bool:
@@ -216,7 +241,7 @@ def is_anothers(record: Record) -> bool:
     if "pending" not in record["unit"]:
         return False
     end_of_patience = time.monotonic() + FAREWELL
-    while groups.exists(_directory(record)) and records.owner_of(_directory(record)) != record["id"]:
+    while groups.exists(_directory(record)) and groups.owner_of(_directory(record)) != record["id"]:
         if time.monotonic() > end_of_patience:
             return True
         time.sleep(0.01)
@@ -225,10 +250,7 @@ def is_anothers(record: Record) -> bool:
 
 def limit_properties(record: Record, resources: dict[str, Any]) -> list[units.Property]:
     """What of `linux.resources` systemd has properties for. Raises PyrunError for what cgroup v2 hasn't got."""
-    directory = _directory(record)
-    parts = [(controller, resources[key]) for controller, key in limits.PARTS if resources.get(key)]
-    found = limits.v2_writes(parts, resources.get("unified") or {}, directory)
-    return units.limits([write for _, writes in found for write in writes])
+    return units.limits(limits.v2_writes(resources, _directory(record)))
 
 
 def end(record: Record) -> None:
@@ -295,16 +317,28 @@ def stop(unit: units.Unit) -> None:
         _reset(connection, unit)
 
 
-def attach(unit: units.Unit, pid: int, below: str) -> None:
-    """Have a process moved into the unit's cgroup, or one `below` it. Raises PyrunError."""
+def attach(record: Record, pid: int, below: str = "") -> None:
+    """Have a process moved into the unit's cgroup, or one `below` it. Raises PyrunError if systemd refuses."""
+    unit = record["unit"]
     where = f"/{below}" if below else ""
     with _Talk(unit["user"], f"entering the unit {unit['name']}") as connection:
         _manager(connection, "AttachProcessesToUnit", "ssau", unit["name"], where, [pid])
 
 
-def change(unit: units.Unit, properties: Sequence[units.Property]) -> None:
-    """Set properties of a unit that runs, until it ends. Raises PyrunError."""
-    if not properties:
+def change(record: Record, resources: dict[str, Any], before: list[Before]) -> None:
+    """Write the limits, and tell systemd of those that it knows. Raises PyrunError if either is refused."""
+    cgroupfs.change(record, resources, before)
+    unit = record["unit"]
+    if properties := limit_properties(record, resources):
+        with _Talk(unit["user"], f"changing the unit {unit['name']}") as connection:
+            _manager(connection, "SetUnitProperties", "sba(sv)", unit["name"], True, properties)
+
+
+def remove(record: Record) -> None:
+    """Kill all, stop the unit, and remove what remains, unless the unit is another's. Raises PyrunError if that
+    fails."""
+    if is_anothers(record):
         return
-    with _Talk(unit["user"], f"changing the unit {unit['name']}") as connection:
-        _manager(connection, "SetUnitProperties", "sba(sv)", unit["name"], True, properties)
+    kill(record)
+    end(record)
+    cgroupfs.remove(record)

@@ -1,4 +1,4 @@
-"""What only the unified hierarchy needs: enabling controllers, cgroup.freeze, threaded domains.
+"""What only a cgroup of v2 needs when it is made: controllers enabled, an owner, and that it takes processes.
 
 Hot module. kernel: Documentation/admin-guide/cgroup-v2.rst.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import posix
-import time
 
 from pyrun.base.errors import PyrunError
 from pyrun.cgroups import files
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 # where it can be, when the cgroup is made.
 ACCOUNTED = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc")
 DELEGATED = "/sys/kernel/cgroup/delegate"
-_FREEZE_TRIES = 1000
-_FREEZE_PAUSE = 0.001
 
 
 def check_domain(directory: str) -> None:
@@ -106,32 +103,3 @@ def give(directory: str, uid: int) -> None:
                 raise PyrunError(
                     f"making user {uid} the owner of {path}: {files.reason(error)}", "linux.cgroupsPath"
                 ) from None
-
-
-def controller_of(name: str) -> str:
-    """The controller that a file belongs to: memory.max is of memory; "cgroup" for those of none."""
-    return name.partition(".")[0]
-
-
-def frozen(directory: str) -> bool:
-    """Whether all processes of the cgroup are frozen, by itself or by one above; False if it is gone."""
-    try:
-        return "frozen 1" in files.read(f"{directory}/cgroup.events").split("\n")
-    except OSError:
-        return False
-
-
-def freeze(directory: str) -> None:
-    """Freeze all processes of a cgroup and those below, and wait up to 1 s until they are. PyrunError."""
-    files.write(directory, "cgroup.freeze", "1", "")
-    for _ in range(_FREEZE_TRIES):
-        if frozen(directory):
-            return
-        time.sleep(_FREEZE_PAUSE)
-    thaw(directory)
-    raise PyrunError(f"freezing {directory}: a process can't be frozen, it waits in the kernel")
-
-
-def thaw(directory: str) -> None:
-    """Let all processes of a cgroup run again; fine if it is gone. PyrunError."""
-    files.write(directory, "cgroup.freeze", "0", "", optional=True)

@@ -15,8 +15,9 @@ from oci_spec import mount_options, names, version
 from pyrun.base import built
 from pyrun.base.errors import PyrunError
 from pyrun.base.output import put
+from pyrun.cgroups.controllers import table
 from pyrun.features.namespaces import NAMESPACES
-from pyrun.story.plan import NOT_YET, NOT_YET_RESOURCES
+from pyrun.story.plan import NOT_YET
 
 if TYPE_CHECKING:
     from pyrun.commandline.parse import Values
@@ -57,7 +58,7 @@ def _linux() -> dict[str, Any]:
             "v2": True,
             "systemd": True,
             "systemdUser": True,
-            "rdma": "rdma" not in NOT_YET_RESOURCES,
+            "rdma": "rdma" not in table.NOT_YET,
         },
         "seccomp": _seccomp(),
         "apparmor": {"enabled": True},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyrun.base.errors import PyrunError
-from pyrun.cgroups import manager, removal
+from pyrun.cgroups import driver
 from pyrun.container import roots, states, store
 from pyrun.kernel import process
 
@@ -51,13 +51,13 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     elif status not in states.ALIVE or not _signal_init(found, number):
         raise states.not_running(found, status)
     elif number == process.SIGKILL:
-        removal.thaw(found.record["cgroup"])  # in cgroup v1, nothing dies frozen
+        driver.of(found.record["cgroup"]).let_die(found.record["cgroup"])  # in cgroup v1, nothing dies frozen
     return 0
 
 
 def _lives(found: store.Container) -> bool:
     cgroup = found.record.get("cgroup")
-    return bool(cgroup and cgroup["hierarchies"] and manager.pids(cgroup))
+    return bool(cgroup and cgroup["hierarchies"] and driver.of(cgroup).pids(cgroup))
 
 
 def _signal_init(found: store.Container, number: int) -> bool:
@@ -81,11 +81,11 @@ def _signal_all(found: store.Container, number: int) -> None:
             _signal_init(found, number)
         return
     if number == process.SIGKILL:
-        removal.kill(cgroup)
+        driver.of(cgroup).kill(cgroup)
         return
     import posix
 
-    for pid in manager.pids(cgroup):
+    for pid in driver.of(cgroup).pids(cgroup):
         try:
             posix.kill(pid, number)
         except ProcessLookupError:

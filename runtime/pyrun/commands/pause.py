@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyrun.base.errors import PyrunError
-from pyrun.cgroups import manager
+from pyrun.cgroups import driver
 from pyrun.container import roots, states, store
 
 TYPE_CHECKING = False
@@ -20,5 +20,6 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     if status not in states.ALIVE:
         raise states.not_running(found, status)
     found.take_part()
-    manager.freeze(found.record["cgroup"])
+    cgroup = found.record["cgroup"]
+    driver.of(cgroup).freeze(cgroup)
     return 0

@@ -10,7 +10,7 @@ import posix
 
 from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError, joined, printable
-from pyrun.cgroups import manager
+from pyrun.cgroups import driver
 from pyrun.container import roots, store
 from pyrun.kernel import calls, process
 
@@ -31,7 +31,8 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     if layout == "json" and len(arguments) > 1:
         raise PyrunError(f"--format json is not the host's ps, and takes no {joined(arguments[1:])}")
     found = store.find(roots.root_folder(root), arguments[0], lock=False)
-    pids = sorted(manager.pids(found.record["cgroup"])) if found.record else []
+    cgroup = found.record.get("cgroup")
+    pids = sorted(driver.of(cgroup).pids(cgroup)) if cgroup else []
     if layout == "json":
         data = jsontext.encode(pids).encode() + b"\n"
     elif len(arguments) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from pyrun.base.errors import PyrunError
-from pyrun.cgroups import manager
+from pyrun.cgroups import driver
 from pyrun.container import roots, states, store
 
 TYPE_CHECKING = False
@@ -23,9 +23,10 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
         raise PyrunError(f'container not paused: "{found.id}" is {status}')
     found.take_part()
     cgroup = found.record["cgroup"]
-    manager.thaw(cgroup)
+    cgroups = driver.of(cgroup)
+    cgroups.thaw(cgroup)
     end = time.monotonic() + PATIENCE
-    while manager.frozen(cgroup):  # cgroup v2 reports it when the first process has woken up
+    while cgroups.frozen(cgroup):  # cgroup v2 reports it when the first process has woken up
         if time.monotonic() > end:
             raise PyrunError(f'container "{found.id}" stays paused: a cgroup above its own is frozen')
         time.sleep(0.0005)

@@ -9,7 +9,8 @@ from oci_spec import linux_rules
 from oci_spec.fields import ConfigError
 from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError, failed
-from pyrun.cgroups import change, manager
+from pyrun.cgroups import change
+from pyrun.cgroups.controllers import table
 from pyrun.container import roots, states, store
 from pyrun.kernel import calls
 from pyrun.story import plan
@@ -59,7 +60,7 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     if (
         "resources" in values
     ):  # a document means what its container's configuration means; an option what we say
-        resources = manager.meant(resources, found.record.get("configVersion", states.OCI_VERSION))
+        resources = table.upgrade(resources, found.record.get("configVersion", states.OCI_VERSION))
     rules = found.record.get("devices") or []
     # Kubernetes sends the rules of create again; those that are in force already are left in peace.
     if not resources.get("devices") or resources["devices"] == rules:

@@ -18,7 +18,7 @@ from oci_spec import fields, validate
 from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError, printable, words
 from pyrun.base.output import put
-from pyrun.cgroups import detect, manager
+from pyrun.cgroups import cgroupfs
 from pyrun.features import labels, namespaces
 from pyrun.features.mounts import mount
 from pyrun.story import plan
@@ -182,7 +182,7 @@ def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
         for index, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
             yield from _check_there(hook["path"], f"hooks.{kind}[{index}].path")
     try:
-        manager.plan(linux.get("cgroupsPath"), "pyrun-validate", detect.layout())
+        cgroupfs.plan(linux.get("cgroupsPath"), "pyrun-validate")
     except PyrunError as error:
         yield HOST, error
 

@@ -9,7 +9,7 @@ import posix
 import time
 
 from pyrun.base.errors import PyrunError
-from pyrun.cgroups import manager
+from pyrun.cgroups import driver
 from pyrun.container.store import is_locked
 from pyrun.kernel import calls
 
@@ -60,7 +60,7 @@ def status(container: Container) -> str:
         return STOPPED  # deleted meanwhile
     waiting = is_locked(fd)
     posix.close(fd)
-    if manager.frozen(record["cgroup"]):
+    if driver.of(record["cgroup"]).frozen(record["cgroup"]):
         return PAUSED
     return CREATED if waiting else RUNNING
 
@@ -72,7 +72,7 @@ def _check_dead(container: Container) -> None:
     if not cgroup or not cgroup["hierarchies"]:
         return
     end = time.monotonic() + 1.0
-    while left := manager.pids(cgroup):
+    while left := driver.of(cgroup).pids(cgroup):
         if time.monotonic() > end:
             raise PyrunError(
                 f'state.json of container "{container.id}" is damaged: it says nothing of process {left[0]}, which '

@@ -11,7 +11,8 @@ import posix
 
 from pyrun.base import jsontext, log, protocol
 from pyrun.base.errors import PyrunError, failed, words
-from pyrun.cgroups import detect, entrance, manager
+from pyrun.cgroups import driver
+from pyrun.cgroups.controllers import table
 from pyrun.container import roots, states, store
 from pyrun.container.store import Container
 from pyrun.features import hooks
@@ -25,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyrun.cgroups.record import Record
+    from pyrun.cgroups.driver import Record
     from pyrun.commandline.parse import Values
     from pyrun.features.labels import Labels
 
@@ -95,15 +96,16 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     cgroup = record["cgroup"]
     owner = planned.cgroup_owner()
     planned_groups = cgroup["hierarchies"]
-    manager.create(cgroup, str(options.get("rootless", "auto")) if planned.may_lack_cgroups() else "false")
+    cgroups = driver.named(str(options.get("cgroup-manager", "")))
+    cgroups.create(cgroup, str(options.get("rootless", "auto")) if planned.may_lack_cgroups() else "false")
     if cgroup["hierarchies"] is not planned_groups:
         container.add({"cgroup": cgroup})
-    if owner > 0 and "unit" not in cgroup:
-        manager.give(cgroup, owner)
+    if owner > 0:
+        cgroups.give(cgroup, owner)
     log.debug(f"cgroups are made: {cgroup['path']}")
     init.state = states.oci_state(record, states.CREATING)
-    init.cgroup_view = manager.mount_view(cgroup)
-    init.cgroup_entrance = entrance.tasks(cgroup)
+    init.cgroup_view = cgroups.view(cgroup)
+    init.cgroup_entrance = cgroups.tasks(cgroup)
     init.listen_fd = calls.listen(container.dirfd, "start.sock")
     init.created_fd = container.hold_for_init()
     init.stage2_fd = stage2_file.make("pyrun-init")
@@ -119,8 +121,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
 
         idmap.prepare(mapped)
 
-    seat = -1 if "unit" in cgroup else entrance.clone_fd(cgroup)
-    sync, pid = birth.clone(planned, init, seat, container.dirfd)
+    sync, pid = birth.clone(planned, init, cgroups.seat(cgroup), container.dirfd)
     # Until the last line, nothing but the init's death with its parent, and its cgroup, holds its pid for others.
     born = {"pid": pid, "pidStart": states.process_state(pid)[1]}
     record.update(born)
@@ -141,11 +142,10 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     raise_hard_limits(planned, pid)
     # Device rules before init may enter the cgroups: it must not meet them half written. The other limits while it
     # makes its mounts; that on memory when only stage 2 is left to count.
-    resources = manager.meant(planned.linux.get("resources") or {}, planned.config["ociVersion"])
-    if manager.begin(cgroup, pid, resources, planned.config.get("annotations") or {}, owner):
+    resources = table.upgrade(planned.linux.get("resources") or {}, planned.config["ociVersion"])
+    if cgroups.begin(cgroup, pid, resources, planned.config.get("annotations") or {}, owner):
         container.add({"cgroup": cgroup})  # from here on it is ours to take away
-    if options.get("cgroup-manager") != "disabled":
-        manager.apply(cgroup, {"devices": resources.get("devices") or []})
+    cgroups.limit_devices(cgroup, resources.get("devices") or [])
     if init.net_devices:
         from pyrun.features import net_devices
 
@@ -154,7 +154,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     log.debug("ids are mapped and devices limited: init may go on")
     unborn = process.pidfd_open(pid) if init.joins_pid else -1
     late = ("memory", "pids") if init.joins_pid else ("memory",)  # there are two processes until the end
-    manager.update(cgroup, {key: value for key, value in resources.items() if key not in ("devices", *late)})
+    cgroups.limit(cgroup, {key: value for key, value in resources.items() if key not in ("devices", *late)})
     if (last := _follow(sync, pid, unborn, planned, record)) != pid:
         pid = last
         born = {"pid": pid, "pidStart": states.process_state(pid)[1]}
@@ -163,7 +163,7 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
         idmap.close_all(mapped)
     for key in late:
         if resources.get(key):
-            manager.update(cgroup, {key: resources[key]})
+            cgroups.limit(cgroup, {key: resources[key]})
     handles.write_pid_file(str(options.get("pid-file", "")), pid)
     handles.send_pidfd(str(options.get("pidfd-socket", "")), pid)
     container.add({**born, "status": states.CREATED})
@@ -246,17 +246,11 @@ def _first_record(planned: plan.Plan, container_id: str, options: Values) -> dic
     }
 
 
-def _plan_cgroups(planned: plan.Plan, container_id: str, driver: str) -> Record:
-    path = planned.linux.get("cgroupsPath")
-    if driver == "disabled":
-        if planned.asks_for_limits():
-            raise PyrunError("limits need cgroups, and --cgroup-manager is disabled", "linux.resources")
-        return manager.none(container_id)
-    if driver != "systemd":
-        return manager.plan(path, container_id, detect.layout())
-    from pyrun.cgroups import systemd
-
-    return systemd.plan(path, container_id, detect.layout(), planned.config.get("annotations") or {})
+def _plan_cgroups(planned: plan.Plan, container_id: str, option: str) -> Record:
+    if option == "disabled" and planned.asks_for_limits():
+        raise PyrunError("limits need cgroups, and --cgroup-manager is disabled", "linux.resources")
+    annotations = planned.config.get("annotations") or {}
+    return driver.named(option).plan(planned.linux.get("cgroupsPath"), container_id, annotations)
 
 
 def set_oom_score(planned: plan.Plan, pid: int) -> None:

@@ -10,7 +10,7 @@ import time
 
 from pyrun.base import log
 from pyrun.base.errors import PyrunError, failed, render, words
-from pyrun.cgroups import manager, removal
+from pyrun.cgroups import driver
 from pyrun.container import states
 from pyrun.container.store import Container
 from pyrun.features import hooks
@@ -31,7 +31,7 @@ def destroy(container: Container, with_hooks: bool) -> None:
     record = container.record
     kill_init(record)
     if record.get("cgroup"):
-        removal.remove(record["cgroup"])
+        driver.of(record["cgroup"]).remove(record["cgroup"])
     try:
         container.remove()
     except OSError as error:
@@ -84,12 +84,13 @@ def _wait_for_end(pid: int, pidfd: int, record: dict[str, Any]) -> None:
     """Until a killed process is gone. Whatever is frozen meanwhile, in cgroup v1, is thawed again."""
     end = time.monotonic() + KILL_TIMEOUT
     pause = FIRST_PAUSE
-    if manager.frozen(record["cgroup"]):
-        removal.thaw(record["cgroup"])
+    cgroups = driver.of(record["cgroup"])
+    if cgroups.frozen(record["cgroup"]):
+        cgroups.let_die(record["cgroup"])
     while not calls.poll([pidfd], pause):
         if time.monotonic() > end:
             raise PyrunError(f"process {pid} does not die", hint=_reason(pid, record["cgroup"]["path"]))
-        removal.thaw(record["cgroup"])
+        cgroups.let_die(record["cgroup"])
         pause = min(pause * 2, 500)
 
 

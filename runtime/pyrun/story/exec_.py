@@ -13,7 +13,7 @@ import posix
 from oci_spec import config as oci_config
 from pyrun.base import jsontext, log, protocol
 from pyrun.base.errors import PyrunError, failed
-from pyrun.cgroups import entrance, manager
+from pyrun.cgroups import driver, entrance
 from pyrun.container import states, store
 from pyrun.container.store import Container
 from pyrun.features import hooks
@@ -76,7 +76,7 @@ def _check_status(container: Container, ignore_paused: bool) -> None:
     status = states.status(container)
     if status not in (states.CREATED, states.RUNNING, "paused"):
         raise PyrunError(f'container "{container.id}" is {status}, and exec needs a running one')
-    if not ignore_paused and manager.frozen(container.record["cgroup"]):
+    if not ignore_paused and driver.of(container.record["cgroup"]).frozen(container.record["cgroup"]):
         raise PyrunError(
             f'container "{container.id}" is paused',
             hint="resume it, or use --ignore-paused to wait until it is resumed",
@@ -123,11 +123,12 @@ def _make(
     if not below and (moved := entrance.seat_of_init(record["cgroup"], target)):
         below = {"": moved}
     entrance.check_places(record["cgroup"], below)
-    init.cgroup_entrance = entrance.tasks(record["cgroup"], below)
+    cgroups = driver.of(record["cgroup"])
+    init.cgroup_entrance = cgroups.tasks(record["cgroup"], below)
     init.stage2_fd = stage2_file.make("pyrun-exec")
     init.join = kinds
     ours, theirs = calls.socketpair()
-    seat = entrance.clone_fd(record["cgroup"], below)
+    seat = cgroups.seat(record["cgroup"], below)
     try:
         pid = process.clone3(0, seat)
     except OSError as error:
@@ -154,9 +155,7 @@ def _make(
         if fd >= 0:
             posix.close(fd)
     if seat < 0 and "unit" in record["cgroup"]:
-        from pyrun.cgroups import systemd
-
-        systemd.attach(record["cgroup"]["unit"], pid, below.get("", ""))
+        cgroups.attach(record["cgroup"], pid, below.get("", ""))
     places = diagnose.Places(record["rootfs"], record["bundle"], planned.config.get("mounts") or [])
     create.set_oom_score(planned, pid)  # these two are inherited
     if (planned.process or {}).get("oomScoreAdj") is None:

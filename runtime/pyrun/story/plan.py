@@ -13,6 +13,7 @@ from oci_spec import rules
 from oci_spec.fields import ConfigError
 from pyrun.base import jsontext, log
 from pyrun.base.errors import PyrunError, failed
+from pyrun.cgroups.controllers import table
 from pyrun.features.mounts import mount
 from pyrun.features.namespaces import NAMESPACES
 from pyrun.kernel import calls
@@ -37,7 +38,6 @@ NOT_YET = (
     ("linux", "personality"),
 )
 SMALL_MEMORY = 4 << 20
-NOT_YET_RESOURCES = ("blockIO", "hugepageLimits", "network", "rdma")
 
 
 class Plan:
@@ -116,10 +116,7 @@ class Plan:
 
     def asks_for_limits(self) -> bool:
         """Is there a limit, other than those of devices?"""
-        resources = self.linux.get("resources") or {}
-        return _asks_for_something(
-            {name: value for name, value in resources.items() if name not in ("devices", "hugepageLimits")}
-        )
+        return bool(table.asked(self.linux.get("resources") or {}))
 
     def has_small_memory(self) -> bool:
         """Is memory limited so that a program may not even begin?"""
@@ -227,15 +224,6 @@ def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
 
 def refused_resources(resources: dict[str, Any]) -> Iterator[PyrunError]:
     """What of `linux.resources` this runtime can't do yet."""
-    for name in NOT_YET_RESOURCES:
-        value = resources.get(name)
-        if name == "hugepageLimits":  # engines send 0 for each page size; that much we can do
-            value = [entry for entry in value or () if entry["limit"]]
-        if value if name == "rdma" else _asks_for_something(value):
+    for name in table.asked(resources):
+        if name in table.NOT_YET:
             yield PyrunError("not supported yet", f"linux.resources.{name}")
-
-
-def _asks_for_something(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_asks_for_something(item) for item in value.values())
-    return bool(value)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrun.base.errors import PyrunError
-from pyrun.cgroups import manager
-from pyrun.cgroups.controllers import cpu, cpuset, memory, pids, unified
+from pyrun.cgroups import limits
+from pyrun.cgroups.controllers import cpu, memory, pids, table, unified
 
 if TYPE_CHECKING:
     from pyrun.cgroups.files import Write
@@ -118,7 +118,9 @@ def test_cpu_v1() -> None:
         ("cpu.idle", "1"),
     ]
     assert [optional for _, _, _, optional in writes] == [False, False, False, False, True, False]
-    assert pairs(cpu.realtime(config)) == [("cpu.rt_runtime_us", "950")]
+    assert [pair for pair in pairs(writes) if pair[0].startswith(limits.FROM_ABOVE)] == [
+        ("cpu.rt_runtime_us", "950")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -152,20 +154,24 @@ def test_cpu_v2_refuses_real_time() -> None:
 
 
 def test_cpuset() -> None:
-    assert pairs(cpuset.writes({"cpus": "0-3,7", "mems": "0"})) == [
+    assert pairs(cpu.v1({"cpus": "0-3,7", "mems": "0"})) == [
         ("cpuset.cpus", "0-3,7"),
         ("cpuset.mems", "0"),
     ]
-    assert cpuset.writes({"cpus": "", "mems": "", "shares": 2}) == []
+    assert pairs(cpu.v2({"cpus": "0-3,7", "mems": "0"}, "")) == [
+        ("cpuset.cpus", "0-3,7"),
+        ("cpuset.mems", "0"),
+    ]
+    assert pairs(cpu.v1({"cpus": "", "mems": "", "shares": 2})) == [("cpu.shares", "2")]
 
 
 def test_pids() -> None:
-    assert pairs(pids.writes({"limit": 5})) == [("pids.max", "5")]
-    assert pairs(pids.writes({"limit": 0})) == [("pids.max", "0")]
-    assert pairs(pids.writes({"limit": -1})) == [("pids.max", "max")]
-    assert pids.writes({}) == []
+    assert pairs(pids.v1({"limit": 5})) == [("pids.max", "5")]
+    assert pairs(pids.v1({"limit": 0})) == [("pids.max", "0")]
+    assert pairs(pids.v1({"limit": -1})) == [("pids.max", "max")]
+    assert pids.v1({}) == []
     with pytest.raises(PyrunError):
-        pids.writes({"limit": -2})
+        pids.v1({"limit": -2})
 
 
 @pytest.mark.parametrize(
@@ -181,14 +187,14 @@ def test_pids() -> None:
 )
 def test_a_pids_limit_of_0_was_unlimited_before_1_3(oci_version: str, limit: int, expected: int) -> None:
     resources = {"pids": {"limit": limit}, "cpu": {}}
-    assert manager.meant(resources, oci_version) == {"pids": {"limit": expected}, "cpu": {}}
+    assert table.upgrade(resources, oci_version) == {"pids": {"limit": expected}, "cpu": {}}
     assert resources["pids"]["limit"] == limit
-    assert manager.meant({}, oci_version) == {}
+    assert table.upgrade({}, oci_version) == {}
 
 
 def test_unified_writes_line_by_line() -> None:
     config = {"io.max": "8:0 rbps=1\n8:16 rbps=2\n", "memory.high": "max", "x.y": ""}
-    assert pairs(unified.writes(config)) == [
+    assert pairs(unified.v2(config)) == [
         ("io.max", "8:0 rbps=1"), ("io.max", "8:16 rbps=2"), ("memory.high", "max"), ("x.y", ""),
     ]  # fmt: skip
 
@@ -196,4 +202,4 @@ def test_unified_writes_line_by_line() -> None:
 @pytest.mark.parametrize("name", ["../memory.max", "a/b", "", ".", "..", "memory"])
 def test_unified_refuses_what_is_no_file_of_a_cgroup(name: str) -> None:
     with pytest.raises(PyrunError, match="not the name of a file"):
-        unified.writes({name: "1"})
+        unified.v2({name: "1"})

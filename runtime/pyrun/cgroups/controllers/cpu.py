@@ -1,5 +1,4 @@
-"""linux.resources.cpu without cpus and mems: config-linux.md § CPU; kernel: scheduler/sched-bwc.rst,
-cgroup-v2.rst § CPU.
+"""linux.resources.cpu: config-linux.md § CPU; kernel: scheduler/sched-bwc.rst, cgroup-v1/cpusets.rst, cgroup-v2.rst.
 
 Hot module. Times in microseconds. A share, quota or period of 0 is "not set": engines send it so.
 """
@@ -20,8 +19,8 @@ MIN_SHARES, MAX_SHARES = 2, 262144
 MAX_WEIGHT = 10000
 
 
-def v1(cpu: dict[str, Any]) -> list[Write]:
-    """What to write into the container's cgroup of the cpu hierarchy."""
+def v1(cpu: dict[str, Any], directory: str = "") -> list[Write]:
+    """What to write into the container's cgroup of the cpu hierarchy, and of that of cpuset."""
     writes: list[Write] = []
     for key, name in (
         ("realtimePeriod", "cpu.rt_period_us"),
@@ -32,18 +31,12 @@ def v1(cpu: dict[str, Any]) -> list[Write]:
     ):
         if cpu.get(key):
             writes.append((name, str(cpu[key]), f"{PATH}.{key}", False))
-    return writes + _burst_and_idle(cpu, "cpu.cfs_burst_us")
-
-
-def realtime(cpu: dict[str, Any]) -> list[Write]:
-    """What v1 wants written into the new cgroups above the container's too: a share of their real time."""
-    return [entry for entry in v1(cpu) if entry[0].startswith("cpu.rt_")]
+    return writes + _burst_and_idle(cpu, "cpu.cfs_burst_us") + _lists(cpu)
 
 
 def v2(cpu: dict[str, Any], directory: str) -> list[Write]:
-    """What to write into a cgroup v2, `directory`. PyrunError for real-time scheduling, which v2 has no
-    share of.
-    """
+    """What to write into a cgroup v2, `directory`. Raises PyrunError for real-time scheduling, of which v2 has no
+    share."""
     for key in ("realtimeRuntime", "realtimePeriod"):
         if cpu.get(key):
             raise PyrunError("cgroup v2 has no limit for real-time scheduling", f"{PATH}.{key}")
@@ -57,7 +50,7 @@ def v2(cpu: dict[str, Any], directory: str) -> list[Write]:
             text = _quota_in_force(directory)
         key = "quota" if quota else "period"
         writes.append(("cpu.max", f"{text} {period}" if period else text, f"{PATH}.{key}", False))
-    return writes + _burst_and_idle(cpu, "cpu.max.burst")
+    return writes + _burst_and_idle(cpu, "cpu.max.burst") + _lists(cpu)
 
 
 def _quota_in_force(directory: str) -> str:
@@ -74,6 +67,11 @@ def _burst_and_idle(cpu: dict[str, Any], burst_file: str) -> list[Write]:
         for key, name in (("burst", burst_file), ("idle", "cpu.idle"))
         if key in cpu
     ]
+
+
+def _lists(cpu: dict[str, Any]) -> list[Write]:
+    """Lists of numbers such as "0-3,7", in files of one name in v1 and v2; an empty one is "not set"."""
+    return [(f"cpuset.{key}", cpu[key], f"{PATH}.{key}", False) for key in ("cpus", "mems") if cpu.get(key)]
 
 
 def weight(shares: int) -> int:

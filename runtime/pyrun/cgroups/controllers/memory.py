@@ -26,8 +26,8 @@ V1_LIMITS = (
 )
 
 
-def v1(memory: dict[str, Any]) -> list[Write]:
-    """What to write into the container's cgroup of the memory hierarchy. PyrunError."""
+def v1(memory: dict[str, Any], directory: str = "") -> list[Write]:
+    """What to write into the container's cgroup of the memory hierarchy. Raises PyrunError for a number below -1."""
     writes: list[Write] = []
     if "useHierarchy" in memory:  # the kernel has nothing else since 5.11, and refuses 0
         writes.append(
@@ -51,7 +51,7 @@ def v1(memory: dict[str, Any]) -> list[Write]:
 
 
 def v2(memory: dict[str, Any], directory: str) -> list[Write]:
-    """What to write into a cgroup v2, `directory`. PyrunError for what v2 has no equivalent of."""
+    """What to write into a cgroup v2, `directory`. Raises PyrunError for what v2 has no equivalent of."""
     for key in ("kernel", "kernelTCP"):
         if _limit(memory, key) > 0:
             raise PyrunError("cgroup v2 has no limit of its own for kernel memory", f"{PATH}.{key}")
@@ -64,6 +64,7 @@ def v2(memory: dict[str, Any], directory: str) -> list[Write]:
     limit, swap, reservation = _limit(memory, "limit"), _limit(memory, "swap"), _limit(memory, "reservation")
     writes: list[Write] = []
     if limit:
+        check_usage(memory, directory)
         writes.append(("memory.max", _or_max(limit), f"{PATH}.limit", False))
     if swap or limit == -1:
         unlimited = swap == -1 or not swap
@@ -78,20 +79,17 @@ def v2(memory: dict[str, Any], directory: str) -> list[Write]:
     return writes
 
 
-def check_kernel_limit(memory: dict[str, Any], directory: str) -> None:
-    """Since Linux 5.16 a v1 cgroup takes a limit for kernel memory and ignores it: then it's an error."""
-    if _limit(memory, "kernel") > 0 and int(files.fetch(directory, "memory.kmem.limit_in_bytes")) > 1 << 60:
-        raise PyrunError("this kernel has no limit of its own for kernel memory any more", f"{PATH}.kernel")
-
-
 def check_usage(memory: dict[str, Any], directory: str) -> None:
     """`checkBeforeUpdate`: refuse a limit below what a v2 cgroup uses and can't give back; v1's kernel does so itself,
-    where v2's kills processes. PyrunError.
+    where v2's kills processes. Raises PyrunError.
     """
     limit = _limit(memory, "limit")
     if not memory.get("checkBeforeUpdate") or limit <= 0:
         return
-    used = int(files.fetch(directory, "memory.current"))
+    try:
+        used = int(files.read(f"{directory}/memory.current"))
+    except OSError:
+        return  # a new one, which uses nothing; or its controller is missing, and the write will say so
     if used > limit and (used := _after_reclaim(directory, limit, used)) > limit:
         try:
             peak = f" (at most it were {files.read(f'{directory}/memory.peak')})"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PATH = "linux.resources.pids.limit"
 
 
-def meant(resources: dict[str, Any], oci_version: str) -> dict[str, Any]:
+def upgrade(resources: dict[str, Any], oci_version: str) -> dict[str, Any]:
     """`linux.resources` with the pids limit as spec 1.3 has it, for a configuration of `oci_version`.
 
     Before 1.3 the spec left open what 0 is, and engines said 0 for unlimited: podman up to 5.4 writes it for
@@ -26,11 +26,14 @@ def meant(resources: dict[str, Any], oci_version: str) -> dict[str, Any]:
     return {**resources, "pids": {**resources["pids"], "limit": -1}}
 
 
-def writes(pids: dict[str, Any]) -> list[Write]:
-    """-1 is unlimited, and 0 a limit like any other: no process may be made. PyrunError."""
+def v1(pids: dict[str, Any], directory: str = "") -> list[Write]:
+    """-1 is unlimited, and 0 a limit like any other: no process may be made. Raises PyrunError for a number below."""
     limit = pids.get("limit")
     if limit is None:
         return []
     if limit < -1:
         raise PyrunError(f"{limit} is neither a number of tasks nor -1", PATH)
     return [("pids.max", "max" if limit == -1 else str(limit), PATH, False)]
+
+
+v2 = v1

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 PATH = "linux.resources.unified"
 
 
-def writes(unified: dict[str, str]) -> list[Write]:
-    """A file takes one line at a time (io.max one device), so each line is a write of its own. PyrunError."""
+def v2(unified: dict[str, str], directory: str = "") -> list[Write]:
+    """A file takes one line at a time (io.max one device), so each line is a write of its own.
+    Raises PyrunError for a name that is no file's."""
     found: list[Write] = []
     for name, text in unified.items():
         json_path = f"{PATH}.{name}"

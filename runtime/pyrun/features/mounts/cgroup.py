@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.features.mounts.mount import Mount
 
-    View = tuple[str, str, str, list[str]]  # of a hierarchy: see cgroups.manager.mount_view
+    View = tuple[str, str, str, list[str]]  # of a hierarchy: see cgroups.driver.Driver.view
 
 
 def make(root: int, mount: Mount, view: list[View], own_namespace: bool) -> int:

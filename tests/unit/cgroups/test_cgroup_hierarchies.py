@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyrun.base.errors import PyrunError
-from pyrun.cgroups import detect
+from pyrun.cgroups import hierarchies
 
 HYBRID = """\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
@@ -17,12 +17,12 @@ HYBRID = """\
 
 
 def names(text: str) -> list[tuple[str, str, list[str]]]:
-    found = detect.from_mountinfo(text)["hierarchies"]
+    found = hierarchies.from_mountinfo(text)["hierarchies"]
     return [(entry["name"], entry["mount"], entry["controllers"]) for entry in found]
 
 
 def test_hybrid() -> None:
-    assert detect.from_mountinfo(HYBRID)["mode"] == "hybrid"
+    assert hierarchies.from_mountinfo(HYBRID)["mode"] == "hybrid"
     assert names(HYBRID) == [
         ("cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct", ["cpu", "cpuacct"]),
         ("name=systemd", "/sys/fs/cgroup/systemd", []),
@@ -32,9 +32,9 @@ def test_hybrid() -> None:
 
 def test_v1_and_v2() -> None:
     v1 = "".join(line + "\n" for line in HYBRID.splitlines() if "cgroup2" not in line)
-    assert detect.from_mountinfo(v1)["mode"] == "v1"
+    assert hierarchies.from_mountinfo(v1)["mode"] == "v1"
     v2 = "20 1 0:20 / /cg\\040two rw - cgroup2 none rw\n"
-    assert detect.from_mountinfo(v2)["mode"] == "v2"
+    assert hierarchies.from_mountinfo(v2)["mode"] == "v2"
     assert names(v2) == [("unified", "/cg two", [])]
 
 
@@ -51,4 +51,4 @@ def test_inside_a_container_the_mount_point_counts() -> None:
 
 def test_no_cgroups_is_an_error() -> None:
     with pytest.raises(PyrunError, match="no cgroup file system"):
-        detect.from_mountinfo("31 23 0:28 / / rw - ext4 /dev/vda rw\n")
+        hierarchies.from_mountinfo("31 23 0:28 / / rw - ext4 /dev/vda rw\n")

@@ -1,6 +1,6 @@
-"""A container's cgroups, one in each hierarchy: plan, create, limit, enter, freeze; `removal` ends them.
+"""The driver that makes a container's cgroups itself, one in each hierarchy: plan, create, limit, enter, freeze.
 
-Hot module; with `removal` and `entrance`, the only one of this package that others call.
+Hot module. See driver.py for what each function is for.
 """
 
 from __future__ import annotations
@@ -10,27 +10,28 @@ import posix
 
 from pyrun.base import log
 from pyrun.base.errors import PyrunError
-from pyrun.cgroups import files, groups, v1, v2
-from pyrun.cgroups import record as records
+from pyrun.cgroups import files, freezer, groups, hierarchies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from pyrun.cgroups.detect import Layout
-    from pyrun.cgroups.record import Record
+    from pyrun.cgroups.driver import Record
+    from pyrun.cgroups.files import Before
 
 JSON_PATH = "linux.cgroupsPath"
+NOTHING: dict[str, str] = {}
 
 
-def plan(cgroups_path: str | None, container_id: str, layout: Layout) -> Record:
+def plan(cgroups_path: str | None, container_id: str, annotations: Mapping[str, str] = NOTHING) -> Record:
     """Where the container's cgroups will be, and what is there already; nothing is changed.
 
     Absolute and relative paths count from the mount of each hierarchy, wherever the caller is: the same
-    value is always the same place. Without a path it is "/ID". PyrunError for "..", the root, a cgroup with
+    value is always the same place. Without a path it is "/ID". Raises PyrunError for "..", the root, a cgroup with
     processes or a frozen one, and systemd's form of a path.
     """
+    layout = hierarchies.layout()
     path = "/" + "/".join(_parts(cgroups_path or container_id))
     record: Record = {
         "id": container_id,
@@ -49,7 +50,7 @@ def plan(cgroups_path: str | None, container_id: str, layout: Layout) -> Record:
         if not missing:
             record["kept"].append(directory)
             _check_free(directory, container_id)
-        if directory != mount and records.is_frozen(hierarchy, directory):
+        if directory != mount and freezer.frozen(hierarchy, directory):
             raise PyrunError(f"the cgroup {directory} is frozen", JSON_PATH)
     return record
 
@@ -72,7 +73,7 @@ def _parts(path: str) -> list[str]:
 
 def _check_free(directory: str, container_id: str) -> None:
     held = groups.processes(directory)
-    owner = records.owner_of(directory)
+    owner = groups.owner_of(directory)
     if owner and owner != container_id:
         what = f"the container {owner!r}, which is not deleted yet"
     elif held:
@@ -96,23 +97,16 @@ def _exists(directory: str) -> bool:
     return True
 
 
-def none(container_id: str) -> Record:
-    """No cgroups at all: the container stays in its caller's."""
-    return {"id": container_id, "path": "/", "hierarchies": [], "made": [], "kept": []}
-
-
 def create(record: Record, rootless: str = "false") -> None:
-    """Make the cgroups of the plan. PyrunError; what was made stays, for `remove`.
+    """Make the cgroups of the plan. Raises PyrunError if that fails; what was made stays, for `remove`.
 
     Should another container get hold of the path at the same moment, this record is cut down to what is
     ours: remove by this object, not by a copy made before. `rootless` says what becomes of a cgroup that we have
     no right to make: "false", an error; "true", the container does without, and the record is cut down to those that it
     has; "auto", the same if we aren't root of the machine.
-
-    systemd makes its cgroups around a process that lives: see `begin`.
     """
-    if "unit" in record:
-        return
+    from pyrun.cgroups import v2
+
     lacking = []
     for number, hierarchy in enumerate(record["hierarchies"]):
         mount = hierarchy["mount"]
@@ -128,11 +122,11 @@ def create(record: Record, rootless: str = "false") -> None:
         if not ours:
             record["hierarchies"] = record["hierarchies"][:number]
             raise PyrunError(f"the cgroup {directory} was made by another at this moment", JSON_PATH)
-        if hierarchy is records.main_of(record):
-            records.mark(directory, record["id"])
+        if hierarchy is hierarchies.main_of(record):
+            groups.mark(directory, record["id"])
         if "cpuset" in hierarchy["controllers"]:
-            v1.inherit_cpuset(directory, mount, directory not in record["kept"])
-        if hierarchy["name"] == "unified":
+            _inherit_cpuset(directory, mount, directory not in record["kept"])
+        if hierarchies.is_v2(hierarchy):
             v2.check_domain(directory)
             if len(record["hierarchies"]) == 1:
                 v2.enable(directory, mount, v2.ACCOUNTED)
@@ -146,29 +140,40 @@ def _is_ordinary() -> bool:
     return process.is_ordinary()
 
 
+def _inherit_cpuset(directory: str, mount: str, new: bool) -> None:
+    """Give a cgroup of the cpuset hierarchy its parent's CPUs and memory nodes where it has none.
+
+    A `new` cpuset is empty, and no process can enter it (ENOSPC). Parents that are empty are filled first.
+    Raises PyrunError if the kernel refuses.
+    """
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if new or not files.fetch(directory, name):
+            _inherit(directory, mount, name)
+
+
+def _inherit(directory: str, mount: str, name: str) -> str:
+    parent = directory[: directory.rindex("/")]
+    value = files.fetch(parent, name)
+    if not value and parent != mount:
+        value = _inherit(parent, mount, name)
+    files.write(directory, name, value, "linux.cgroupsPath")
+    return value
+
+
 def begin(
     record: Record, pid: int, resources: dict[str, Any], annotations: Mapping[str, str], owner: int
 ) -> bool:
-    """The container's init lives, outside of its cgroups: where systemd makes these, it is asked now, and the record
-    changes. PyrunError."""
-    if "unit" not in record:
-        return False
-    from pyrun.cgroups import systemd
-
-    systemd.begin(record, pid, resources, annotations)
-    directory = records.directory_of(record, records.main_of(record))
-    records.mark(directory, record["id"])
-    v2.enable(directory, record["hierarchies"][0]["mount"], v2.ACCOUNTED)
-    if owner > 0:
-        v2.give(directory, owner)
-    return True
+    """All is made already."""
+    return False
 
 
 def give(record: Record, uid: int) -> None:
     """Make a user of the host the owner of the container's cgroup, if there is no v1, which isn't safe to give away
-    (config-linux.md#cgroup-ownership). PyrunError."""
-    if [hierarchy["name"] for hierarchy in record["hierarchies"]] == ["unified"]:
-        v2.give(records.directory_of(record, record["hierarchies"][0]), uid)
+    (config-linux.md#cgroup-ownership). Raises PyrunError if that fails."""
+    if hierarchies.only_v2(record["hierarchies"]):
+        from pyrun.cgroups import v2
+
+        v2.give(hierarchies.main_directory(record), uid)
 
 
 def _make(directory: str, mount: str) -> bool:
@@ -197,7 +202,7 @@ def _make_parent(directory: str, mount: str) -> None:
         elif error.errno != errno.EEXIST:
             raise _not_made(directory, error) from None
         return
-    records.mark(directory, "")
+    groups.mark(directory, "")
 
 
 def _not_made(directory: str, error: OSError) -> PyrunError:
@@ -205,78 +210,99 @@ def _not_made(directory: str, error: OSError) -> PyrunError:
     return PyrunError(f"making the cgroup {directory}: {files.reason(error)}", JSON_PATH, kind=kind)
 
 
-def meant(resources: dict[str, Any], oci_version: str) -> dict[str, Any]:
-    """`linux.resources` of a configuration of `oci_version` in today's meaning, for `apply` and `update`."""
-    from pyrun.cgroups.controllers import pids
-
-    return pids.meant(resources, oci_version) if resources.get("pids") else resources
-
-
-def apply(record: Record, resources: dict[str, Any]) -> None:
-    """Put `linux.resources` of a new container into effect, and the device rules that every container has.
-
-    PyrunError names the JSON path, the file and the value.
-    """
-    update(record, {"devices": [], **resources})
+def limit_devices(record: Record, rules: list[dict[str, Any]]) -> None:
+    """Let a new container have those devices that every container has, and what the rules say. Raises PyrunError if
+    the kernel refuses."""
+    limit(record, {"devices": rules})
 
 
-def update(record: Record, resources: dict[str, Any]) -> None:
-    """Put those properties of `linux.resources` into effect that are given. PyrunError as for `apply`."""
+def limit(record: Record, resources: dict[str, Any]) -> None:
+    """Put those properties of `linux.resources` into effect that are given. Raises PyrunError, which names the JSON
+    path, the file and the value."""
     from pyrun.cgroups import limits
 
-    limits.apply(record["path"], record["hierarchies"], record["made"], resources)
+    limits.apply(record, resources)
 
 
-def attach(record: Record, pid: int) -> None:
-    """Move any process into all cgroups. Slow (14 ms): `entrance` has the usual way.
-    PyrunError.
-    """
+def change(record: Record, resources: dict[str, Any], before: list[Before]) -> None:
+    """The same; what the files hold until then is added to `before`."""
+    from pyrun.cgroups import limits
+
+    limits.apply(record, resources, before)
+
+
+def seat(record: Record, below: Mapping[str, str] = NOTHING) -> int:
+    """A descriptor of the v2 cgroup for clone3's CLONE_INTO_CGROUP; -1 on a machine without cgroup v2."""
+    from pyrun.cgroups import entrance
+
+    return entrance.clone_fd(record, below)
+
+
+def tasks(record: Record, below: Mapping[str, str] = NOTHING) -> list[int]:
+    """Descriptors of the v1 cgroups' `tasks` files, for `entrance.enter`."""
+    from pyrun.cgroups import entrance
+
+    return entrance.tasks(record, below)
+
+
+def attach(record: Record, pid: int, below: str = "") -> None:
+    """Move any process into all cgroups. Slow (14 ms): `seat` and `tasks` are the usual way. Raises PyrunError if the
+    kernel refuses."""
+    place = f"/{below}" if below else ""
     for hierarchy in record["hierarchies"]:
-        files.write(hierarchy["mount"] + record["path"], "cgroup.procs", str(pid), JSON_PATH)
+        directory = hierarchies.directory_of(record, hierarchy)
+        files.write(directory + place, "cgroup.procs", str(pid), JSON_PATH)
 
 
 def pids(record: Record) -> list[int]:
-    """The processes of the container, those in cgroups that it made below its own included. PyrunError if it has no
-    cgroup."""
-    return groups.processes(records.directory_of(record, records.main_of(record)))
+    """The processes of the container, those in cgroups that it made below its own included."""
+    return groups.processes(hierarchies.main_directory(record))
 
 
 def frozen(record: Record) -> bool:
-    """Whether the container is paused."""
-    if not record["hierarchies"]:
-        return False
-    hierarchy = records.main_of(record)
-    return records.is_frozen(hierarchy, records.directory_of(record, hierarchy))
+    """Is the container paused?"""
+    return freezer.frozen(hierarchies.main_of(record), hierarchies.main_directory(record))
 
 
 def freeze(record: Record) -> None:
-    """Pause all processes, and wait until they are. PyrunError."""
-    hierarchy = records.main_of(record)
-    directory = records.directory_of(record, hierarchy)
-    if hierarchy["name"] == "unified":
-        v2.freeze(directory)
-    else:
-        v1.freeze(directory)
+    """Pause all processes, and wait until they are. Raises PyrunError if they can't be."""
+    freezer.freeze(hierarchies.main_of(record), hierarchies.main_directory(record))
 
 
 def thaw(record: Record) -> None:
-    """Let all processes go on. PyrunError."""
-    hierarchy = records.main_of(record)
-    directory = records.directory_of(record, hierarchy)
-    if hierarchy["name"] == "unified":
-        v2.thaw(directory)
-    else:
-        v1.thaw(directory)
+    """Let all processes go on. Raises PyrunError if the kernel refuses."""
+    freezer.thaw(hierarchies.main_of(record), hierarchies.main_directory(record))
 
 
-def mount_view(record: Record) -> list[tuple[str, str, str, list[str]]]:
+def let_die(record: Record) -> None:
+    """Let those die who are killed already: in cgroup v1 nothing dies frozen."""
+    from pyrun.cgroups import removal
+
+    removal.let_die(record)
+
+
+def kill(record: Record) -> None:
+    """Kill all processes of the container, and wait until none is left, up to 10 s. Raises PyrunError if one stays."""
+    from pyrun.cgroups import removal
+
+    removal.kill(record)
+
+
+def remove(record: Record) -> None:
+    """Kill what remains, and remove what `create` made and what the container made below. Raises PyrunError if a
+    cgroup stays in use for 10 s."""
+    from pyrun.cgroups import removal
+
+    removal.remove(record)
+
+
+def view(record: Record) -> list[tuple[str, str, str, list[str]]]:
     """For a "cgroup" mount inside the container, of each hierarchy: the name of its directory, the container's cgroup,
-    its mount, and its controllers (none of v2's).
-    """
+    its mount, and its controllers (none of v2's)."""
     return [
         (
             hierarchy["mount"].rpartition("/")[2],
-            records.directory_of(record, hierarchy),
+            hierarchies.directory_of(record, hierarchy),
             hierarchy["mount"],
             hierarchy["controllers"],
         )
