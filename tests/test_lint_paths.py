@@ -184,6 +184,10 @@ ALLOWED = {
         "posix.readlink(f'/proc/self/fd/{context}')",
     ): "a descriptor of ours",
     # features/labels.py runs in the parent, before there is a container
+    (
+        "features/time_offsets.py",
+        "posix.open(f'{own}/ns/time_for_children', posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=proc)",
+    ): "a link of the host's /proc, opened by the parent, that only the kernel can follow",
     # features/net_devices.py runs in the parent, on the host's /proc
     (
         "features/net_devices.py",

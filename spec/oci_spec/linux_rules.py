@@ -135,10 +135,10 @@ def time_faults(offsets: Document, namespaces: dict[str, str]) -> Iterator[Confi
     for clock in offsets:
         if clock not in names.CLOCKS:
             yield ConfigError(show(clock), "monotonic or boottime", section, ("linux", "timeOffsets", clock))
-    if offsets and namespaces.get("time") != "":
+    if offsets and "time" not in namespaces:
         yield ConfigError(
             "offsets",
-            "a new time namespace in linux.namespaces to have them",
+            "a time namespace in linux.namespaces to have them",
             section,
             ("linux", "timeOffsets"),
         )

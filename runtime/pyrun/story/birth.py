@@ -50,6 +50,8 @@ def clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[i
     if planned.joins or posix.geteuid() == 0:
         process.prctl(process.PR_SET_DUMPABLE, 0)
     flags = planned.new_namespaces() & ~process.CLONE_NEWCGROUP
+    if planned.linux.get("timeOffsets"):
+        flags &= ~process.CLONE_NEWTIME  # whoever is in it can't set them any more: features/time_offsets.py
     ours, theirs = calls.socketpair()
     if not planned.joins:
         try:

@@ -114,6 +114,10 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
         from pyrun.features import device_nodes
 
         init.nodes_fd = device_nodes.prepare(planned)
+    if planned.linux.get("timeOffsets"):
+        from pyrun.features import time_offsets
+
+        init.time_proc = time_offsets.prepare()
 
     mapped = [mount for mount in planned.mounts if mount.is_idmapped]
     if mapped:
@@ -129,7 +133,15 @@ def _make(container: Container, planned: plan.Plan, init: Init, console_socket: 
     if [kind for kind in ("prestart", "createRuntime", "createContainer") if planned.hooks(kind)]:
         container.add(born)  # hooks may ask for the state
     proc = init.labels.proc if init.labels else -1
-    handed = (init.listen_fd, init.created_fd, init.stage2_fd, init.nodes_fd, console_socket, proc)
+    handed = (
+        init.listen_fd,
+        init.created_fd,
+        init.stage2_fd,
+        init.nodes_fd,
+        init.time_proc,
+        console_socket,
+        proc,
+    )
     for fd in (*handed, *init.cgroup_entrance):
         if fd >= 0:
             posix.close(fd)

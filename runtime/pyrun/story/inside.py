@@ -54,6 +54,10 @@ def _run(init: Init, sync: int) -> NoReturn:
     plan = init.plan
     process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)
     posix.setsid()
+    if init.time_proc >= 0:
+        from pyrun.features import time_offsets
+
+        time_offsets.apply(init.time_proc, plan.linux["timeOffsets"], plan.has_new("time"))
     umask = posix.umask(0)
     in_user_namespace = "user" in plan.namespaces
     waiting = True

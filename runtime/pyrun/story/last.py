@@ -62,6 +62,7 @@ class Init:
         "seccomp",
         "stage2_fd",
         "state",
+        "time_proc",
     )
 
     def __init__(self, plan: Plan, state: dict[str, Any]) -> None:
@@ -70,7 +71,7 @@ class Init:
         self.cgroup_entrance: list[int] = []
         self.cgroup_view: list[tuple[str, str, str, list[str]]] = []
         self.console_socket = self.listen_fd = self.created_fd = self.stage2_fd = -1
-        self.nodes_fd = self.pidfd = self.root_fd = -1
+        self.nodes_fd = self.pidfd = self.root_fd = self.time_proc = -1
         self.join = 0
         self.joins_pid = False  # create's: a PID namespace is joined, and we aren't in there yet
         self.root_node: list[int] | None = None

@@ -32,7 +32,6 @@ NOT_YET = (
     ("process", "scheduler"),
     ("process", "ioPriority"),
     ("process", "execCPUAffinity"),
-    ("linux", "timeOffsets"),
     ("linux", "intelRdt"),
     ("linux", "memoryPolicy"),
     ("linux", "personality"),

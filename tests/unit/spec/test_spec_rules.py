@@ -103,7 +103,7 @@ def test_the_full_configuration_keeps_all_rules() -> None:
         ),
         (("linux", "seccomp", "syscalls", 0, "names", 1), "", "linux.seccomp.syscalls[0].names[1]"),
         (("linux", "timeOffsets", "realtime"), {}, "linux.timeOffsets.realtime"),
-        (("linux", "namespaces", 7), {"type": "time", "path": "/x"}, "linux.timeOffsets"),
+        (("linux", "namespaces", 7), {"type": "ipc", "path": "/x"}, "linux.timeOffsets"),
         (("linux", "netDevices", "a b"), {}, 'linux.netDevices["a b"]'),
         (("linux", "netDevices", "eth2", "name"), "x" * 16, "linux.netDevices.eth2.name"),
         (("linux", "netDevices", "eth1", "name"), "eth2", "linux.netDevices.eth2.name"),
