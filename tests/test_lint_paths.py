@@ -166,6 +166,14 @@ ALLOWED = {
     ("story/diagnose.py", "posix.open(folder, calls.O_PATH | calls.O_CLOEXEC)"): (
         "root.path or the source of a bind mount, paths of the host"
     ),
+    # features/oom_score.py runs in the parent, on the host's /proc
+    (
+        "features/oom_score.py",
+        "calls.write_file(f'/proc/{making.pid}/oom_score_adj', str(score))",
+    ): "our child",
+    ("features/oom_score.py", "calls.read_file(f'/proc/{making.target}/oom_score_adj')"): "pinned by a pidfd",
+    ("features/oom_score.py", "calls.read_file('/proc/self/oom_score_adj')"): "our own",
+    ("features/oom_score.py", "calls.write_file(f'/proc/{making.pid}/oom_score_adj', theirs)"): "our child",
     # features/id_maps.py and features/namespaces.py run in the parent, on the host's /proc
     ("features/id_maps.py", "calls.write_file(f'/proc/{pid}/{kind}_map', text)"): "the init, our child",
     ("features/id_maps.py", "calls.write_file(f'/proc/{pid}/setgroups', 'deny')"): "the init, our child",
@@ -193,9 +201,10 @@ ALLOWED = {
         "features/net_devices.py",
         "posix.open('/proc/self/ns/net', posix.O_RDONLY | posix.O_CLOEXEC)",
     ): "our own",
-    ("features/net_devices.py", "posix.open(f'/proc/{pid}/ns/net', posix.O_RDONLY | posix.O_CLOEXEC)"): (
-        "the init, our child"
-    ),
+    (
+        "features/net_devices.py",
+        "posix.open(f'/proc/{making.pid}/ns/net', posix.O_RDONLY | posix.O_CLOEXEC)",
+    ): ("the init, our child"),
     ("features/net_devices.py", "process.setns(namespace, process.CLONE_NEWNET, '')"): "a descriptor",
     ("features/net_devices.py", "process.setns(own, process.CLONE_NEWNET, '')"): "a descriptor",
     # features/mounts/idmap.py: the parent, on the host's /proc

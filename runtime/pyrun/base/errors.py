@@ -25,6 +25,10 @@ _SAFE_WORDS = {
 }
 
 
+# The words of execve(2)'s errors, which are said of the container's program and its working directory alone.
+PROGRAM_WORDS = {errno.ENOENT: "no such file or directory", errno.EACCES: "permission denied"}
+
+
 class PyrunError(Exception):
     """What a user can cause and mend.
 

@@ -6,6 +6,7 @@ One SOCK_SEQPACKET connection, so one write is one message; its first byte says 
        |  <------------- "P" pid ----------    the intermediate process that joined namespaces made the init
        |  -------------- "G" ------------->    ids are mapped, the cgroups joined: go
        |  <------------- "W" text ---------    a warning for the log (any number, at any time)
+       |  <------------- "D" text ---------    a step that begins, with --debug
        |  <------------- "S" number -------    the source of this mount, which the init may not open, is wanted
        |  -------------- "S" ------------->    with the descriptor, if there is one
        |  <------------- "I" number -------    the ids of this mount are to be mapped; its descriptor comes next
@@ -31,7 +32,7 @@ from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError
 
 GO, RESUME = b"G", b"R"
-MOUNTED, WARNING, ERROR, PID, SOURCE, IDMAP = b"M", b"W", b"E", b"P", b"S", b"I"
+MOUNTED, WARNING, ERROR, PID, SOURCE, IDMAP, STEP = b"M", b"W", b"E", b"P", b"S", b"I", b"D"
 LONGEST = 65536
 
 

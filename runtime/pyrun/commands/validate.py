@@ -21,7 +21,7 @@ from pyrun.base.output import put
 from pyrun.cgroups import cgroupfs
 from pyrun.features import labels, namespaces
 from pyrun.features.mounts import mount
-from pyrun.story import plan
+from pyrun.story import handles, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def _place(argument: str, config: str) -> tuple[str, str]:
     """The bundle and the configuration file's path; the argument may be either."""
     if argument and not config and os.path.isfile(argument):
         argument, config = os.path.dirname(argument), argument
-    bundle = plan.absolute(argument)
+    bundle = handles.absolute(argument)
     return bundle, config or f"{bundle}/config.json"
 
 
@@ -162,12 +162,11 @@ def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
             there = os.path.lexists(path)
             yield HOST, PyrunError(f"{path} {'is not a folder' if there else 'does not exist'}", "root.path")
     linux = config.get("linux") or {}
-    try:
-        labels.prepare(config.get("process") or {})
-        if linux.get("mountLabel"):
-            labels.check_selinux(labels.MOUNTS)
-    except PyrunError as error:
-        yield HOST, error
+    for refusal in labels.refusals(config.get("process") or {}):
+        yield HOST, refusal
+    if linux.get("mountLabel"):
+        for refusal in labels.selinux_refusals(labels.MOUNTS):
+            yield HOST, refusal
     for index, entry in enumerate(linux.get("namespaces") or ()):
         if entry.get("path"):
             yield from _check_join(config, entry, f"linux.namespaces[{index}].path")

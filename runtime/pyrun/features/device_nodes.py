@@ -20,17 +20,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrun.story.making import Inside, Making
     from pyrun.story.plan import Plan
 
 
-def prepare(plan: Plan) -> int:
-    """In the parent, before the clone: a detached tmpfs with a node for each device but FIFOs, its name being the
-    index in linux.devices; owners are the host's numbers of the container's. PyrunError for an owner that the
-    container doesn't have.
+def prepare(making: Making) -> None:
+    """In the parent, before the clone: make the nodes. If we may not, being root of a user namespace ourselves or
+    nobody's, or if a user namespace is joined whose mappings aren't given, the host's are bound in later, and keep
+    their modes and owners. Raises PyrunError for an owner that the container doesn't have."""
+    making.inside.nodes_fd = _prepare(making.plan)
 
-    -1 if we may not make nodes, being root of a user namespace ourselves or nobody's, or if a user namespace is joined
-    whose mappings aren't given: then the host's are bound in, and keep their modes and owners.
-    """
+
+def _prepare(plan: Plan) -> int:
+    """A detached tmpfs with a node for each device but FIFOs, its name being the index in linux.devices; owners are the
+    host's numbers of the container's. -1 if there can be none."""
     entries: list[dict[str, Any]] = plan.linux["devices"]
     if not plan.linux.get("uidMappings") or not plan.linux.get("gidMappings"):
         _warn(entries, "the mappings are unknown")
@@ -77,7 +80,13 @@ def _warn(entries: list[dict[str, Any]], reason: str) -> None:
             log.warn(f"linux.devices[{index}]: {words}")
 
 
-def take(folder: int, nodes: int, count: int) -> list[int]:
+def take(inside: Inside) -> None:
+    """In the init, while / is the host's: a detached mount of each node, or -1 where there is none."""
+    count = len(inside.plan.linux["devices"])
+    inside.nodes = _take(inside.folder, inside.nodes_fd, count) if inside.nodes_fd >= 0 else []
+
+
+def _take(folder: int, nodes: int, count: int) -> list[int]:
     """In the init, while / is the host's: a detached mount of each node, or -1 where there is none.
 
     Only what is mounted in one's own namespace can be cloned (until Linux 6.15), so the tmpfs is mounted for that

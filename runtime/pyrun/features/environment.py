@@ -6,6 +6,7 @@ Hot module. Source: config.md, Process (env has the semantics of environ in IEEE
 from __future__ import annotations
 
 from pyrun.base.errors import PyrunError
+from pyrun.features import users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ def of(program: dict[str, Any], slash: int) -> list[str]:
     """process.env, each variable once, and HOME; `slash` is the container's root."""
     entries = once(program.get("env") or [])
     if lacks_home(program):
-        from pyrun.features import users
-
         entries = [entry for entry in entries if entry != "HOME="]
         entries.append(f"HOME={users.home(slash, (program.get('user') or {}).get('uid', 0))}")
     return entries

@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrun.story.making import Inside, Making
+
 LONGEST_WAIT = (1 << 31) - 1  # milliseconds: poll(2) takes an int
 LAST_WORDS = 1024  # bytes of a hook's output that an error quotes
 
@@ -28,6 +30,25 @@ REASONS = {
     8: "it is no program of this machine, and no script with #! in its first line",
     13: "access refused: it isn't executable, or its file system is mounted noexec",
 }
+
+
+def prestart(making: Making) -> None:
+    """Run the prestart hooks."""
+    run_all("prestart", making.plan.hooks("prestart"), making.inside.state)
+
+
+def create_runtime(making: Making) -> None:
+    """Run the createRuntime hooks."""
+    run_all("createRuntime", making.plan.hooks("createRuntime"), making.inside.state)
+
+
+def create_container(inside: Inside) -> None:
+    """Run the createContainer hooks, in the init's namespaces and the root's folder. Their files aren't to be writable
+    for all."""
+    state = {**inside.state, "pid": posix.getpid()}
+    posix.umask(inside.umask)
+    run_all("createContainer", inside.plan.hooks("createContainer"), state, folder=inside.root)
+    posix.umask(0)
 
 
 def run_all(kind: str, hooks: list[dict[str, Any]], state: dict[str, Any], folder: int = -1) -> None:

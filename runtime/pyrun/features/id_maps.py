@@ -11,22 +11,43 @@ import errno
 import posix
 
 from pyrun.base.errors import PyrunError, failed
-from pyrun.kernel import calls
+from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyrun.story.making import Inside, Making
 
 MOST_RANGES = 340  # user_namespaces(7)
 LONGEST_MAP = 4096  # bytes: it must be less than a page
 PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def write(pid: int, kind: str, mappings: list[dict[str, Any]], json_path: str = "") -> None:
-    """Map "uid" or "gid" for a process that was born in the new user namespace. Raises PyrunError."""
-    if not mappings:
-        return
-    json_path = json_path or f"linux.{kind}Mappings"
+def write(making: Making) -> None:
+    """Map the ids of the init, which was born in the new user namespace. Raises PyrunError if that is refused."""
+    for kind in ("uid", "gid"):
+        if mappings := making.plan.linux.get(f"{kind}Mappings"):
+            map_ids(making.pid, kind, mappings, f"linux.{kind}Mappings")
+
+
+def become_root(_: Inside) -> None:
+    """Be root of the user namespace, without the groups that came along. Raises PyrunError if it has no root."""
+    try:
+        posix.setresgid(0, 0, 0)
+        posix.setresuid(0, 0, 0)
+    except OSError as error:
+        raise failed("becoming root in the user namespace", error, "linux.uidMappings") from None
+    process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)  # a change of identity had cleared it,
+    process.prctl(process.PR_SET_DUMPABLE, 0)  # and may have ended this (fs.suid_dumpable)
+    try:
+        posix.setgroups([])
+    except OSError:
+        pass  # denied by the namespace's setgroups file; stage 2 reports it if groups are asked for
+
+
+def map_ids(pid: int, kind: str, mappings: list[dict[str, Any]], json_path: str) -> None:
+    """Map "uid" or "gid" for a process that was born in a new user namespace. Raises PyrunError if that is refused."""
     if posix.geteuid() == 0:
         _write(pid, kind, mappings, json_path)
     elif _is_own_alone(kind, mappings):

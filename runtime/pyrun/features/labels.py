@@ -18,10 +18,10 @@ from pyrun.paths import proc_files, under_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
     from typing import Any
 
-    from pyrun.features.mounts.mount import Mount
+    from pyrun.story.making import Inside, Making
 
 APPARMOR, SELINUX = "process.apparmorProfile", "process.selinuxLabel"
 MOUNTS = "linux.mountLabel"
@@ -41,38 +41,57 @@ class Labels:
         self.entries = entries
 
 
-def prepare(process: dict[str, Any]) -> Labels | None:
-    """What a process document asks for, None if that is nothing. Raises PyrunError if its security module isn't
-    active."""
-    entries = []
-    if profile := process.get("apparmorProfile"):
-        if is_apparmor_active():
-            entries.append((ABOUT_APPARMOR, _apparmor_file(), f"exec {profile}"))
-        elif profile != UNCONFINED:
-            raise PyrunError(
-                "AppArmor isn't active on this host",
-                APPARMOR,
-                "leave the profile out (podman: --security-opt apparmor=unconfined)",
-            )
-    if label := process.get("selinuxLabel"):
-        check_selinux(SELINUX)
-        entries.append((ABOUT_SELINUX, "self/attr/exec", label))
-    return Labels(proc_files.open_proc(), entries) if entries else None
+def refusals(program: dict[str, Any]) -> Iterator[PyrunError]:
+    """What a process document asks of a security module that isn't active on this host."""
+    if program.get("apparmorProfile") not in (None, "", UNCONFINED) and not is_apparmor_active():
+        hint = "leave the profile out (podman: --security-opt apparmor=unconfined)"
+        yield PyrunError("AppArmor isn't active on this host", APPARMOR, hint)
+    if program.get("selinuxLabel"):
+        yield from selinux_refusals(SELINUX)
+
+
+def add_apparmor(making: Making) -> None:
+    """Have stage 2 write the profile. Raises PyrunError if AppArmor isn't active, unless it asks for nothing."""
+    program = making.plan.process or {}
+    for refusal in refusals(program):
+        raise refusal
+    if is_apparmor_active():
+        _add(making, (ABOUT_APPARMOR, _apparmor_file(), f"exec {program['apparmorProfile']}"))
+
+
+def add_selinux(making: Making) -> None:
+    """Have stage 2 write the label. Raises PyrunError if SELinux isn't active."""
+    program = making.plan.process or {}
+    check_selinux(SELINUX)
+    _add(making, (ABOUT_SELINUX, "self/attr/exec", program["selinuxLabel"]))
+
+
+def _add(making: Making, entry: tuple[int, str, str]) -> None:
+    if making.inside.labels is None:
+        making.inside.labels = Labels(proc_files.open_proc(), [])
+    making.inside.labels.entries.append(entry)
+
+
+def selinux_refusals(json_path: str) -> Iterator[PyrunError]:
+    """A label is refused where SELinux isn't active: nobody would heed it."""
+    if not is_selinux_active():
+        yield PyrunError("SELinux isn't active on this host", json_path, "leave the label out")
 
 
 def check_selinux(json_path: str) -> None:
-    """Raises PyrunError if SELinux isn't active: then nobody would heed a label."""
-    if not is_selinux_active():
-        raise PyrunError("SELinux isn't active on this host", json_path, "leave the label out")
+    """Raises PyrunError if SELinux isn't active."""
+    for refusal in selinux_refusals(json_path):
+        raise refusal
 
 
-def label_mounts(mounts: Sequence[Mount], label: str) -> None:
+def label_mounts(making: Making) -> None:
     """linux.mountLabel: have the new file systems labelled for which the configuration says no other `context`. What is
     bound keeps its labels. Raises PyrunError if SELinux isn't active, or knows no such label."""
+    label = making.plan.linux["mountLabel"]
     check_selinux(MOUNTS)
     if not _is_known(label):
         raise PyrunError(f"SELinux' policy doesn't know the label {label!r}", MOUNTS)
-    for mount in mounts:
+    for mount in making.plan.mounts:
         options = mount.options
         if not mount.kind or options.bind or options.remount or mount.kind in UNLABELLED:
             continue
@@ -93,9 +112,12 @@ def _is_known(label: str) -> bool:
     return True
 
 
-def label_queues(label: str) -> None:
+def label_queues(inside: Inside) -> None:
     """Label the root of the mqueue of a new ipc namespace, whoever mounts it later: its mount takes no label in a user
     namespace, and the root still belongs to who made the namespace, the host's root. Raises PyrunError."""
+    plan, label = inside.plan, inside.plan.linux["mountLabel"]
+    if not plan.has_new("ipc") or not [mount for mount in plan.mounts if mount.kind == "mqueue"]:
+        return
     try:
         mount = filesystem.new("mqueue", "mqueue", [], 0)
         folder = under_root.open_in(mount, ".", posix.O_RDONLY | posix.O_DIRECTORY)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from pyrun.story.making import Making
+
 # namespace type -> its CLONE_NEW* flag
 NAMESPACES = {
     "user": process.CLONE_NEWUSER,
@@ -55,6 +57,11 @@ class Join:
     def close(self) -> None:
         """Forget the descriptor."""
         posix.close(self.fd)
+
+
+def open_joined(making: Making) -> None:
+    """Open the namespaces of the configuration that have a path, for the child to join."""
+    making.plan.joins = open_all(making.plan.config)
 
 
 def open_all(config: dict[str, Any]) -> list[Join]:

@@ -23,6 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrun.story.making import Making
+
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS, IFA_RT_PRIORITY, IFA_PROTO = 1, 2, 4, 8, 9, 11
 KEPT = (IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS, IFA_RT_PRIORITY, IFA_PROTO)
 IFA_F_PERMANENT, IFA_F_TENTATIVE, IFA_F_DADFAILED = 0x80, 0x40, 0x08
@@ -70,10 +72,11 @@ class Devices:
         self.here = self.there = self.own_namespace = -1
 
 
-def find(configured: dict[str, dict[str, Any]]) -> Devices:
+def find(making: Making) -> None:
     """Before there is a container: every device, with what it has. Raises PyrunError if one isn't there, or can't be
     moved."""
-    devices = Devices()
+    devices = making.net_devices = Devices()
+    configured: dict[str, dict[str, Any]] = making.plan.linux["netDevices"]
     try:
         devices.here = netlink.connect()
         devices.own_namespace = posix.open("/proc/self/ns/net", posix.O_RDONLY | posix.O_CLOEXEC)
@@ -95,7 +98,6 @@ def find(configured: dict[str, dict[str, Any]]) -> Devices:
                 raise PyrunError(text, device.json_path) from None
             raise failed(f"looking up the network device {name}", error, device.json_path) from None
         devices.found.append(device)
-    return devices
 
 
 def _look_up(sock: int, name: str) -> tuple[int, int]:
@@ -135,12 +137,13 @@ def _addresses(sock: int, index: int) -> list[bytes]:
     return kept
 
 
-def move(devices: Devices, pid: int) -> None:
-    """Move them into the network namespace of the init `pid`. Raises PyrunError if that can't be done for one of them;
-    all are where they were then."""
+def move(making: Making) -> None:
+    """Move them into the network namespace of the init. Raises PyrunError if that can't be done for one of them."""
+    devices = making.net_devices
+    assert devices
     namespace = -1
     try:
-        namespace = posix.open(f"/proc/{pid}/ns/net", posix.O_RDONLY | posix.O_CLOEXEC)
+        namespace = posix.open(f"/proc/{making.pid}/ns/net", posix.O_RDONLY | posix.O_CLOEXEC)
         devices.there = _connect_in(namespace, devices.own_namespace)
         for device in devices.found:
             if "%" not in device.wanted and _is_taken(devices.there, device.wanted):
@@ -151,11 +154,7 @@ def move(devices: Devices, pid: int) -> None:
         for device in devices.found:
             _move_one(devices, device, namespace)
     except OSError as error:
-        put_back(devices)
         raise failed("entering the container's network namespace", error, "linux.netDevices") from None
-    except PyrunError:
-        put_back(devices)
-        raise
     finally:
         if namespace >= 0:
             posix.close(namespace)
@@ -222,10 +221,17 @@ def _furnish(sock: int, name: str, addresses: list[bytes], up: bool) -> None:
         netlink.request(sock, netlink.RTM_NEWLINK, 0, body, "RTM_NEWLINK")
 
 
-def put_back(devices: Devices) -> None:
+def close(making: Making) -> None:
+    """Forget the namespaces: the devices are the container's."""
+    if making.net_devices:
+        making.net_devices.close()
+
+
+def put_back(making: Making) -> None:
     """After a failed create: what was moved is as it was before. The namespace is there as long as our socket is. A
     failure is a warning."""
-    while devices.moved:
+    devices = making.net_devices
+    while devices and devices.moved:
         device = devices.moved.pop()
         try:
             index, _ = _look_up(devices.there, device.there)

@@ -21,6 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pyrun.story.making import Inside
+
 MOST = 10000  # read-only paths: to bind one, the kernel looks at all that were made before
 ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
@@ -66,11 +68,18 @@ def _look(root: int, path: str) -> list[int]:
         raise
 
 
-def mask(places: Places, paths: list[str], null: int, label: str = "") -> None:
-    """Cover each path that exists; `null` is the host's null device, O_PATH, and `label` SELinux' of what is made."""
+def _places(inside: Inside) -> Places:
+    if inside.places is None:
+        inside.places = Places(inside.root, inside.kernels)
+    return inside.places
+
+
+def mask(inside: Inside) -> None:
+    """linux.maskedPaths: cover each path that exists."""
+    places, paths, null = _places(inside), inside.plan.linux["maskedPaths"], inside.null
     empty = -1
     settings: list[tuple[str, str | None]] = [("mode", "555")]
-    if label:
+    if label := inside.plan.linux.get("mountLabel"):
         settings.append(("context", label))
     for index, target in _all(places, paths, "masking", "linux.maskedPaths"):
         path = paths[index]
@@ -116,8 +125,9 @@ def _cause(error: OSError) -> str:
     return {errno.ENOSPC: causes.TOO_MANY, errno.EBUSY: causes.BUSY}.get(error.errno or 0, "")
 
 
-def make_readonly(places: Places, paths: list[str]) -> None:
-    """Bind each path that exists over itself, read-only, mounts below it included."""
+def make_readonly(inside: Inside) -> None:
+    """linux.readonlyPaths: bind each path that exists over itself, read-only, mounts below it included."""
+    places, paths = _places(inside), inside.plan.linux["readonlyPaths"]
     for count, (index, target) in enumerate(_all(places, paths, "making read-only", "linux.readonlyPaths")):
         if count == MOST:
             raise PyrunError(f"more than {MOST} of the paths exist, which is the most", "linux.readonlyPaths")

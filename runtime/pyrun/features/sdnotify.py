@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrun.story.making import Making
+
 FOLDER, NAME = "notify", "notify.sock"
 INSIDE = "/run/notify"
 LONGEST = 4096  # bytes of one message that are looked at
@@ -46,8 +48,9 @@ def add_to(config: dict[str, Any], state_folder: str) -> None:
     program["env"] = [*(program.get("env") or []), f"NOTIFY_SOCKET={INSIDE}/{NAME}"]
 
 
-def make_folder(dirfd: int) -> None:
-    """The folder, in the container's state; every user of the container may look into it. OSError."""
+def prepare(making: Making) -> None:
+    """Make the folder, in the container's state; every user of the container may look into it."""
+    dirfd = making.container.dirfd
     posix.mkdir(FOLDER, 0o700, dir_fd=dirfd)
     fd = _open_folder(dirfd)
     try:

@@ -13,6 +13,10 @@ import posix
 from pyrun.base.errors import PyrunError, failed
 from pyrun.paths import proc_files
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrun.story.making import Inside
+
 # errno -> why, and what to do
 REASONS = {
     errno.ENOENT: (
@@ -26,11 +30,16 @@ REASONS = {
 }
 
 
-def apply(proc: int, sysctl: dict[str, str]) -> None:
-    """Write each parameter; `proc` is a verified descriptor of procfs."""
-    for key, value in sysctl.items():
+def open_proc(inside: Inside) -> None:
+    """Open the host's procfs, while it can be seen; what it shows are the namespaces of who looks."""
+    inside.proc = proc_files.open_proc()
+
+
+def apply(inside: Inside) -> None:
+    """Write each parameter. Raises PyrunError for the first that the kernel refuses."""
+    for key, value in inside.plan.linux["sysctl"].items():
         try:
-            fd = proc_files.open_in_proc(proc, f"sys/{path_of(key)}", posix.O_WRONLY)
+            fd = proc_files.open_in_proc(inside.proc, f"sys/{path_of(key)}", posix.O_WRONLY)
             try:
                 posix.write(fd, value.encode())
             finally:

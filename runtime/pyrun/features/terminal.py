@@ -17,13 +17,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrun.story.making import Inside
+
 DEVPTS_SUPER_MAGIC = 0x1CD1
 MOUNT_ONE = "mount a devpts at /dev/pts"
 
 
-def make(root: int, console_socket: int, size: dict[str, Any] | None, bind: bool, plain: bool) -> int:
-    """Make the pty, send its master over `console_socket` and return the other side, bound to /dev/console if that
-    is to be this one; `plain`: without carriage returns, since its output goes to no terminal."""
+def make(inside: Inside) -> None:
+    """Make the container's pty, send its master to who asked for it, and bind the other side to /dev/console."""
+    inside.slave = _make(inside, inside.root, bind=True)
+
+
+def make_for_exec(inside: Inside) -> None:
+    """Make another pty in the container, and have it on stdin, stdout and stderr. /dev/console stays as it is."""
+    inside.slave = _make(inside, inside.slash, bind=False)
+    put_on_stdio(inside)
+
+
+def _make(inside: Inside, root: int, bind: bool) -> int:
+    console_socket = inside.console_socket
+    size: dict[str, Any] | None = (inside.plan.process or {}).get("consoleSize")
     try:
         pts = under_root.lookup(root, "/dev/pts", posix.O_DIRECTORY)
     except OSError as error:
@@ -36,7 +49,7 @@ def make(root: int, console_socket: int, size: dict[str, Any] | None, bind: bool
         slave = tty.peer(master)
         if size:
             tty.set_size(master, size["height"], size["width"])
-        if plain:
+        if inside.plan.plain_terminal:  # its output goes to no terminal: without carriage returns
             tty.plain(master)
         calls.send_fd(console_socket, b"pyrun pty master", master)
         posix.close(master)
@@ -69,17 +82,21 @@ def _bind(root: int, slave: int) -> None:
         posix.close(parent)
 
 
-def take(slave: int, uid: int) -> None:
-    """Make the terminal this session's and put it on stdin, stdout and stderr; it belongs to the program's user."""
-    try:
-        tty.set_controlling(slave)
-    except OSError as error:
-        raise failed("taking the terminal", error, "process.terminal") from None
-    put_on_stdio(slave, uid)
+def take(inside: Inside) -> None:
+    """Make the terminal this session's, unless that is stage 2's in a PID namespace that is joined, and have it on
+    stdin, stdout and stderr."""
+    if not inside.joins_pid:
+        try:
+            tty.set_controlling(inside.slave)
+        except OSError as error:
+            raise failed("taking the terminal", error, "process.terminal") from None
+    put_on_stdio(inside)
 
 
-def put_on_stdio(slave: int, uid: int) -> None:
+def put_on_stdio(inside: Inside) -> None:
     """Have the terminal as stdin, stdout and stderr, and give it to the program's user."""
+    slave = inside.slave
+    uid: int = (inside.plan.process or {}).get("user", {}).get("uid", 0)
     try:
         for fd in (0, 1, 2):
             posix.dup2(slave, fd)

@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrun.story.making import Inside, Making
+
 CLOCKS = ("monotonic", "boottime")
 SECOND = 10**9  # nanoseconds
 CAUSES = {
@@ -28,21 +30,20 @@ CAUSES = {
 }
 
 
-def prepare() -> int:
-    """In the parent: its /proc, by which the init knows itself in whatever mount namespace. Raises PyrunError."""
-    try:
-        return proc_files.open_proc()
-    except OSError as error:
-        raise failed("opening /proc", error, "linux.timeOffsets") from None
+def prepare(making: Making) -> None:
+    """In the parent: its /proc, by which the init knows itself in whatever mount namespace."""
+    making.inside.time_proc = proc_files.open_proc()
 
 
-def apply(proc: int, offsets: dict[str, dict[str, Any]], is_new: bool) -> None:
+def apply(inside: Inside) -> None:
     """In the init: be in the new time namespace, with these offsets; or look if a joined one has them. Raises
-    PyrunError."""
+    PyrunError if the kernel refuses them, or the joined one has others."""
+    proc = inside.time_proc
+    offsets: dict[str, dict[str, Any]] = inside.plan.linux["timeOffsets"]
     try:
         link = "self"
         own = posix.readlink(link, dir_fd=proc)
-        if is_new:
+        if inside.plan.has_new("time"):
             _make(proc, own, offsets)
         else:
             _compare(proc, own, offsets)

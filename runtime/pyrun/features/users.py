@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from pyrun.story.making import Inside
+
     Asked = tuple[str, list[int]]  # --user, and the groups of --additional-gids
 
 LARGEST_FILE = 1 << 20  # bytes
@@ -29,6 +31,14 @@ def number(text: str) -> int | None:
     if text[:1] in "+-" or len(digits) > 10 or int(digits) > LARGEST_ID:
         raise PyrunError(f'--user: "{text}" is not a user or group id', hint=f"0 to {LARGEST_ID}")
     return int(digits)
+
+
+def find(inside: Inside) -> None:
+    """exec --user: have the program run as the user that the container's files know by this name."""
+    program = inside.plan.process or {}
+    if inside.user is not None:
+        text, added = inside.user
+        program["user"] = resolve(inside.slash, text, program.get("user") or {}, added)
 
 
 def resolve(slash: int, text: str, user: dict[str, Any], added: Sequence[int] = ()) -> dict[str, Any]:

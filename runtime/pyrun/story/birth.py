@@ -8,10 +8,11 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyrun.base import protocol
+from pyrun.base import log, protocol
 from pyrun.base.errors import PyrunError, failed
 from pyrun.kernel import calls, mounts, process
-from pyrun.story import inside as init_main
+from pyrun.story import record, stage2_file
+from pyrun.story.inside import run as be_init
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrun.features import namespaces
-    from pyrun.story import plan
-    from pyrun.story.last import Init
+    from pyrun.story.making import Inside, Making
+    from pyrun.story.plan import Plan
 
 # Why namespaces can't be made or joined: errno -> a remedy.
 MAKING = {
@@ -36,8 +37,29 @@ JOINING = {
 }
 
 
-def clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[int, int]:
-    """Bring the init to life in its namespaces; returns our end of the connection, and its pid.
+def listen(making: Making) -> None:
+    """Make the socket that start connects to, and the lock that says "created": the init inherits both."""
+    making.inside.listen_fd = calls.listen(making.container.dirfd, "start.sock")
+    making.inside.created_fd = making.container.hold_for_init()
+
+
+def make_stage2(making: Making) -> None:
+    """Make the file that stage 2 is executed from; its name is what ps shows."""
+    making.inside.stage2_fd = stage2_file.make("pyrun-init" if making.inside.listen_fd >= 0 else "pyrun-exec")
+
+
+def close_handed(making: Making) -> None:
+    """Close what was for the child alone."""
+    inside = making.inside
+    proc = inside.labels.proc if inside.labels else -1
+    handed = (inside.listen_fd, inside.created_fd, inside.stage2_fd, inside.nodes_fd, inside.time_proc)
+    for fd in (*handed, inside.console_socket, inside.pidfd, inside.root_fd, proc, *inside.cgroup_entrance):
+        if fd >= 0:
+            posix.close(fd)
+
+
+def clone(making: Making) -> None:
+    """Bring the init to life in its namespaces, with a connection to us.
 
     The cgroup namespace comes later (story/inside.py): its root is the cgroup that one is in at that moment.
     Children let go of the lock: should we be killed while they are stuck, `delete --force` must get it.
@@ -47,8 +69,15 @@ def clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[i
     container with the host's PID namespace. The init still stands on the host's root folder. (An ordinary user is the
     owner himself, and may write the id maps of none but who can be looked into.)
     """
-    if planned.joins or posix.geteuid() == 0:
+    if making.plan.joins or posix.geteuid() == 0:
         process.prctl(process.PR_SET_DUMPABLE, 0)
+    making.sync, making.pid = _clone(making.plan, making.inside, making.seat, making.container.dirfd)
+    if making.inside.joins_pid:
+        making.unborn = process.pidfd_open(making.pid)
+    record.note_birth(making)
+
+
+def _clone(planned: Plan, init: Inside, cgroup_fd: int, dirfd: int) -> tuple[int, int]:
     flags = planned.new_namespaces() & ~process.CLONE_NEWCGROUP
     if planned.linux.get("timeOffsets"):
         flags &= ~process.CLONE_NEWTIME  # whoever is in it can't set them any more: features/time_offsets.py
@@ -63,7 +92,7 @@ def clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[i
             try:
                 posix.close(dirfd)
                 posix.close(ours)
-                init_main.run(init, theirs)
+                be_init(init, theirs)
             finally:  # never back into the parent's story
                 posix._exit(1)
         posix.close(theirs)
@@ -83,7 +112,7 @@ def clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[i
         join.close()
     posix.waitpid(middle, 0)
     # It has said its word before it ended, or never will: then an init that it made gives up when we close our end.
-    message = protocol.receive(ours) if calls.poll([ours], 0) else b""
+    message = _first_word(ours) if calls.poll([ours], 0) else b""
     if message[:1] == protocol.ERROR:
         raise protocol.unpack_error(message)
     if message[:1] != protocol.PID:
@@ -91,7 +120,7 @@ def clone(planned: plan.Plan, init: Init, cgroup_fd: int, dirfd: int) -> tuple[i
     return ours, int(message[1:])
 
 
-def stays_outside(planned: plan.Plan, stage2_fd: int) -> bool:
+def stays_outside(planned: Plan, stage2_fd: int) -> bool:
     """Is a PID namespace joined, and can the init stay out of it until stage 2 is born in there? Whoever lives in it
     may have CAP_SYS_PTRACE, which nothing keeps from looking into us. It takes a kernel that mounts the procfs of a
     PID namespace from outside (Linux 6.17), or contexts of procfs that were opened inside."""
@@ -118,7 +147,7 @@ def stays_outside(planned: plan.Plan, stage2_fd: int) -> bool:
 
 
 def _join_and_stay(
-    planned: plan.Plan, init: Init, flags: int, cgroup_fd: int, dirfd: int, ours: int, theirs: int
+    planned: Plan, init: Inside, flags: int, cgroup_fd: int, dirfd: int, ours: int, theirs: int
 ) -> tuple[int, int]:
     """The init joins what is to be joined, and makes its new namespaces itself. Its PID namespace is for children, and
     comes last where it may: they are stage 2 alone, and none that helps with a mount or is a hook."""
@@ -137,7 +166,7 @@ def _join_and_stay(
             later = None if "user" in planned.namespaces else join
             _join(planned, theirs, -1, lambda: process.unshare(flags), later)
             protocol.send(theirs, protocol.PID + str(posix.getpid()).encode())
-            init_main.run(init, theirs)
+            be_init(init, theirs)
         finally:  # never back into the parent's story
             posix._exit(1)
     init.joins_pid = True
@@ -146,7 +175,7 @@ def _join_and_stay(
         join.close()
     while mounts.procfs_contexts:
         posix.close(mounts.procfs_contexts.pop())
-    message = protocol.receive(ours)
+    message = _first_word(ours)
     if message[:1] == protocol.ERROR:
         posix.waitpid(pid, 0)
         raise protocol.unpack_error(message)
@@ -155,7 +184,7 @@ def _join_and_stay(
     return ours, pid
 
 
-def _join_and_clone(planned: plan.Plan, init: Init, sync: int, flags: int, cgroup_fd: int) -> None:
+def _join_and_clone(planned: Plan, init: Inside, sync: int, flags: int, cgroup_fd: int) -> None:
     """In a process between: join the namespaces given by path, then make the init as our own sibling in them.
 
     Those who live in the joined namespaces can't look into it, nor into the init (PR_SET_DUMPABLE is inherited); the
@@ -165,13 +194,13 @@ def _join_and_clone(planned: plan.Plan, init: Init, sync: int, flags: int, cgrou
     before, seat = (cgroup_fd, -1) if planned.namespaces.get("cgroup") else (-1, cgroup_fd)
     pid = _join(planned, sync, before, lambda: process.clone3(flags | process.CLONE_PARENT, seat))
     if pid == 0:
-        init_main.run(init, sync)
+        be_init(init, sync)
     protocol.send(sync, protocol.PID + str(pid).encode())
     posix._exit(0)
 
 
 def _join(
-    planned: plan.Plan,
+    planned: Plan,
     sync: int,
     cgroup_fd: int,
     make: Callable[[], Any],
@@ -201,10 +230,8 @@ def _join(
         posix._exit(1)
 
 
-def receive_while_alive(sock: int, pidfd: int) -> bytes:
-    """The next message, or b"" if there is none and the process has ended: its child may hold the other end, too, and
-    wait for us. Without a pidfd (-1), just the next message."""
-    ready: list[int] = []
-    while pidfd >= 0 and not ready:
-        ready = calls.poll([sock, pidfd], -1)
-    return protocol.receive(sock) if pidfd < 0 or sock in ready else b""
+def _first_word(sock: int) -> bytes:
+    """The first message that isn't for --debug: the init, too, may have begun to talk."""
+    while (message := protocol.receive(sock))[:1] == protocol.STEP:
+        log.debug(message[1:].decode("utf-8", "replace"))
+    return message

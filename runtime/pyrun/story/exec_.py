@@ -11,42 +11,130 @@ import errno
 import posix
 
 from oci_spec import config as oci_config
-from pyrun.base import jsontext, log, protocol
+from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups import driver, entrance
 from pyrun.container import states, store
-from pyrun.container.store import Container
-from pyrun.features import hooks
+from pyrun.features import labels, oom_score, rlimits
 from pyrun.features.namespaces import NAMESPACES
+from pyrun.features.seccomp import profile as seccomp
 from pyrun.kernel import calls, process
-from pyrun.story import (
-    birth,
-    create,
-    diagnose,
-    handles,
-    inside_exec,
-    orders,
-    plan,
-    process_document,
-    stage2_file,
-)
-from pyrun.story.last import Init
+from pyrun.story import birth, facts, handles, plan, process_document, step, talk
+from pyrun.story.inside_exec import run as be_the_process
+from pyrun.story.making import Making
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.commandline.parse import Values
-    from pyrun.features import users
+    from pyrun.container.store import Container
+    from pyrun.story.step import Row
 
 NAMESPACE_FILES = {"network": "net", "mount": "mnt"}
 
 
+def _look(making: Making) -> None:
+    """Pin the container's process, and find its root and the namespaces that we aren't in."""
+    inside, record = making.inside, making.container.record
+    target = making.target = record["pid"]
+    try:
+        inside.pidfd = process.pidfd_open(target)
+        if inside.pidfd < 0 or states.process_state(target)[1] != record["pidStart"]:
+            raise PyrunError(f'container "{making.id}" has just stopped')
+        # What /proc says of the pid is about the process that the pidfd pins, as long as that has not ended.
+        inside.root_fd = posix.open(
+            f"/proc/{target}/root", calls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
+        )
+        inside.root_node = None if making.mounts_joined else record.get("rootNode")
+        inside.join = _foreign_namespaces(target)
+        if "user" not in making.plan.namespaces:
+            inside.join &= ~process.CLONE_NEWUSER  # one that the init's program has made for itself
+    except (FileNotFoundError, ProcessLookupError):
+        raise PyrunError(f'container "{making.id}" has just stopped') from None
+    except OSError as error:
+        raise failed(f'looking at container "{making.id}"', error) from None
+
+
+def _foreign_namespaces(pid: int) -> int:
+    """CLONE_NEW* of the namespaces in which process `pid` is and we are not."""
+    kinds = 0
+    for kind, flag in NAMESPACES.items():
+        name = NAMESPACE_FILES.get(kind, kind)
+        try:
+            theirs = posix.stat(f"/proc/{pid}/ns/{name}")
+        except FileNotFoundError:
+            continue  # a kernel without this kind
+        ours = posix.stat(f"/proc/self/ns/{name}")
+        if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
+            kinds |= flag
+    return kinds
+
+
+def _find_seat(making: Making) -> None:
+    making.cgroup = making.container.record["cgroup"]
+    if not making.below and (moved := entrance.seat_of_init(making.cgroup, making.target)):
+        making.below = {"": moved}
+    entrance.check_places(making.cgroup, making.below)
+    making.driver = driver.of(making.cgroup)
+    making.inside.cgroup_entrance = making.driver.tasks(making.cgroup, making.below)
+    making.seat = making.driver.seat(making.cgroup, making.below)
+
+
+def _clone(making: Making) -> None:
+    making.sync, theirs = calls.socketpair()
+    try:
+        pid = process.clone3(0, making.seat)
+    except OSError as error:
+        # An ordinary user's session may not reach into the user's systemd's cgroups: that one can move processes.
+        if error.errno != errno.EACCES or "unit" not in making.cgroup:
+            raise failed(f'entering container "{making.id}"', error) from None
+        pid, making.seat = process.clone3(0), -1
+    if pid == 0:
+        try:
+            posix.close(making.sync)
+            be_the_process(making.inside, theirs)
+        finally:  # never back into the parent's story
+            posix._exit(1)
+    posix.close(theirs)
+    making.pid = pid
+    if making.inside.join & process.CLONE_NEWPID:
+        making.unborn = process.pidfd_open(pid)
+
+
+def _ask_for_move(making: Making) -> None:
+    if making.seat < 0 and "unit" in making.cgroup:
+        making.driver.attach(making.cgroup, making.pid, making.below.get("", ""))
+
+
+PARENT: tuple[Row[Making], ...] = (
+    (facts.ALWAYS, "finding out where the terminal goes", handles.find_console),
+    ("linux.seccomp", "preparing the seccomp filter", seccomp.prepare),
+    ("process.apparmorProfile", "asking AppArmor", labels.add_apparmor),
+    ("process.selinuxLabel", "asking SELinux", labels.add_selinux),
+    (facts.ALWAYS, "looking at the container", _look),
+    (facts.ALWAYS, "finding the cgroup", _find_seat),
+    (facts.ALWAYS, "making the file of stage 2", birth.make_stage2),
+    (facts.ALWAYS, "starting the process", _clone),
+    (facts.ALWAYS, "closing what the process has", birth.close_handed),
+    (facts.ALWAYS, "asking for a move into the unit", _ask_for_move),
+    # These two are inherited by the process that stage 2 makes.
+    ("process.oomScoreAdj", "setting the OOM score", oom_score.write),
+    (facts.NO_OOM_SCORE, "taking the container's OOM score", oom_score.inherit),
+    ("process.rlimits", "raising hard limits", rlimits.raise_hard),
+    (facts.ALWAYS, "letting the process go on", talk.let_go_on),
+    (facts.ALWAYS, "waiting for the program", talk.wait_for_program),
+    ("--pid-file", "writing the pid file", handles.write_pid_file),
+    ("--pidfd-socket", "sending a pidfd", handles.send_pidfd),
+    ("linux.seccomp", "keeping the seccomp program", seccomp.keep),
+)
+
+
 def exec_(root: str, values: Values, arguments: list[str], console_socket: int = -1) -> int:
-    """Run a program in a running container; returns its pid on the host once it is executed. PyrunError.
+    """Run a program in a running container; returns its pid on the host once it is executed.
 
     `arguments` are the container's id and the program's argv, if --process doesn't bring one; `console_socket` is where
-    the terminal's master goes if --console-socket doesn't say.
+    the terminal's master goes if --console-socket doesn't say. Raises PyrunError if the program can't be executed.
     """
-    preserve_fds, listen_fds = create.preserved_fds(values)
+    preserved = handles.preserved_fds(values)
     container = store.find(root, arguments[0], lock=False)
     _check_status(container, bool(values.get("ignore-paused")))
     config = jsontext.decode(container.config)
@@ -58,18 +146,18 @@ def exec_(root: str, values: Values, arguments: list[str], console_socket: int =
         if namespace.pop("path", None):  # by now it may be gone, or another's: the init's are joined
             joined.append(namespace["type"])
     planned = plan.make(config, container.record["bundle"])
-    planned.preserve_fds, planned.listen_fds = preserve_fds, listen_fds
-    init = Init(planned, states.oci_state(container.record, states.RUNNING))
-    init.seccomp = create.seccomp_of(planned, container.root)
-    init.labels = create.labels_of(planned)
-    init.console_socket = handles.console_of(planned, values, console_socket)
-    user = process_document.user(values)
-    inside_exec.preload(init, user)
+    planned.preserve_fds, planned.listen_fds = preserved
+    planned.asked = facts.of(planned, values)
+    making = Making(container.root, container.id, planned, values)
+    making.container = container
+    making.console_socket = console_socket
+    making.below = places(values)
+    making.mounts_joined = "mount" in joined
+    making.inside.user = process_document.user(values)
+    making.inside.state = states.oci_state(container.record, states.RUNNING)
     container.close()
-    pid = _make(container, planned, init, user, places(values), "mount" in joined)
-    handles.write_pid_file(str(values.get("pid-file", "")), pid)
-    handles.send_pidfd(str(values.get("pidfd-socket", "")), pid)
-    return pid
+    step.walk(PARENT, planned.asked, making)
+    return making.pid
 
 
 def _check_status(container: Container, ignore_paused: bool) -> None:
@@ -94,127 +182,3 @@ def places(values: Values) -> dict[str, str]:
         for controller in controllers.split(","):
             found[controller] = "/".join(parts)
     return found
-
-
-def _make(
-    container: Container,
-    planned: plan.Plan,
-    init: Init,
-    user: users.Asked | None,
-    below: dict[str, str],
-    mounts_joined: bool,
-) -> int:
-    record = container.record
-    target = record["pid"]
-    try:
-        init.pidfd = process.pidfd_open(target)
-        if init.pidfd < 0 or states.process_state(target)[1] != record["pidStart"]:
-            raise PyrunError(f'container "{container.id}" has just stopped')
-        # What /proc says of the pid is about the process that the pidfd pins, as long as that has not ended.
-        init.root_fd = posix.open(f"/proc/{target}/root", calls.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-        init.root_node = None if mounts_joined else record.get("rootNode")
-        kinds = _foreign_namespaces(target)
-        if "user" not in planned.namespaces:
-            kinds &= ~process.CLONE_NEWUSER  # one that the init's program has made for itself
-    except (FileNotFoundError, ProcessLookupError):
-        raise PyrunError(f'container "{container.id}" has just stopped') from None
-    except OSError as error:
-        raise failed(f'looking at container "{container.id}"', error) from None
-    if not below and (moved := entrance.seat_of_init(record["cgroup"], target)):
-        below = {"": moved}
-    entrance.check_places(record["cgroup"], below)
-    cgroups = driver.of(record["cgroup"])
-    init.cgroup_entrance = cgroups.tasks(record["cgroup"], below)
-    init.stage2_fd = stage2_file.make("pyrun-exec")
-    init.join = kinds
-    ours, theirs = calls.socketpair()
-    seat = cgroups.seat(record["cgroup"], below)
-    try:
-        pid = process.clone3(0, seat)
-    except OSError as error:
-        # An ordinary user's session may not reach into the user's systemd's cgroups: that one can move processes.
-        if error.errno != errno.EACCES or "unit" not in record["cgroup"]:
-            raise failed(f'entering container "{container.id}"', error) from None
-        pid, seat = process.clone3(0), -1
-    if pid == 0:
-        try:
-            posix.close(ours)
-            inside_exec.run(init, theirs, user)
-        finally:  # never back into the parent's story
-            posix._exit(1)
-    proc = init.labels.proc if init.labels else -1
-    for fd in (
-        theirs,
-        init.pidfd,
-        init.root_fd,
-        init.stage2_fd,
-        init.console_socket,
-        proc,
-        *init.cgroup_entrance,
-    ):
-        if fd >= 0:
-            posix.close(fd)
-    if seat < 0 and "unit" in record["cgroup"]:
-        cgroups.attach(record["cgroup"], pid, below.get("", ""))
-    places = diagnose.Places(record["rootfs"], record["bundle"], planned.config.get("mounts") or [])
-    create.set_oom_score(planned, pid)  # these two are inherited
-    if (planned.process or {}).get("oomScoreAdj") is None:
-        _take_oom_score(target, pid)
-    create.raise_hard_limits(planned, pid)
-    protocol.tell(ours, protocol.GO)
-    unborn = process.pidfd_open(pid) if kinds & process.CLONE_NEWPID else -1
-    return _follow(ours, pid, unborn, planned, places)
-
-
-def _take_oom_score(init: int, pid: int) -> None:
-    """Where none is configured, the score is that of the container's process, not of our caller: sshd has -1000."""
-    try:
-        theirs = calls.read_file(f"/proc/{init}/oom_score_adj")
-        if theirs != calls.read_file("/proc/self/oom_score_adj"):
-            calls.write_file(f"/proc/{pid}/oom_score_adj", theirs)
-    except OSError:
-        pass  # it would be lower than ours, and we may not lower it
-
-
-def _foreign_namespaces(pid: int) -> int:
-    """CLONE_NEW* of the namespaces in which process `pid` is and we are not."""
-    kinds = 0
-    for kind, flag in NAMESPACES.items():
-        name = NAMESPACE_FILES.get(kind, kind)
-        try:
-            theirs = posix.stat(f"/proc/{pid}/ns/{name}")
-        except FileNotFoundError:
-            continue  # a kernel without this kind
-        ours = posix.stat(f"/proc/self/ns/{name}")
-        if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
-            kinds |= flag
-    return kinds
-
-
-def _follow(sync: int, pid: int, unborn: int, planned: plan.Plan, places: diagnose.Places) -> int:
-    """Listen until the program is executed: stage 2 says that it is going to, and execve closes the connection. Returns
-    the program's pid, which is that of a second process if the first one, whose pidfd is `unborn`, has made it in the
-    container's pid namespace."""
-    going = False
-    while message := birth.receive_while_alive(sync, unborn):
-        kind = message[:1]
-        if kind == protocol.WARNING:
-            log.warn(message[1:].decode("utf-8", "replace"))
-        elif kind == protocol.ERROR:
-            posix.waitpid(pid, 0)
-            raise protocol.unpack_error(message)
-        else:
-            about, error = orders.understand(message, [])
-            if error is not None:
-                posix.waitpid(pid, 0)
-                raise diagnose.explain(error, planned.process or {}, places)
-            if about == orders.BORN:
-                posix.waitpid(pid, 0)
-                pid, unborn = orders.born(message), -1
-                protocol.tell(sync, protocol.GO)
-            going = about == orders.GOING
-    posix.close(sync)
-    if not going:
-        status = posix.waitpid(pid, 0)[1]
-        raise PyrunError(f"the process {hooks.describe_status(status)} before its program could be executed")
-    return pid

@@ -13,7 +13,7 @@ import sys
 from pyrun.base import log
 from pyrun.base.errors import PyrunError
 from pyrun.kernel import calls, process
-from pyrun.story import create, destroy, start
+from pyrun.story import create, destroy, handles, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def attend(
     and returns its pid; `go` is called when the terminal is joined. What goes through `pipes` is copied, and that the
     container is ready, by a socket in `notified`, is told our caller.
     """
-    create.preserved_fds(values)
+    handles.preserved_fds(values)
     process.signal_mask(process.ALL_SIGNALS)
     signals = process.signalfd(process.ALL_SIGNALS)
     ours = theirs = -1

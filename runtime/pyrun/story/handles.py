@@ -1,4 +1,7 @@
-"""What the caller of create, run and exec asked to be given: the terminal's master, the pid, a pidfd. Hot module."""
+"""What the caller of create, run and exec hands over and asks to be given. Hot module.
+
+Descriptors to be passed on; the terminal's master, the pid, a pidfd.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import posix
 
 from pyrun.base.errors import PyrunError, failed
 from pyrun.kernel import calls, process
-from pyrun.story import plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.commandline.parse import Values
+    from pyrun.story.making import Making
+    from pyrun.story.plan import Plan
 
 PATIENCE = 5  # seconds that a listener may take until it accepts
 # Why a socket of the caller's can't be had: errno -> a remedy.
@@ -25,8 +29,44 @@ SOCKETS = {
 }
 
 
-def console_of(planned: plan.Plan, options: Values, console_socket: int) -> int:
-    """The connected socket that the terminal's master is sent over, or -1 if there is no terminal."""
+def absolute(path: str) -> str:
+    """The absolute form of a path, without "." and "..": what `state` shows as bundle."""
+    if path[:1] != "/":
+        path = f"{posix.getcwd()}/{path}"
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def preserved_fds(options: Values) -> tuple[int, int]:
+    """How many of the caller's descriptors after stderr are passed on, and how many of them are $LISTEN_FDS. Call it
+    first, before anything of ours can have the number of one that isn't open. Raises PyrunError if one isn't."""
+    wanted = int(str(options.get("preserve-fds", 0)))
+    listening = 0
+    listen_fds = posix.environ.get(b"LISTEN_FDS", b"")
+    own = str(posix.getpid()).encode()
+    if listen_fds.isdigit() and posix.environ.get(b"LISTEN_PID", own) == own:
+        listening = int(listen_fds)
+    for fd in range(3, 3 + wanted + listening):
+        try:
+            posix.fstat(fd)
+        except OSError:
+            raise PyrunError(f"--preserve-fds: file descriptor {fd} is not open") from None
+    return wanted + listening, listening
+
+
+def find_console(making: Making) -> None:
+    """Connect the socket that the terminal's master is sent over. Raises PyrunError if there is a terminal and no way
+    to give it, or a way and no terminal."""
+    making.inside.console_socket = _console(making.plan, making.options, making.console_socket)
+
+
+def _console(planned: Plan, options: Values, console_socket: int) -> int:
+    """The connected socket, or -1 if there is no terminal."""
     path = str(options.get("console-socket", ""))
     if not planned.terminal:
         if path:
@@ -52,16 +92,16 @@ def console_of(planned: plan.Plan, options: Values, console_socket: int) -> int:
         ) from None
 
 
-def write_pid_file(path: str, pid: int) -> None:
-    """--pid-file: whole or not at all. PyrunError."""
-    if not path:
+def write_pid_file(making: Making) -> None:
+    """--pid-file: write it whole or not at all. Raises PyrunError if it can't be."""
+    if not making.options["pid-file"]:
         return
-    path = plan.absolute(path)
+    path = absolute(str(making.options["pid-file"]))
     folder, _, name = path.rpartition("/")
     try:
         fd = posix.open(folder or "/", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
         try:
-            calls.replace_file(fd, name, str(pid).encode(), 0o644)
+            calls.replace_file(fd, name, str(making.pid).encode(), 0o644)
         finally:
             posix.close(fd)
     except OSError as error:
@@ -71,13 +111,14 @@ def write_pid_file(path: str, pid: int) -> None:
         raise failed(f"writing the pid file {path}", error, "", hint) from None
 
 
-def send_pidfd(path: str, pid: int) -> None:
-    """--pidfd-socket. PyrunError."""
+def send_pidfd(making: Making) -> None:
+    """--pidfd-socket: send a pidfd of the init, or of exec's process. Raises PyrunError if nobody takes it."""
+    path = str(making.options["pidfd-socket"])
     if not path:
         return
     try:
         sock = calls.connect(path, PATIENCE)
-        pidfd = process.pidfd_open(pid)
+        pidfd = process.pidfd_open(making.pid)
         calls.send_fd(sock, b"pidfd", pidfd)
         posix.close(pidfd)
         posix.close(sock)

@@ -1,8 +1,8 @@
 """What happens inside: the container's init, from its birth to stage 2.
 
-Hot module, and the child's half of the story that story/create.py tells. Everything that it needs was imported
-by the parent before the clone: from the moment the root file system can be seen, nothing is imported, loaded or
-looked up by name services (DESIGN: lockdown). Any failure is sent to the parent as one sentence.
+Hot module, and the child's half of the story that story/create.py tells. Everything that it needs was imported by the
+parent before the clone: from the moment the root file system can be seen, nothing is imported, loaded or looked up by
+name services (docs/architecture.md, Lockdown). Any failure is sent to the parent as one sentence.
 """
 
 from __future__ import annotations
@@ -10,181 +10,163 @@ from __future__ import annotations
 import posix
 
 from pyrun.base import protocol
-from pyrun.base.errors import failed
 from pyrun.cgroups import entrance
-from pyrun.features import devices, environment, hooks, protected_paths, rootfs
+from pyrun.features import (
+    cwd,
+    device_nodes,
+    devices,
+    domainname,
+    hooks,
+    hostname,
+    id_maps,
+    keyring,
+    labels,
+    loopback,
+    protected_paths,
+    rootfs,
+    sysctl,
+    terminal,
+    time_offsets,
+)
 from pyrun.features.mounts import make as make_mounts
 from pyrun.features.mounts import sources
 from pyrun.kernel import mounts, process
-from pyrun.paths import proc_files
-from pyrun.story import last
+from pyrun.story import facts, last, talk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from pyrun.story.last import Init
-    from pyrun.story.plan import Plan
-
-NAMING = {1: "that needs CAP_SYS_ADMIN in the user namespace that the uts namespace belongs to"}
+    from pyrun.story.making import Inside
+    from pyrun.story.step import Row
 
 
-def preload(plan: Plan) -> None:
-    """Import, in the parent, what this plan needs beyond the ordinary: features load by the configuration's keys."""
-    if plan.linux.get("sysctl"):
-        import pyrun.features.sysctl
-    if plan.terminal:
-        import pyrun.features.terminal
-    if environment.lacks_home(plan.process or {}):
-        import pyrun.features.users
-    import pyrun.features.mounts.old_kernel
-
-    if [planned for planned in plan.mounts if planned.kind == "overlay"]:
-        import pyrun.features.mounts.overlay
-    if [planned for planned in plan.mounts if planned.options.tmpcopyup]:
-        import pyrun.features.mounts.tmpcopyup  # noqa: F401
-
-
-def run(init: Init, sync: int) -> NoReturn:
-    """Be the container's init. Never returns: becomes stage 2, or exits having said why not."""
-    last.or_say_why(_run, init, sync)
-
-
-def _run(init: Init, sync: int) -> NoReturn:
-    plan = init.plan
+def _begin(inside: Inside) -> None:
     process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)
     posix.setsid()
-    if init.time_proc >= 0:
-        from pyrun.features import time_offsets
+    inside.umask = posix.umask(0)
 
-        time_offsets.apply(init.time_proc, plan.linux["timeOffsets"], plan.has_new("time"))
-    umask = posix.umask(0)
-    in_user_namespace = "user" in plan.namespaces
-    waiting = True
 
-    def join_cgroups() -> None:
-        """Wait until the parent has mapped our ids and limited our devices; then into the cgroups. As late as can be:
-        until then, both work at once."""
-        nonlocal waiting
-        if waiting and protocol.receive(sync) != protocol.GO:
-            posix._exit(1)
-        if waiting:
-            entrance.enter(init.cgroup_entrance)
-            if plan.has_new("cgroup"):
-                process.unshare(process.CLONE_NEWCGROUP)
-        waiting = False
+def _enter_cgroups(inside: Inside) -> None:
+    """Wait until the parent has mapped our ids and limited our devices; then enter the cgroups. As late as can be:
+    until then, both work at once."""
+    if not inside.waits:
+        return
+    if protocol.receive(inside.sync) != protocol.GO:
+        posix._exit(1)
+    entrance.enter(inside.cgroup_entrance)
+    if inside.plan.has_new("cgroup"):
+        process.unshare(process.CLONE_NEWCGROUP)
+    inside.waits = False
 
-    def warn(text: str) -> None:
-        protocol.send(sync, protocol.WARNING + text[:4096].encode())
 
-    if in_user_namespace or plan.linux.get("netDevices"):  # sysctls may be of network devices that come to us
-        join_cgroups()
+def _open_null(inside: Inside) -> None:
+    inside.null = devices.open_host("/dev/null", devices.CHARACTER, 1, 3)
 
-    # While we are still the host's root: everything that is the host's.
-    sysctl = plan.linux.get("sysctl")
-    proc = proc_files.open_proc() if sysctl else -1
-    null = devices.open_host("/dev/null", devices.CHARACTER, 1, 3)
-    propagation = plan.linux.get("rootfsPropagation") or ""
-    rootfs.separate(propagation)
-    folder = rootfs.open_root(plan.rootfs)
-    sources.open_all(plan.mounts, plan.rootfs, folder, sync if in_user_namespace else -1)
-    configured = plan.linux.get("devices") or []
-    nodes = [-1] * len(configured)
-    if init.nodes_fd >= 0:
-        from pyrun.features import device_nodes
 
-        nodes = device_nodes.take(folder, init.nodes_fd, len(configured))
-    mount_label: str = plan.linux.get("mountLabel") or ""
-    if mount_label and plan.has_new("ipc") and [mount for mount in plan.mounts if mount.kind == "mqueue"]:
-        from pyrun.features import labels
+def _separate_mounts(inside: Inside) -> None:
+    rootfs.separate(inside.plan.propagation)
 
-        labels.label_queues(mount_label)
-    if in_user_namespace:
-        last.become_root()
 
-    # The environment, made from outside the root file system.
-    root = rootfs.mount_root(folder, propagation in ("shared", "rshared"))
-    own_cgroups = plan.has_new("cgroup")
-    parent = sync if in_user_namespace else -1
-    kernels, late = make_mounts.make_all(
-        root, plan.mounts, join_cgroups, init.cgroup_view, own_cgroups, parent
+def _open_root(inside: Inside) -> None:
+    inside.folder = rootfs.open_root(inside.plan.rootfs)
+
+
+def _open_sources(inside: Inside) -> None:
+    sources.open_all(inside.plan.mounts, inside.plan.rootfs, inside.folder, inside.parent())
+
+
+def _mount_root(inside: Inside) -> None:
+    inside.root = rootfs.mount_root(inside.folder, inside.plan.is_shared())
+
+
+def _make_mounts(inside: Inside) -> None:
+    inside.kernels, inside.late = make_mounts.make_all(
+        inside.root,
+        inside.plan.mounts,
+        lambda: _enter_cgroups(inside),
+        inside.cgroup_view,
+        inside.plan.has_new("cgroup"),
+        inside.parent(),
     )
-    devices.make_all(root, configured, in_user_namespace, nodes, _dev_is_bound(plan), warn)
-    _name_host(plan)
-    if plan.has_new("network"):
-        _set_up_loopback()
-    if sysctl:
-        from pyrun.features import sysctl as feature
-
-        feature.apply(proc, sysctl)
-    slave = -1
-    if plan.terminal:
-        from pyrun.features import terminal
-
-        assert plan.process is not None
-        slave = terminal.make(
-            root, init.console_socket, plan.process.get("consoleSize"), True, plan.plain_terminal
-        )
-    join_cgroups()
-    if plan.process:
-        last.make_cwd(root, plan.process)
-    places = protected_paths.Places(root, kernels)
-    protected_paths.make_readonly(places, plan.linux.get("readonlyPaths") or [])
-    protected_paths.mask(places, plan.linux.get("maskedPaths") or [], null, mount_label)
-
-    # Hooks: the runtime's own first, then those that run in here; all before pivot_root.
-    if plan.hooks("prestart") or plan.hooks("createRuntime"):
-        protocol.send(sync, protocol.MOUNTED)
-        if protocol.receive(sync) != protocol.RESUME:
-            posix._exit(1)
-    if plan.hooks("createContainer"):
-        inside = dict(init.state)
-        inside["pid"] = posix.getpid()
-        posix.umask(umask)  # a hook's files are not to be writable for all
-        hooks.run_all("createContainer", plan.hooks("createContainer"), inside, folder=root)
-        posix.umask(0)
-
-    make_mounts.finish(root, late)
-
-    # Inside.
-    rootfs.enter(root, plan.pivot, propagation in ("shared", "rshared"))
-    slash = rootfs.finish(propagation, bool(plan.config["root"].get("readonly")))
-    if slave >= 0:
-        give = terminal.put_on_stdio if init.joins_pid else terminal.take
-        give(slave, (plan.process or {}).get("user", {}).get("uid", 0))
-    if plan.new_keyring:
-        last.make_keyring(init)
-    cwd = last.enter_cwd(slash, plan.process, make=True) if plan.process else ""
-    if init.joins_pid and not in_user_namespace:  # else that is done, while we had the right to it
-        process.join(mounts.pid_namespace, process.CLONE_NEWPID)
-    last.become_stage2(init, sync, slash, cwd)
 
 
-def _dev_is_bound(plan: Plan) -> bool:
+def _make_devices(inside: Inside) -> None:
+    configured = inside.plan.linux.get("devices") or []
+    nodes = inside.nodes or [-1] * len(configured)
+    user_namespace = "user" in inside.plan.namespaces
+    devices.make_all(inside.root, configured, user_namespace, nodes, _is_dev_bound(inside), inside.warn)
+
+
+def _is_dev_bound(inside: Inside) -> bool:
     """Is /dev a bind mount, however its name is written? Then it is the caller's, and we make nothing in it."""
-    bound = [m.destination.split("/") for m in plan.mounts if m.options.bind]
+    bound = [m.destination.split("/") for m in inside.plan.mounts if m.options.bind]
     return any([part for part in parts if part not in ("", ".")] == ["dev"] for parts in bound)
 
 
-def _name_host(plan: Plan) -> None:
-    try:
-        if plan.config.get("hostname"):
-            process.sethostname(plan.config["hostname"])
-    except OSError as error:
-        raise failed("setting the hostname", error, "hostname", NAMING.get(error.errno or 0, "")) from None
-    try:
-        if plan.config.get("domainname"):
-            process.setdomainname(plan.config["domainname"])
-    except OSError as error:
-        raise failed(
-            "setting the domainname", error, "domainname", NAMING.get(error.errno or 0, "")
-        ) from None
+def _wait_for_hooks(inside: Inside) -> None:
+    protocol.send(inside.sync, protocol.MOUNTED)
+    if protocol.receive(inside.sync) != protocol.RESUME:
+        posix._exit(1)
 
 
-def _set_up_loopback() -> None:
-    """A new network namespace has its loopback interface down; up, it gets 127.0.0.1 and ::1."""
-    try:
-        process.set_up_interface("lo")
-    except OSError as error:
-        hint = "setting it up needs CAP_NET_ADMIN" if error.errno == 1 else ""
-        raise failed("setting up the loopback interface", error, "linux.namespaces", hint) from None
+def _finish_mounts(inside: Inside) -> None:
+    make_mounts.finish(inside.root, inside.late)
+
+
+def _enter_root(inside: Inside) -> None:
+    rootfs.enter(inside.root, inside.plan.pivot, inside.plan.is_shared())
+    readonly = bool(inside.plan.config["root"].get("readonly"))
+    inside.slash = rootfs.finish(inside.plan.propagation, readonly)
+
+
+def _join_pid_namespace(inside: Inside) -> None:
+    """For children alone: stage 2 is born in there. With a user namespace it is joined before we lost the right to."""
+    if inside.joins_pid and "user" not in inside.plan.namespaces:
+        process.join(mounts.pid_namespace, process.CLONE_NEWPID)
+
+
+INSIDE: tuple[Row[Inside], ...] = (
+    (facts.ALWAYS, "leading a session that dies with the runtime", _begin),
+    ("linux.timeOffsets", "setting the clocks' offsets", time_offsets.apply),
+    (facts.USER_NAMESPACE, "waiting for ids", _enter_cgroups),
+    ("linux.netDevices", "waiting for network devices", _enter_cgroups),  # sysctls may be of them
+    # While we are still the host's root: everything that is the host's.
+    ("linux.sysctl", "opening the host's procfs", sysctl.open_proc),
+    (facts.ALWAYS, "opening /dev/null", _open_null),
+    (facts.ALWAYS, "separating our mounts from the host's", _separate_mounts),
+    (facts.ALWAYS, "opening the root file system", _open_root),
+    ("mounts", "opening the sources of bind mounts", _open_sources),
+    (facts.DEVICES_FOR_USERS, "taking over the device nodes", device_nodes.take),
+    ("linux.mountLabel", "labelling message queues", labels.label_queues),
+    (facts.USER_NAMESPACE, "becoming root in the user namespace", id_maps.become_root),
+    # The environment, made from outside the root file system.
+    (facts.ALWAYS, "mounting the root file system", _mount_root),
+    (facts.ALWAYS, "making the mounts", _make_mounts),
+    (facts.ALWAYS, "making devices", _make_devices),
+    ("hostname", "setting the hostname", hostname.set_),
+    ("domainname", "setting the domainname", domainname.set_),
+    (facts.NEW_NETWORK_NAMESPACE, "setting up the loopback interface", loopback.set_up),
+    ("linux.sysctl", "writing sysctls", sysctl.apply),
+    ("process.terminal", "making the terminal", terminal.make),
+    (facts.ALWAYS, "entering the cgroups", _enter_cgroups),
+    ("process.cwd", "making the working directory", cwd.make),
+    ("linux.readonlyPaths", "making paths read-only", protected_paths.make_readonly),
+    ("linux.maskedPaths", "masking paths", protected_paths.mask),
+    # Hooks: the runtime's own first, then those that run in here; all before pivot_root.
+    (facts.HOOKS_OF_THE_RUNTIME, "waiting for the runtime's hooks", _wait_for_hooks),
+    ("hooks.createContainer", "running createContainer hooks", hooks.create_container),
+    (facts.ALWAYS, "making mounts read-only", _finish_mounts),
+    # Inside.
+    (facts.ALWAYS, "entering the root file system", _enter_root),
+    ("process.terminal", "taking the terminal", terminal.take),
+    (facts.SESSION_KEYRING, "joining a new session keyring", keyring.join_new),
+    ("process.cwd", "entering the working directory", cwd.enter),
+    (facts.JOINED_NAMESPACE, "joining the PID namespace for stage 2", _join_pid_namespace),
+    (facts.ALWAYS, "becoming stage 2", last.become_stage2),
+)
+
+
+def run(inside: Inside, sync: int) -> NoReturn:
+    """Be the container's init. Never returns: becomes stage 2, or exits having said why not."""
+    talk.be_the_child(INSIDE, inside, sync)

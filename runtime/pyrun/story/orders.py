@@ -6,11 +6,10 @@ eight. stage2.c reads them in exactly the order in which they are written here.
 
 from __future__ import annotations
 
-import errno
 import posix
 import sys
 
-from pyrun.base.errors import PyrunError
+from pyrun.base.errors import PROGRAM_WORDS, PyrunError
 from pyrun.features import environment
 from pyrun.features.hooks import describe_status, last_words
 
@@ -26,7 +25,6 @@ READY, GOING = 0, 1
 NOT_FOUND, HOOK, SECCOMP, EXECUTE, BORN, CWD = 10, 12, 13, 14, 17, 23
 LABELS = (21, 22)
 # Engines take a bad working directory for a bad program, and find their status 126 or 127 by these words.
-PROGRAM_WORDS = {errno.ENOENT: "no such file or directory", errno.EACCES: "permission denied"}
 ABOUT = (
     ("", ""),
     ("", ""),

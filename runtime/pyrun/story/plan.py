@@ -14,15 +14,18 @@ from oci_spec.fields import ConfigError
 from pyrun.base import jsontext, log
 from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups.controllers import table
+from pyrun.features import sdnotify
 from pyrun.features.mounts import mount
 from pyrun.features.namespaces import NAMESPACES
 from pyrun.kernel import calls
+from pyrun.story import facts, handles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from pyrun.commandline.parse import Values
     from pyrun.features.namespaces import Join
 
 LARGEST_CONFIG = 16 << 20  # bytes
@@ -43,6 +46,7 @@ class Plan:
     """A checked configuration and what follows from it for this host."""
 
     __slots__ = (
+        "asked",
         "bundle",
         "config",
         "joins",
@@ -51,10 +55,12 @@ class Plan:
         "mounts",
         "namespaces",
         "new_keyring",
+        "notifies",
         "pivot",
         "plain_terminal",
         "preserve_fds",
         "process",
+        "propagation",
         "rootfs",
         "terminal",
     )
@@ -71,12 +77,15 @@ class Plan:
             ns["type"]: ns.get("path") or "" for ns in self.linux.get("namespaces") or ()
         }
         self.mounts = mount.plan(config.get("mounts") or [], bundle, self.linux)
+        self.propagation: str = self.linux.get("rootfsPropagation") or ""
         self.pivot = True
         self.plain_terminal = False  # its output goes into a file or a pipe, by way of `run` or `exec`
         self.new_keyring = True
         self.preserve_fds = 0  # all that are passed on after stderr, and how many of them are LISTEN_FDS
         self.listen_fds = 0
         self.joins: list[Join] = []  # the namespaces given by a path, when they are open
+        self.notifies = False  # our caller waits for sd_notify(3)
+        self.asked: frozenset[str] = frozenset()  # facts.of it
 
     def hooks(self, kind: str) -> list[dict[str, Any]]:
         """The hooks of one kind."""
@@ -89,6 +98,10 @@ class Plan:
             if not path:
                 flags |= NAMESPACES[kind]
         return flags
+
+    def is_shared(self) -> bool:
+        """Do mounts of the container propagate to the host?"""
+        return self.propagation in ("shared", "rshared")
 
     def has_new(self, kind: str) -> bool:
         """Does the container get a namespace of this kind of its own?"""
@@ -128,19 +141,6 @@ class Plan:
             if 0 <= number - mapping["containerID"] < mapping["size"]:
                 return int(mapping["hostID"] + number - mapping["containerID"])
         return -1
-
-
-def absolute(path: str) -> str:
-    """The absolute form of a path, without "." and "..": what `state` shows as bundle."""
-    if path[:1] != "/":
-        path = f"{posix.getcwd()}/{path}"
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
 
 
 def read(bundle: str, path: str) -> bytes:
@@ -186,6 +186,25 @@ def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
         raise PyrunError(error.sentence(), error.path or path) from None
     checked: dict[str, Any] = document
     return checked, data
+
+
+def of_bundle(state_folder: str, options: Values) -> tuple[Plan, bytes]:
+    """The plan of a bundle, as the options of create and run want it, and the bytes of its configuration. Raises
+    PyrunError if it isn't one, or asks for what can't be had. `state_folder` is where the container's state will be."""
+    bundle = handles.absolute(str(options.get("bundle", "")))
+    if not jsontext.is_text(bundle):
+        raise PyrunError("the bundle's path is not UTF-8, as the state document must be (glossary, JSON)")
+    config, data = load(bundle, str(options.get("config", "")))
+    notifies = b"NOTIFY_SOCKET" in posix.environ and bool(config.get("process"))
+    if notifies:
+        sdnotify.add_to(config, state_folder)
+    planned = make(config, bundle)
+    planned.notifies = notifies
+    planned.pivot = not options.get("no-pivot")
+    planned.new_keyring = not options.get("no-new-keyring")
+    planned.preserve_fds, planned.listen_fds = handles.preserved_fds(options)
+    planned.asked = facts.of(planned, options)
+    return planned, data
 
 
 def make(config: dict[str, Any], bundle: str) -> Plan:

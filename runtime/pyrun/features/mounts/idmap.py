@@ -1,6 +1,6 @@
 """Mounts with mapped ids: the options idmap and ridmap, uidMappings and gidMappings of a mount.
 
-Hot module, loaded only for such a mount. A user namespace that nobody lives in carries the mappings; mount_setattr(2)
+Hot module. A user namespace that nobody lives in carries the mappings; mount_setattr(2)
 gives it to a mount that isn't attached yet. That takes CAP_SYS_ADMIN over the file system, which the init of a
 container with a user namespace hasn't got over the host's: it hands the mount to the parent, who does it.
 Sources: config.md, Linux mount options; crun(1), idmap mount options; mount_setattr(2).
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrun.features.mounts.mount import Mount
+    from pyrun.story.making import Making
 
     Mappings = list[dict[str, Any]]
 
@@ -91,10 +92,10 @@ def _range(text: str, place: str, container: Mappings, key: str) -> dict[str, An
     return {"containerID": first, "hostID": host, "size": size}
 
 
-def prepare(planned: list[Mount]) -> None:
+def prepare(making: Making) -> None:
     """In the parent, before the init is born: make the user namespaces of mappings that are a mount's own. Raises
     PyrunError if a mapping can't be had."""
-    for mount in planned:
+    for mount in making.plan.mounts:
         if mount.is_idmapped and mount.id_mappings[0]:
             mount.ids_fd = _user_namespace(mount)
 
@@ -114,7 +115,7 @@ def _user_namespace(mount: Mount) -> int:
             posix._exit(0)
     try:
         for kind, mappings in zip(KINDS, mount.id_mappings, strict=True):
-            id_maps.write(pid, kind, mappings, f"{mount.json_path}.{kind}Mappings")
+            id_maps.map_ids(pid, kind, mappings, f"{mount.json_path}.{kind}Mappings")
         return posix.open(f"/proc/{pid}/ns/user", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError as error:
         raise failed("opening a user namespace for mapped ids", error, mount.json_path) from None
@@ -124,9 +125,9 @@ def _user_namespace(mount: Mount) -> int:
         posix.waitpid(pid, 0)
 
 
-def close_all(planned: list[Mount]) -> None:
+def close_all(making: Making) -> None:
     """Forget the user namespaces."""
-    for mount in planned:
+    for mount in making.plan.mounts:
         if mount.ids_fd >= 0:
             posix.close(mount.ids_fd)
             mount.ids_fd = -1

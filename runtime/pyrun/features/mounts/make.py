@@ -17,7 +17,7 @@ from oci_spec.mount_options import (
     MOUNT_ATTR_RDONLY,
 )
 from pyrun.base.errors import PyrunError
-from pyrun.features.mounts import causes, filesystem, sources
+from pyrun.features.mounts import causes, filesystem, idmap, old_kernel, sources, tmpcopyup
 from pyrun.features.mounts import cgroup as cgroup_mount
 from pyrun.features.mounts.mount import CGROUPS
 from pyrun.kernel import calls, mounts
@@ -120,8 +120,6 @@ def _bind(root: int, mount: Mount, sync: int) -> None:
 
 def _map_ids(mount: Mount, tree: int, sync: int) -> None:
     if mount.is_idmapped:
-        from pyrun.features.mounts import idmap
-
         idmap.give(mount, tree, sync)
 
 
@@ -170,8 +168,6 @@ def _filesystem(root: int, mount: Mount, sync: int) -> int:
         items = _mode(mount, target, made) + mount.options.data
         fd = _detached(mount, items)
         if mount.options.tmpcopyup:
-            from pyrun.features.mounts import tmpcopyup
-
             tmpcopyup.copy_up(target, fd, filesystem.settings(items))
         _map_ids(mount, fd, sync)
         mounts.move_mount(fd, target)
@@ -194,8 +190,6 @@ def _detached(mount: Mount, items: list[str]) -> int:
     source = mount.source or "none"
     too_long = any(len(text.encode()) > LONGEST_VALUE for text in (source, *items))
     if options.needs_mount2 or too_long or any("\\" in item for item in items):
-        from pyrun.features.mounts import old_kernel
-
         if mount.label:
             items = [*items, f'context="{mount.label}"']
         return old_kernel.new_filesystem(mount.kind, source, options, items)

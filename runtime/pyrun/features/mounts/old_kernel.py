@@ -10,7 +10,7 @@ import errno
 import posix
 
 from pyrun.base.errors import PyrunError
-from pyrun.features.mounts import filesystem
+from pyrun.features.mounts import filesystem, overlay
 from pyrun.kernel import calls, mounts, process
 from pyrun.paths import under_root
 
@@ -64,8 +64,6 @@ def new_filesystem(kind: str, source: str, options: Options, items: list[str]) -
     size = len(data.encode())
     if size > LONGEST_DATA:
         if kind == "overlay":
-            from pyrun.features.mounts import overlay
-
             return overlay.new(source, options, items, size)
         raise PyrunError(f"its options have {size} bytes, and mount(2) takes {LONGEST_DATA}")
     ours, theirs = calls.socketpair()

@@ -22,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from pyrun.story.making import Making
+
     Unsaved = tuple[str, str, bytes]  # what `store` takes
 
 #: Raise it when compiler.py comes to make something else of the same profile, or the file's format changes.
@@ -51,6 +53,21 @@ _FLAGS = {
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": _SPEC_ALLOW,
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 0,
 }
+
+
+def prepare(making: Making) -> None:
+    """Flags and program of the container's filter, for stage 2. Raises PyrunError if the profile can't be had."""
+    profile = making.plan.linux["seccomp"]
+    if making.plan.process:
+        check_execve(profile)
+        filter_program = program(profile, making.root + "/.seccomp", making.unsaved)
+        making.inside.seccomp = flags(profile), filter_program
+
+
+def keep(making: Making) -> None:
+    """Put the program into the cache, if it isn't from there: in the end, as the container may need the room."""
+    if making.unsaved:
+        store(*making.unsaved[0])
 
 
 def flags(profile: dict[str, Any]) -> int:

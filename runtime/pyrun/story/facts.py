@@ -1,0 +1,75 @@
+"""Who asks for a step of a story: a property of config.json, an option, or one of the facts that have a name here.
+
+Hot module. A property is named by its JSON path (without places in lists), an option by its dashes. All that one
+container asks for is one set, by which the rows of the tables are chosen.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrun.commandline.parse import Values
+    from pyrun.story.plan import Plan
+
+ALWAYS = "every container"
+USER_NAMESPACE = "a user namespace, new or joined"
+NEW_USER_NAMESPACE = "a user namespace of its own"
+NEW_NETWORK_NAMESPACE = "a network namespace of its own"
+JOINED_NAMESPACE = "a namespace that is joined"
+DEVICES_FOR_USERS = "linux.devices with a user namespace"
+HOOKS_BEFORE_START = "hooks that may ask for the state"
+HOOKS_OF_THE_RUNTIME = "hooks in the runtime's namespaces"
+IDMAPPED_MOUNTS = "mounts with mapped ids"
+SESSION_KEYRING = "a session keyring of its own"
+NOTIFY_SOCKET = "a caller with $NOTIFY_SOCKET"
+NO_OOM_SCORE = "no process.oomScoreAdj"
+
+
+def of(planned: Plan, options: Values) -> frozenset[str]:
+    """All that a container asks for, or a process of exec."""
+    asked = {ALWAYS}
+    _add_properties(asked, planned.config, "")
+    for name in options:
+        asked.add(f"--{name}")
+    kinds = planned.namespaces
+    if "user" in kinds:
+        asked.add(USER_NAMESPACE)
+        if not kinds["user"]:
+            asked.add(NEW_USER_NAMESPACE)
+        if "linux.devices" in asked:
+            asked.add(DEVICES_FOR_USERS)
+    if kinds.get("network") == "":
+        asked.add(NEW_NETWORK_NAMESPACE)
+    if any(kinds.values()):
+        asked.add(JOINED_NAMESPACE)
+    if "hooks" in asked:
+        if "hooks.prestart" in asked or "hooks.createRuntime" in asked:
+            asked.add(HOOKS_OF_THE_RUNTIME)
+            asked.add(HOOKS_BEFORE_START)
+        elif "hooks.createContainer" in asked:
+            asked.add(HOOKS_BEFORE_START)
+    if [mount for mount in planned.mounts if mount.is_idmapped]:
+        asked.add(IDMAPPED_MOUNTS)
+    if planned.new_keyring:
+        asked.add(SESSION_KEYRING)
+    if planned.notifies:
+        asked.add(NOTIFY_SOCKET)
+    if "process.oomScoreAdj" not in asked:
+        asked.add(NO_OOM_SCORE)
+    return frozenset(asked)
+
+
+def _add_properties(asked: set[str], values: dict[str, Any], prefix: str) -> None:
+    """Add the properties that ask for something: null, false and what is empty do not, and 0 does. An empty intelRdt
+    asks for resctrl by its mere presence (config-linux.md, IntelRdt)."""
+    for name, value in values.items():
+        if value or type(value) is int or (name == "intelRdt" and value is not None):
+            path = f"{prefix}{name}"
+            asked.add(path)
+            if type(value) is dict and path in NESTED:
+                _add_properties(asked, value, path + ".")
+
+
+NESTED = ("process", "process.user", "linux", "linux.resources", "hooks", "root")
