@@ -85,7 +85,6 @@ NOT_YET = [
     ("linux.resources.blockIO", {"weight": 100}),
     ("linux.resources.network", {"classID": 1}),
     ("linux.resources.rdma", {"mlx5_1": {"hcaHandles": 1}}),
-    ("linux.resources.hugepageLimits", [{"pageSize": "2MB", "limit": 1}]),
 ]
 
 

@@ -200,34 +200,3 @@ def test_tun_can_always_be_opened(any_host, bundle):
     }
     script = "mknod /dev/tun c 10 200 && true < /dev/tun && true > /dev/tun && echo opened"
     assert any_host.output(one.sh(script)) == "opened\n"
-
-
-def page_sizes():
-    """The sizes of this machine's huge pages, in the words of the specification."""
-    for each in Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB"):
-        number = int(each.name.removeprefix("hugepages-").removesuffix("kB"))
-        power = min((number.bit_length() - 1) // 10, 2)
-        yield f"{number >> 10 * power}{'KMG'[power]}B"
-
-
-def test_huge_pages_of_none(any_host, bundle):
-    """A limit of 0 for each page size, which CRI-O sends for every container, is put into effect where there is a
-    controller for it, and never an error: 3 GB pages are nowhere."""
-    sizes = [*page_sizes(), "3GB"]
-    limits = [{"pageSize": size, "limit": 0} for size in sizes]
-    container = any_host.start(
-        bundle({"linux": {"resources": {"hugepageLimits": limits}}}).args("sleep", "1000")
-    )
-    found = [path for path in cgroups_of([container.id]) if "/hugetlb" in path or "/unified" in path]
-    for folder in map(Path, found):
-        for file in (*folder.glob("hugetlb.*.max"), *folder.glob("hugetlb.*.limit_in_bytes")):
-            assert file.read_text() == "0\n", file
-    if not found and not any_host.wrapper:
-        pytest.skip("needs the hugetlb controller to see the limits")
-
-
-def test_huge_pages_can_be_updated_to_none(pyrun, bundle):
-    """kubelet sends the same resources by update."""
-    container = pyrun.start(bundle().args("sleep", "1000"))
-    document = '{"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}'
-    pyrun.ok("update", "--resources", "-", container.id, data=document.encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pyrun.base.errors import PyrunError
 from pyrun.cgroups import limits
-from pyrun.cgroups.controllers import cpu, memory, pids, table, unified
+from pyrun.cgroups.controllers import cpu, hugepage_limits, memory, pids, table, unified
 
 if TYPE_CHECKING:
     from pyrun.cgroups.files import Write
@@ -203,3 +203,31 @@ def test_unified_writes_line_by_line() -> None:
 def test_unified_refuses_what_is_no_file_of_a_cgroup(name: str) -> None:
     with pytest.raises(PyrunError, match="not the name of a file"):
         unified.v2({name: "1"})
+
+
+@pytest.mark.parametrize(
+    ("resources", "controller", "json_path"),
+    [
+        pytest.param(
+            {"hugepageLimits": [{"pageSize": "2MB", "limit": 2 * MIB}]},
+            "hugetlb",
+            "linux.resources.hugepageLimits[0].limit",
+            id="huge pages",
+        ),
+    ],
+)
+def test_a_controller_that_the_host_has_not_got_is_named(
+    resources: Any, controller: str, json_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit that nothing here can keep is an error with the property and the controller."""
+    monkeypatch.setattr(hugepage_limits, "SIZES", "/nonexistent")
+    nowhere: Any = {"id": "x", "path": "/x", "hierarchies": [], "made": [], "kept": []}
+    with pytest.raises(PyrunError, match=f"the cgroup controller '{controller}' can't be had") as caught:
+        limits.apply(nowhere, resources)
+    assert caught.value.json_path == json_path
+
+
+def test_a_limit_of_0_huge_pages_needs_no_controller() -> None:
+    """CRI-O sends it for every size and every container."""
+    nowhere: Any = {"id": "x", "path": "/x", "hierarchies": [], "made": [], "kept": []}
+    limits.apply(nowhere, {"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]})

@@ -58,6 +58,8 @@ def test_v2(tmp_path: Path) -> None:
             "io.stat": "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n253:16 \n",
             "hugetlb.2MB.current": "2097152\n",
             "hugetlb.2MB.events": "max 9\n",
+            "hugetlb.1GB.current": "1\n",
+            "hugetlb.1GB.rsvd.current": "1073741824\n",
         },
     )
     data = stats.collect(record(tmp_path), 0)
@@ -78,7 +80,10 @@ def test_v2(tmp_path: Path) -> None:
         for op, value in (("Read", 1), ("Write", 2), ("Discard", 5))
     ]
     assert [entry["value"] for entry in data["blkio"]["ioServicedRecursive"]] == [3, 4, 6]
-    assert data["hugetlb"] == {"2MB": {"usage": 2097152, "failcnt": 9}}
+    assert data["hugetlb"] == {
+        "2MB": {"usage": 2097152, "failcnt": 9},
+        "1GB": {"usage": 1073741824, "failcnt": 0},  # what is reserved, where the kernel counts that
+    }
     assert data["network_interfaces"] is None
 
 
@@ -101,6 +106,10 @@ def test_v1(tmp_path: Path) -> None:
             "hugetlb.1GB.usage_in_bytes": "1\n",
             "hugetlb.1GB.max_usage_in_bytes": "2\n",
             "hugetlb.1GB.failcnt": "3\n",
+            "hugetlb.2MB.usage_in_bytes": "1\n",
+            "hugetlb.2MB.rsvd.usage_in_bytes": "4\n",
+            "hugetlb.2MB.rsvd.max_usage_in_bytes": "5\n",
+            "hugetlb.2MB.rsvd.failcnt": "6\n",
         },
     )
     data = stats.collect(record(tmp_path, "cpu", "cpuacct", "memory", "blkio", "hugetlb"), 0)
@@ -119,7 +128,10 @@ def test_v1(tmp_path: Path) -> None:
         ("Read", 77),
         ("Total", 77),
     ]
-    assert data["hugetlb"] == {"1GB": {"usage": 1, "max": 2, "failcnt": 3}}
+    assert data["hugetlb"] == {
+        "1GB": {"usage": 1, "max": 2, "failcnt": 3},
+        "2MB": {"usage": 4, "max": 5, "failcnt": 6},
+    }
 
 
 @pytest.mark.parametrize(

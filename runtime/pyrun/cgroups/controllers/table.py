@@ -59,7 +59,7 @@ CONTROLLERS = (
     ("hugepageLimits", "hugetlb", _hugepage_limits),
     ("unified", "", _unified),
 )
-NOT_YET = ("blockIO", "hugepageLimits", "network", "rdma")
+NOT_YET = ("blockIO", "network", "rdma")
 
 
 def asked(resources: Mapping[str, Any]) -> list[str]:
