@@ -274,6 +274,31 @@ def compare(
         out.write_text(page, encoding="utf-8")
 
 
+@cli.command()
+@click.option(
+    "--from",
+    "stream",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="STREAM",
+    help="A finished run's results.jsonl.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file; standard output if not given."
+)
+def expect(stream: Path, out: Path | None) -> None:
+    """Write a file for --expect, in which every failure of a run is expected.
+
+    The run's own expectations stay with their reasons; the reason of a new one is what was seen. A failure that depends
+    on the moment needs `sometimes = true`, by hand.
+    """
+    text = expectations.written(_load(stream))
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        out.write_text(text, encoding="utf-8")
+
+
 def _load(stream: Path) -> results.Run:
     try:
         return results.Run.load(stream)

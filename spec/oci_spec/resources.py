@@ -75,7 +75,8 @@ CPU = table(
     "config-linux.md#cpu",
 )
 
-PIDS = table({"limit": INT64}, ("limit",), "config-linux.md#pids")
+# Before 1.3.0 its limit was required: that is a rule.
+PIDS = table({"limit": INT64}, (), "config-linux.md#pids")
 
 WEIGHT_DEVICE = table(
     {"major": INT64, "minor": INT64, "weight": UINT16, "leafWeight": UINT16},

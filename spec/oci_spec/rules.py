@@ -62,6 +62,7 @@ def faults(document: Document) -> Iterator[ConfigError]:
         for key in linux["sysctl"]:
             yield from sysctl_faults(key, namespaces)
     yield from linux_rules.faults(linux, namespaces)
+    yield from pids_faults(document.get("ociVersion", ""), (linux.get("resources") or {}).get("pids"))
 
 
 def version_faults(document: Document) -> Iterator[ConfigError]:
@@ -71,6 +72,14 @@ def version_faults(document: Document) -> Iterator[ConfigError]:
         if wanted:
             found = show(document["ociVersion"])
             yield ConfigError(found, wanted, "config.md#specification-version", ("ociVersion",))
+
+
+def pids_faults(text: str, pids: Document | None) -> Iterator[ConfigError]:
+    """config-linux.md#pids: the limit is optional since 1.3.0."""
+    parsed = version.parse(text)
+    if pids is not None and "limit" not in pids and parsed is not None and parsed[:2] < (1, 3):
+        parts = ("linux", "resources", "pids", "limit")
+        yield ConfigError("nothing", "a value: before 1.3.0 it is required", "config-linux.md#pids", parts)
 
 
 def version_warnings(document: Document) -> Iterator[str]:

@@ -140,7 +140,7 @@ class Cpu(TypedDict, total=False):
     idle: int
 
 
-class Pids(TypedDict):
+class Pids(TypedDict, total=False):
     limit: int
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oci_conformance.mutants.mutant import Mutant
+from oci_conformance.run import requirements, values
 from oci_spec import catalogue
 
 # Effects of a refusal, not demands for one; and refusals of operations, which operations.py has.
@@ -13,11 +14,12 @@ def refusals() -> list[str]:
     """The ids of requirements to refuse a configuration."""
     return [
         each.id
-        for each in catalogue.load().values()
+        for each in requirements.at(catalogue.NEWEST).values()
         if not each.unseen
         and not each.id.startswith(OTHERS)
         and (
             (each.kind == "V" and each.level in ("MUST", "MUST NOT"))
+            or each.id.startswith(values.PREFIX)
             or each.id.endswith(("-error", "-fail-error", ".dup-error", "-invalid", ".invalid"))
         )
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from oci_conformance.run import habits
+from oci_conformance.run import habits, values
 from oci_spec import catalogue
 from oci_spec.catalogue import Requirement
 
@@ -33,9 +33,16 @@ def of(profiles: tuple[str, ...], spec: str) -> Known:
             found |= habits.requirements()
         elif profile != "spec":
             found |= catalogue.load(_FOLDER / profile)
-    return Known(catalogue.at(spec) if "spec" in profiles else {}, found)
+    return Known(at(spec) if "spec" in profiles else {}, found)
+
+
+def at(spec: str) -> dict[str, Requirement]:
+    """The requirements of one version of the specification: the catalogue's, and those that its tables make."""
+    wanted = catalogue.key(spec)
+    made = {id: each for id, each in values.requirements().items() if catalogue.key(each.since) <= wanted}
+    return {**catalogue.at(spec), **made}
 
 
 def every() -> dict[str, Requirement]:
     """All requirements of every version and profile."""
-    return {**catalogue.load(), **of(PROFILES[1:], catalogue.NEWEST).profiles}
+    return {**catalogue.load(), **values.requirements(), **of(PROFILES[1:], catalogue.NEWEST).profiles}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import report_samples as samples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,11 +132,16 @@ def test_adapter_that_cannot_be_used(tmp_path: Path, text: str) -> None:
         ('id = "no.such"\nreason = "x"', "there is no requirement 'no.such'"),
         ('id = "user.uid"', "it has no reason"),
         ('id = "user.uid"\nreason = "x"\nstatus = "fail"', "unknown key 'status'"),
+        ('id = "user.uuid"\nreason = "x"', "line 3: .*did you mean user.uid"),
+        ('reason = "x"', "line 3: it has no id"),
+        ('id = "user.uid"\nreason = 5', "reason is 5"),
+        ('id = "user.uid"\nreason = "x"\nsometimes = "yes"', "sometimes is 'yes'"),
     ],
+    ids=["unknown id", "no reason", "unknown key", "nearly an id", "no id", "number", "text for true"],
 )
 def test_expectations_that_cannot_be_used(tmp_path: Path, entry: str, said: str) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(f"[[deviation]]\n{entry}\n")
+    path.write_text(f"# A comment.\n\n[[deviation]] # one\n{entry}\n")
     with pytest.raises(expectations.ExpectationsError, match=said):
         expectations.load(str(path), {"user.uid"})
 
@@ -217,3 +224,24 @@ def test_mutants_have_names_of_their_own_and_break_something() -> None:
     for mutant in engine.every():
         assert mutant.edits or mutant.behaviour, mutant.name
         assert mutant.kills or mutant.property, mutant.name
+
+
+def test_expectations_written_from_a_run_expect_its_failures_and_nothing_else() -> None:
+    run = samples.run()
+    text = expectations.written(run)
+    ids = {result["id"] for test in run.tests for result in test["results"]}
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(text)
+        file.flush()
+        known = expectations.load(file.name, ids)
+    for test in run.tests:
+        before = [result["status"] for result in test["results"]]
+        expectations.apply(known, test, run.header, ids)
+        after = [result["status"] for result in test["results"]]
+        assert after == ["xfail" if status == "fail" else status for status in before], test["test"]
+
+
+def test_expectations_written_again_keep_their_reasons() -> None:
+    text = expectations.written(samples.run())
+    entry = text[text.index('id = "xfail.id"') :].partition("[[")[0]
+    assert 'reason = "because ' in entry

@@ -266,3 +266,9 @@ def test_mount_options() -> None:
 
 def test_hook_names_are_those_of_the_table() -> None:
     assert set(names.HOOKS) == set(config.CONFIG[1]["hooks"][1])
+
+
+@pytest.mark.parametrize(("version", "wanted"), [("1.2.1", 1), ("1.3.0", 0)], ids=["required", "optional"])
+def test_a_pids_limit_is_required_before_1_3_0(version: str, wanted: int) -> None:
+    document = plain(resources={"pids": {}}) | {"ociVersion": version}
+    assert len([each for each in faults(document) if each.startswith("linux.resources.pids.limit")]) == wanted
