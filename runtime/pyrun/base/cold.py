@@ -2,7 +2,8 @@
 
 Hot module. Help, usage errors, `spec`, `features`, `validate` and the seccomp compiler want click, jsonschema and
 libseccomp. They run in the full interpreter that the binary was built with, from the folder that was installed beside
-it, isolated from the caller's environment and current directory. Never after a container's file system can be seen.
+it, isolated from the caller's environment and current directory. We never do this after we have seen a container's
+file system.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ sys.exit(status)
 
 
 def command(arguments: list[str]) -> tuple[list[str], dict[bytes, bytes]]:
-    """argv and environment that run pyrun's `arguments` in a full interpreter."""
+    """Return argv and the environment that run pyrun's `arguments` in a full interpreter."""
     environment = {
         name: value for name, value in posix.environ.items() if name[:6] != b"PYTHON" and name[:3] != b"LD_"
     }
@@ -54,7 +55,7 @@ def command(arguments: list[str]) -> tuple[list[str], dict[bytes, bytes]]:
 
 
 def execute(arguments: list[str]) -> None:
-    """Become the full interpreter; PyrunError if it isn't there."""
+    """Become the full interpreter. Raises PyrunError if it isn't there."""
     argv, environment = command(arguments)
     try:
         posix.execve(argv[0], argv, environment)

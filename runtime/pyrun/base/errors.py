@@ -32,8 +32,8 @@ PROGRAM_WORDS = {errno.ENOENT: "no such file or directory", errno.EACCES: "permi
 class PyrunError(Exception):
     """What a user can cause and mend.
 
-    `sentence` says what failed and why, `json_path` which property of config.json asked for it ("" if none), `hint`
-    what to do ("" if unknown). `kind` lets callers tell a few cases apart without reading text.
+    `sentence` says what failed and why, `json_path` which property of config.json asked for it ("" if none did), `hint`
+    what to do ("" if we don't know). `kind` lets callers tell a few cases apart without reading text.
     """
 
     def __init__(self, sentence: str, json_path: str = "", hint: str = "", kind: str = "") -> None:
@@ -45,7 +45,7 @@ class PyrunError(Exception):
 
 
 def words(error: OSError) -> str:
-    """The reason of an OSError in words that no engine mistakes for a missing program: "openat2 /x: does not exist"."""
+    """Return the reason of an OSError: "openat2 /x: does not exist". No engine takes it for a missing program."""
     number = error.errno or 0
     call, _, said = (error.strerror or "").partition(": ")
     call = call if said else ""
@@ -57,12 +57,12 @@ def words(error: OSError) -> str:
 
 
 def failed(doing: str, error: OSError, json_path: str = "", hint: str = "") -> PyrunError:
-    """An OSError as the user's sentence: `doing` is a gerund phrase, such as "mounting tmpfs on /dev"."""
+    """Return an OSError as the user's sentence. `doing` is a gerund phrase, such as "mounting tmpfs on /dev"."""
     return PyrunError(f"{doing}: {words(error)}", json_path, hint)
 
 
 def render(error: PyrunError) -> str:
-    """The sentence as stderr and the log have it: one line, printable."""
+    """Return the sentence as stderr and the log have it: one line, printable."""
     text = error.sentence
     if error.json_path:
         text = f"{error.json_path}: {text}"
@@ -72,7 +72,7 @@ def render(error: PyrunError) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` with everything that could end a line or drive a terminal replaced by an escape."""
+    """Replace everything in `text` that could end a line or drive a terminal by an escape."""
     if text.isprintable():
         return text
     return "".join([c if c.isprintable() else f"\\u{ord(c):04x}" for c in text])

@@ -29,7 +29,7 @@ NO_BRACKETS = bytes([byte for byte in range(256) if byte not in b"[]{}"])
 
 
 class JSONError(ValueError):
-    """The text is not JSON: why, and where."""
+    """The text is not JSON; says why, and where."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -68,8 +68,10 @@ class _Context:
 
 
 def is_text(value: str) -> bool:
-    """Can it be encoded as UTF-8, that is, does it hold no lone surrogate? (A strict encode would look for an error
-    handler, which a half-initialised interpreter hasn't.)"""
+    """Can UTF-8 encode this text, that is, does it hold no lone surrogate?
+
+    A strict encode would look for an error handler, which a half-initialised interpreter hasn't got.
+    """
     return value.isascii() or value.encode("utf-8", "replace").decode("utf-8", "replace") == value
 
 
@@ -87,7 +89,7 @@ def _check_surrogates(value: Any) -> None:
 
 
 def is_deep(data: bytes) -> bool:
-    """Is a JSON text nested too deeply? No text that is JSON otherwise is taken for it; one that isn't may be.
+    """Is a JSON text nested too deeply? Valid JSON is never taken for it; text that isn't valid may be.
 
     Innermost pairs are taken away level by level. What is left can't be nested more than it has opening brackets.
     """
@@ -104,7 +106,7 @@ def is_deep(data: bytes) -> bool:
 
 
 def decode(data: bytes) -> Any:
-    """The value that a JSON text stands for; JSONError says why it is none."""
+    """Return the value that a JSON text stands for. Raises JSONError if it stands for none."""
     if is_deep(data):
         raise JSONError(f"nested too deeply: more than {DEEPEST} levels, or brackets that are not closed")
     text = data.decode("utf-8", "surrogateescape")
@@ -142,7 +144,7 @@ def _place(text: str, at: int | None) -> str:
 
 
 def encode(value: Any) -> str:
-    """The JSON text of dicts, lists, strings, numbers, booleans and None, without spaces."""
+    """Return the JSON text of dicts, lists, strings, numbers, booleans and None, without spaces."""
     if isinstance(value, str):
         text: str = quote(value)
         return text
@@ -158,7 +160,7 @@ def encode(value: Any) -> str:
 
 
 def pretty(value: Any, indent: str = "") -> str:
-    """The JSON text indented by two spaces, for people."""
+    """Return the JSON text indented by two spaces, for people."""
     inner = indent + "  "
     if isinstance(value, dict) and value:
         items = [f"{inner}{quote(k)}: {pretty(v, inner)}" for k, v in value.items()]

@@ -20,7 +20,7 @@ level = 1
 
 
 def configure(log_path: str, log_format: str, log_level: str, debug: bool) -> None:
-    """Take on the global options; PyrunError for a value that they can't have."""
+    """Take on the global options. Raises PyrunError for a value that they can't have."""
     global path, as_json, level
     if log_format not in ("", "text", "json"):
         raise PyrunError(f'--log-format: "{log_format}" is neither text nor json')
@@ -35,8 +35,10 @@ def configure(log_path: str, log_format: str, log_level: str, debug: bool) -> No
 
 
 def _checked(log_path: str) -> str:
-    """A log that can't be opened is an error now, not when there is something to say: engines read errors there alone.
-    Other runtimes' services of the host are no files: PyrunError as well."""
+    """Return the path of a log that can be written. Raises PyrunError if we can't open it, or if it names a service.
+
+    We ask now and not when there is something to say, because engines read errors there alone.
+    """
     service = log_path.partition(":")[0]
     if service in ("journald", "syslog") and ":" in log_path:
         raise PyrunError(f"--log: {service} is not supported", hint="a file is, or standard error")
@@ -48,7 +50,7 @@ def _checked(log_path: str) -> str:
 
 
 def record(kind: str, text: str) -> bytes:
-    """One record of the log, in the format chosen, with its newline."""
+    """Return one record of the log, in the format chosen, with its newline."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if as_json:
         line = f'{{"level":{quote(kind)},"msg":{quote(text)},"time":"{now}"}}\n'
@@ -90,18 +92,18 @@ def write(kind: str, text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """A warning: something was not as asked for, and the operation goes on."""
+    """Log a warning: something was not as asked for, and the operation goes on."""
     write("warning", text)
 
 
 def debug(text: str) -> None:
-    """A step of the command, for who looks over its shoulder (--debug)."""
+    """Log one step; shown with --debug."""
     if level == 3:
         write("debug", text)
 
 
 def last_words(text: str) -> None:
-    """The error that ends the command: to the log and to stderr."""
+    """Write the error that ends the command, to the log and to stderr."""
     try:
         if path:
             _append(record("error", text))

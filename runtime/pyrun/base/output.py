@@ -6,7 +6,7 @@ from pyrun.kernel import calls
 
 
 def put(text: str) -> None:
-    """Write text to standard output; whoever stops reading has seen enough."""
+    """Write text to standard output. A reader that has gone away is no error."""
     try:
         calls.write_all(1, text.encode("utf-8", "backslashreplace"))
     except BrokenPipeError:

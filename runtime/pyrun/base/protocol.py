@@ -42,7 +42,7 @@ def send(sock: int, message: bytes) -> None:
 
 
 def tell(sock: int, message: bytes) -> None:
-    """Send one message to a child that may have given up: what it said last is then still to be received."""
+    """Send one message to a child that may have exited. Its last message can still be received."""
     try:
         posix.write(sock, message)
     except BrokenPipeError:
@@ -50,7 +50,7 @@ def tell(sock: int, message: bytes) -> None:
 
 
 def receive(sock: int) -> bytes:
-    """The next message, or b"" if the other end is closed."""
+    """Return the next message, or b"" if the other end is closed."""
     for _ in range(2):
         try:
             return posix.read(sock, LONGEST)
@@ -60,13 +60,13 @@ def receive(sock: int) -> bytes:
 
 
 def pack_error(error: PyrunError) -> bytes:
-    """An error as a message."""
+    """Return an error as a message."""
     # cut, so that it fits into LONGEST even if each character becomes twelve in JSON
     parts = [error.sentence[:4096], error.json_path[:512], error.hint[:512], error.kind]
     return ERROR + jsontext.encode(parts).encode()
 
 
 def unpack_error(message: bytes) -> PyrunError:
-    """The error that a message brings."""
+    """Return the error that a message brings."""
     sentence, json_path, hint, kind = jsontext.decode(message[1:])
     return PyrunError(sentence, json_path, hint, kind)

@@ -38,7 +38,7 @@ def _number(text: str) -> int:
 
 
 class _Command(click.Command):
-    """One command. Errors of click's parser, which doesn't say so, are about it."""
+    """One command. click's parser doesn't say which command its errors are about, so we do."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -61,7 +61,7 @@ class _Program(_Command, click.Group):
 
 
 def known_command(name: str) -> str:
-    """The name, if there is such a command."""
+    """Return the name. Raises PyrunError if there is no such command."""
     if name in COMMANDS:
         return name
     if name in LATER:
@@ -94,7 +94,7 @@ def _parameters(table: tuple[Option, ...]) -> list[click.Parameter]:
 
 
 def _values(found: dict[str, Any], table: tuple[Option, ...]) -> Values:
-    """Option values by key; what was not given is not in it."""
+    """Return option values by key, without those that weren't given."""
     keys = [names[0][2:] for names, _, _, _ in table]
     given = {key: found.get(key.replace("-", "_")) for key in keys}
     return {
@@ -158,7 +158,7 @@ SPECIAL = {"version": _on_version, "help": _on_help}
 
 
 def program() -> click.Group:
-    """The whole command line as click has it."""
+    """Return the whole command line as click has it."""
     from pyrun.commandline.help import ABOUT, EPILOG
 
     return _Program(
@@ -175,7 +175,7 @@ def program() -> click.Group:
 
 
 def help_text(name: str) -> str:
-    """What --help prints, for the program ("") or a command."""
+    """Return what --help prints, for the program ("") or a command."""
     group = program()
     above = click.Context(group, info_name="pyrun", **WIDTH)
     if not name:
@@ -185,9 +185,9 @@ def help_text(name: str) -> str:
 
 
 def parse(arguments: list[str]) -> Parsed | None:
-    """A command line that `parse` did not take: parsed, or None when help was asked for and is printed.
+    """Parse a command line that `parse` did not take; None if it asked for help, which is printed.
 
-    PyrunError says what is wrong with it, in one sentence.
+    Raises PyrunError for a usage error, in one sentence.
     """
     if not arguments:
         arguments = ["--help"]
@@ -205,9 +205,9 @@ def parse(arguments: list[str]) -> Parsed | None:
 
 
 def in_gnu_form(arguments: list[str]) -> list[str]:
-    """The same command line as click reads it: Go's forms, -root DIR and --tty=false, in the words of GNU's.
+    """Return the same command line in GNU's words, which click reads: Go writes -root DIR and --tty=false.
 
-    PyrunError if a switch has another value than true or false.
+    Raises PyrunError if a switch has another value than true or false.
     """
     above, rest = _options_in_gnu_form(arguments, GLOBAL, False, "")
     if not rest or rest[0] not in COMMANDS:

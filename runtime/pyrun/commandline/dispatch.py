@@ -1,4 +1,4 @@
-"""From a parsed command line to an exit code: runs the command's module, and prints what goes wrong there. Hot module.
+"""Run the module of a parsed command line, and print what goes wrong there. Hot module.
 
 The binary and the full interpreter both come here, and both find the module by the command table.
 """

@@ -1,7 +1,7 @@
-"""pyrun in a full interpreter: everything that the hot path has no need of. Cold module, started by cold.py.
+"""pyrun in a full interpreter: everything that the hot path doesn't need. Cold module, started by cold.py.
 
-A command line that is unusual but right, such as `create -bDIR ID`, goes back to the binary in its plain form: a
-container is only ever made by an interpreter that can't import from disk.
+A command line that is unusual but right, such as `create -bDIR ID`, goes back to the binary in its plain form: only an
+interpreter that can't import from disk ever makes a container.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run_hot(parsed: Parsed) -> int:
-    """Hand a command of the hot path back to the binary; run unfrozen, there is none, and it runs here."""
+    """Hand a hot command back to the binary. Run unfrozen, there is none, and the command runs here."""
     # The full interpreter ignores these; the container must not.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
@@ -61,7 +61,7 @@ def _run_hot(parsed: Parsed) -> int:
 
 
 def plain_arguments(parsed: Parsed) -> list[str]:
-    """A parsed command line in the form that `parse` takes."""
+    """Return a parsed command line in the form that `parse` takes."""
     global_values, command, values, arguments = parsed
     if command not in COMMANDS:
         return [*_plain_options(global_values, GLOBAL)]
@@ -81,7 +81,7 @@ def _plain_options(values: Values, table: tuple[parse.Option, ...]) -> list[str]
 
 
 def _for_each(global_values: Values, command: str, values: Values, arguments: list[str]) -> int:
-    """`kill --regex` and `delete --regex`: the command for every container in whose id the expression is found."""
+    """Run `kill --regex` or `delete --regex` for every container whose id the expression is found in."""
     from pyrun.container import roots
 
     try:

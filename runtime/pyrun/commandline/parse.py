@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 def take_options(
     args: list[str], table: Iterable[Option], intermixed: bool
 ) -> tuple[Values, list[str]] | None:
-    """Split `args` into option values by key and the rest, which starts at the first other word unless `intermixed`;
-    None if they don't fit the table."""
+    """Split `args` into option values by key and the rest; None if they don't fit the table.
+
+    The rest starts at the first word that is no option, unless options may be `intermixed`.
+    """
     known = {name: (names[0][2:], kind) for names, kind, _, _ in table if kind != COLD_FLAG for name in names}
     values: Values = {}
     rest: list[str] = []
@@ -72,7 +74,7 @@ def takes_all_that_remain(arguments: tuple[str, ...]) -> bool:
 
 
 def parse(args: list[str]) -> tuple[Values, str, Values, list[str]] | None:
-    """Global options, command, its options and its arguments; None if click is to have a look."""
+    """Return global options, command, its options and its arguments; None if click has to look at it."""
     taken = take_options(args, GLOBAL, intermixed=False)
     if taken is None:
         return None

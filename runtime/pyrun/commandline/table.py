@@ -196,10 +196,10 @@ def is_hot(command: str) -> bool:
 
 
 def module(command: str) -> str:
-    """The name of the module whose `run` carries a command out."""
+    """Return the name of the module whose `run` carries a command out."""
     return f"pyrun.commands.{command.strip('-').replace('-', '_')}"
 
 
 def hot_modules() -> list[str]:
-    """The modules of all hot commands. No import statement names them, so the build asks for them here."""
+    """Return the modules of all hot commands. No import statement names them, so the build asks for them here."""
     return [module(name) for name in ("--version", *COMMANDS) if is_hot(name)]

@@ -38,7 +38,7 @@ def _shown() -> dict[str, tuple[tuple[str, ...], tuple[Option, ...], str]]:
 
 
 def _choices(metavar: str) -> list[str]:
-    """The values that an argument or option may have, as far as they are known when the script is made."""
+    """Return the values that an argument or option may have, as far as we know them when the script is made."""
     word = metavar.strip("[]")
     if word == "SIGNAL":
         return NAMES
@@ -102,7 +102,7 @@ complete -F _pyrun pyrun
 
 
 def bash() -> str:
-    """For bash 4.3 and later; nothing of bash-completion needed."""
+    """Return the script for bash 4.3 and later; it needs nothing of bash-completion."""
     scopes = [("", (*GLOBAL, HELP)), *((name, (*entry[1], HELP)) for name, entry in _shown().items())]
     valued, values, options, arguments = [], [], [], []
     for scope, table in scopes:
@@ -132,7 +132,7 @@ def _bash_action(metavar: str) -> str:
 
 
 def zsh() -> str:
-    """For zsh's completion system: a file _pyrun, or the output evaluated after compinit."""
+    """Return the script for zsh's completion system: a file _pyrun, or evaluated after compinit."""
     commands = "\n".join(f"        {_quoted(f'{name}:{entry[2]}')}" for name, entry in _shown().items())
     cases = []
     for name, entry in _shown().items():
@@ -198,7 +198,7 @@ def _zsh_action(metavar: str) -> str:
 
 
 def fish() -> str:
-    """For fish 3 and later: a line for each thing that can stand somewhere."""
+    """Return the script for fish 3 and later: a line for each thing that can stand somewhere."""
     names = " ".join(_shown())
     lines = [
         "# fish completion for pyrun, made by: pyrun completion fish",

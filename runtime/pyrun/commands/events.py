@@ -30,7 +30,7 @@ LONGEST_WAIT = 1_000_000  # ms: a limit of poll's int, and waking up after a qua
 
 
 def run(root: str, values: Values, arguments: list[str]) -> int:
-    """Print statistics once, or again and again until the container ends, and each running out of memory."""
+    """Print statistics once, or again and again until the container ends; print an event when it runs out of memory."""
     interval = duration(str(values.get("interval", "5s")))
     if interval is None or interval <= 0:
         raise PyrunError(f'--interval: "{values["interval"]}" is not a duration, such as 5s, 100ms or 1m30s')
@@ -78,7 +78,7 @@ def _put(found: store.Container, kind: str, data: dict[str, Any] | None = None) 
 
 
 def duration(text: str) -> int | None:
-    """Nanoseconds from a duration as Go writes it: "5s", "100ms", "1m30s", "1.5h"; None if it isn't one."""
+    """Return nanoseconds from a duration as Go writes it: "5s", "100ms", "1m30s", "1.5h"; None if it isn't one."""
     total = 0
     rest = text
     while rest:

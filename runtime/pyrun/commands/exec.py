@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def run(root: str, values: Values, arguments: list[str]) -> int:
-    """Run a program in a container; its exit status, unless detached."""
+    """Run a program in a container; returns its exit status, or 0 if detached."""
     folder = root_folder(root)
     if values.get("detach"):
         exec_.exec_(folder, values, arguments)

@@ -33,7 +33,7 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
 
 
 def document() -> dict[str, Any]:
-    """What this build supports, whatever the host has."""
+    """Return what this build supports, whatever the host has."""
     annotations = {"io.github.pyrun.version": built.VERSION, "io.github.pyrun.commit": built.COMMIT}
     annotations["io.github.seccomp.libseccomp.version"] = libseccomp_version()
     return {
@@ -102,7 +102,7 @@ def _has_architecture(compiler: Any, token: int) -> bool:
 
 
 def libseccomp_version() -> str:
-    """The version of the installed libseccomp, "" if there is none: seccomp_version(3)."""
+    """Return the version of the installed libseccomp, "" if there is none: seccomp_version(3)."""
     try:
         library = ctypes.CDLL("libseccomp.so.2")
     except OSError:

@@ -20,7 +20,7 @@ RTMIN, RTMAX = 34, 64  # as signal(7) has them with glibc
 
 
 def signal_number(text: str) -> int:
-    """The number of a signal given as TERM, SIGTERM, sigterm, RTMIN+1 or 15; PyrunError for anything else."""
+    """Return the number of a signal given as TERM, SIGTERM, sigterm, RTMIN+1 or 15. Raises PyrunError for others."""
     if text.isascii() and text.isdigit() and len(text) < 4 and 0 <= int(text) <= RTMAX:
         return int(text)
     name = text.upper().removeprefix("SIG")
@@ -38,7 +38,7 @@ def signal_number(text: str) -> int:
 
 
 def run(root: str, values: Values, arguments: list[str]) -> int:
-    """Signal the container's process, or all of its processes. KILL is for all where they don't die with the first."""
+    """Signal the container's process, or all of its processes. KILL goes to all where they don't die with the first."""
     number = signal_number(arguments[1] if len(arguments) > 1 else "TERM")
     found = store.find(roots.root_folder(root), arguments[0], lock=False)
     status = states.status(found)
@@ -72,7 +72,7 @@ def _signal_init(found: store.Container, number: int) -> bool:
 
 
 def _signal_all(found: store.Container, number: int) -> None:
-    """Every process in the container's cgroup, also when its first one is gone; none left is no error."""
+    """Signal every process in the container's cgroup, even when its first one is gone. None left is no error."""
     cgroup = found.record.get("cgroup")
     if not cgroup:
         return

@@ -63,7 +63,7 @@ def _table(pids: list[int]) -> str:
 
 
 def _row(pid: int, uptime: float) -> tuple[str, ...]:
-    """One process: proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5)."""
+    """Return one process: proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5)."""
     stat = calls.read_file(f"/proc/{pid}/stat").decode("utf-8", "replace")
     name = stat[stat.index("(") + 1 : stat.rindex(")")]
     fields = stat[stat.rindex(")") + 2 :].split(" ")
@@ -76,8 +76,10 @@ def _row(pid: int, uptime: float) -> tuple[str, ...]:
 
 
 def _command(pid: int, name: str) -> str:
-    """The command line; a process without one (a zombie) has its name in brackets. It is a container's: what could
-    drive a terminal is replaced."""
+    """Return the command line; a process without one (a zombie) has its name in brackets.
+
+    The container chooses it, so we replace what could drive a terminal.
+    """
     fd = posix.open(f"/proc/{pid}/cmdline", posix.O_RDONLY | calls.O_CLOEXEC)
     try:
         words = posix.read(fd, LONGEST_COMMAND).rstrip(b"\0")
@@ -88,7 +90,7 @@ def _command(pid: int, name: str) -> str:
 
 
 def clock(seconds: int) -> str:
-    """1-02:03:04 for a day, two hours, three minutes and four seconds, as ps shows times."""
+    """Return 1-02:03:04 for a day, two hours, three minutes and four seconds, as ps shows times."""
     days, rest = divmod(seconds, 86400)
     text = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
     return f"{days}-{text}" if days else text
@@ -112,7 +114,7 @@ def _by_the_hosts_ps(words: list[str], pids: list[int]) -> bytes:
 
 
 def _run_ps(words: list[str]) -> bytes:
-    """What the host's ps prints; PyrunError with its last words if it fails."""
+    """Return what the host's ps prints. Raises PyrunError with its last words if it fails."""
     reader, writer = posix.pipe()
     errors = calls.memfd("ps-errors", b"")
     actions = [(posix.POSIX_SPAWN_DUP2, writer, 1), (posix.POSIX_SPAWN_DUP2, errors, 2)]

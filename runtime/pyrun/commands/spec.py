@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run(root: str, values: Values, arguments: list[str]) -> int:
-    """Write config.json into the bundle; never over one that is there."""
+    """Write config.json into the bundle. An existing file stays as it is."""
     ids = (os.geteuid(), os.getegid()) if values.get("rootless") else None
     text = json.dumps(defaults.document(ids), indent=2) + "\n"
     file = str(values.get("file", "config.json"))

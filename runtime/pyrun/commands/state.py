@@ -29,7 +29,7 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
 
 
 def document(found: store.Container) -> dict[str, Any]:
-    """The spec's state document plus rootfs, created and owner, which engines and people expect."""
+    """Return the spec's state document plus rootfs, created and owner, which engines and people expect."""
     record = found.record
     state = states.oci_state(record, states.status(found))
     for key in ("rootfs", "created"):
@@ -39,7 +39,7 @@ def document(found: store.Container) -> dict[str, Any]:
 
 
 def unfinished(found: store.Container) -> PyrunError:
-    """The error for a container of which no more than the folder was made."""
+    """Return the error for a container whose create got no further than making the folder."""
     return PyrunError(
         f'container "{found.id}" was never completed, because its create was interrupted',
         hint=f"pyrun delete --force {found.id}",
@@ -47,8 +47,11 @@ def unfinished(found: store.Container) -> PyrunError:
 
 
 def wait_for_record(found: store.Container, patience: float) -> bool:
-    """Wait until a create that has just begun has written its first line, or is gone; False if it doesn't within the
-    seconds given, or within a moment if nobody holds the lock (which is taken just after the folder is made)."""
+    """Wait until a create that has just begun has written its first line, or is gone; False if it takes too long.
+
+    That is longer than `patience` seconds, or than a moment if nobody holds the lock, which create takes just after it
+    has made the folder.
+    """
     begin = time.monotonic()
     while not found.record and found.is_current():
         creating = states.status(found) == states.CREATING

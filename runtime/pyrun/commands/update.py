@@ -48,7 +48,7 @@ UNITS = "bkmgtp"  # powers of 1024
 
 
 def run(root: str, values: Values, arguments: list[str]) -> int:
-    """Change those limits of a container that are named, and nothing else; if one can't be had, nothing at all."""
+    """Change the limits of a container that are named, and nothing else. If we can't set one, we set none."""
     resources = _from_file(values) if "resources" in values else _from_options(values)
     _check(resources)
     found = store.find(roots.root_folder(root), arguments[0], lock=False)
@@ -112,7 +112,7 @@ def _number(text: str) -> int | None:
 
 
 def size(text: str) -> int | None:
-    """Bytes from "1048576", "1024k", "64M", "64MiB", "1.5gb", or "-1"; None if it is none of these."""
+    """Return bytes from "1048576", "1024k", "64M", "64MiB", "1.5gb", or "-1"; None if it is none of these."""
     number = text.lower()
     if number == "-1":
         return -1

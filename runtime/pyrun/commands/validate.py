@@ -51,7 +51,7 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
 
 
 def _place(argument: str, config: str) -> tuple[str, str]:
-    """The bundle and the configuration file's path; the argument may be either."""
+    """Return the bundle and the configuration file's path; the argument may be either."""
     if argument and not config and os.path.isfile(argument):
         argument, config = os.path.dirname(argument), argument
     bundle = handles.absolute(argument)
@@ -59,7 +59,7 @@ def _place(argument: str, config: str) -> tuple[str, str]:
 
 
 def examine(content: bytes, bundle: str) -> list[Finding]:
-    """All findings about the content of a config.json, errors first."""
+    """Return all findings about the content of a config.json, errors first."""
     if jsontext.is_deep(content):  # the decoder's stack must hold it
         return [_of_fault(validate.record(fields.ConfigError(*validate.TOO_DEEP)))]
     findings = [_of_fault(fault) for fault in validate.errors(content)]
@@ -79,12 +79,12 @@ def examine(content: bytes, bundle: str) -> list[Finding]:
 
 
 def _of_fault(fault: Finding) -> Finding:
-    """A fault by the specification."""
+    """Return a fault by the specification as a finding."""
     return {"severity": "error", "source": SPECIFICATION, **fault}
 
 
 def _of_error(source: str, error: PyrunError, document: Config) -> Finding:
-    """A refusal of ours in the shape of the specification's."""
+    """Return a refusal of ours in the shape of the specification's."""
     found, section = _look_up(error.json_path, document)
     wanted = f"{error.sentence} ({error.hint})" if error.hint else error.sentence
     return {
@@ -110,7 +110,7 @@ def _of_warning(text: str) -> Finding:
 
 
 def _look_up(path: str, document: Config) -> tuple[str, str]:
-    """What stands at a JSON path, in a few words, and the section of the specification about it."""
+    """Return what stands at a JSON path, in a few words, and the section of the specification about it."""
     value: Any = document
     kind: Any = oci_config.CONFIG
     section = "config.md"
@@ -129,7 +129,7 @@ def _look_up(path: str, document: Config) -> tuple[str, str]:
 
 
 def _refused(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
-    """What create refuses by name, on every host."""
+    """Yield what create refuses by name, on every host."""
     for refusal in plan.refusals(config):
         yield RUNTIME, refusal
     for index, entry in enumerate(config.get("mounts") or ()):
@@ -152,7 +152,7 @@ def _refused(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
 
 
 def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
-    """What this host doesn't have, or not free."""
+    """Yield what this host doesn't have, or not free."""
     root = (config.get("root") or {}).get("path")
     roots = []  # what lies in there may be made by an earlier mount
     if root:
@@ -205,7 +205,7 @@ def _check_there(path: str, json_path: str) -> Iterator[tuple[str, PyrunError]]:
 
 
 def _show(path: str, findings: list[Finding]) -> None:
-    """The findings for people, with colours where standard output is a terminal."""
+    """Print the findings for people, with colours where standard output is a terminal."""
     coloured = os.isatty(1) and not os.environ.get("NO_COLOR")
     errors = [one for one in findings if one["severity"] == "error"]
     warnings = [one for one in findings if one["severity"] == "warning"]

@@ -11,8 +11,10 @@ from pyrun.kernel import calls
 
 
 def empty(folder: int) -> None:
-    """Remove all that is in a folder, which is a descriptor. No link is followed, and a folder in a folder is emptied
-    after it was moved up, so that no depth is too deep. OSError."""
+    """Remove everything in a folder, which is a descriptor. Raises OSError.
+
+    We follow no link. We move a folder in a folder up before we empty it, so that no depth is too deep.
+    """
     count = 0
     while names := posix.listdir(folder):
         for name in names:

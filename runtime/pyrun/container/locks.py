@@ -1,8 +1,8 @@
-"""Waiting for a container's lock, but not for ever, and not for somebody who waits for us.
+"""Wait for a container's lock, but not for ever, and not for somebody who waits for us.
 
-Hot module, loaded only where another holds the lock. A lock is held for the length of one command, and a command is as
-long as its hooks: who waits for it too long is told whose it is. A hook that calls pyrun on its own container would
-wait for the command that waits for the hook.
+Hot module, loaded only where another holds the lock. A command holds the lock for as long as it runs, hooks included.
+Whoever waits for it too long is told who holds it. A hook that calls pyrun on its own container would wait for the
+command that waits for the hook.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ LONGEST_COMMAND = 200  # characters of a command line that an error quotes
 
 
 def wait(dirfd: int, container_id: str, force: bool) -> None:
-    """Take the lock of a state folder. PyrunError of kind "hook" if the holder waits for us, of kind "busy" if it does
-    not let go within the limit; it is killed, then, if we are to `force` it."""
+    """Take the lock of a state folder. With `force` we kill a holder that doesn't let go within the limit.
+
+    Raises PyrunError of kind "hook" if the holder waits for us, of kind "busy" if it doesn't let go within the limit.
+    """
     begin = time.monotonic()
     limit = FORCED_LIMIT if force else LIMIT
     pause = 0.0005
@@ -59,7 +61,7 @@ def _refuse_own_caller(dirfd: int, container_id: str) -> None:
 
 
 def holder(dirfd: int) -> int:
-    """The process that holds the lock of a folder, by /proc/locks: proc_locks(5); 0 if it can't be seen from here."""
+    """Return the pid of the lock's holder, by /proc/locks (proc_locks(5)); 0 if we can't see it from here."""
     status = posix.fstat(dirfd)
     device = f"{posix.major(status.st_dev):02x}:{posix.minor(status.st_dev):02x}"
     found = 0
@@ -80,7 +82,7 @@ def holder(dirfd: int) -> int:
 
 
 def _ancestors() -> list[int]:
-    """Our parent, its parent and so on, numbered as /proc has them."""
+    """Return our parent, its parent and so on, as /proc numbers them."""
     found: list[int] = []
     name = "self"
     while len(found) < 1000:
@@ -111,8 +113,10 @@ def _command(pid: int) -> str:
 
 
 def _end(dirfd: int, pid: int) -> bool:
-    """SIGKILL to the pyrun that holds the lock. Its hooks, and an init that isn't ready, die with it. False if it isn't
-    one."""
+    """Send SIGKILL to the pyrun that holds the lock; False if the holder isn't a pyrun.
+
+    Its hooks die with it, and so does an init that isn't ready.
+    """
     pidfd = process.pidfd_open(pid) if pid else -1
     if pidfd < 0:
         return False
@@ -129,7 +133,7 @@ def _end(dirfd: int, pid: int) -> bool:
 
 
 def _program(name: str) -> str:
-    """The name of a process's executable, which may have been replaced since."""
+    """Return the name of a process's executable, which may have been replaced since."""
     try:
         return posix.readlink(f"/proc/{name}/exe").removesuffix(" (deleted)").rpartition("/")[2]
     except OSError:

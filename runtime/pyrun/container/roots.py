@@ -9,9 +9,11 @@ from pyrun.base.errors import PyrunError
 
 
 def root_folder(option: str) -> str:
-    """Where state is kept: --root, or /run/pyrun, or $XDG_RUNTIME_DIR/pyrun for a user who is not root of the machine:
-    another user, or root of a user namespace, unless $USER is root (who `unshare -r` has made so). Raises PyrunError
-    if an ordinary user has no such folder."""
+    """Return the folder of all state: --root, or /run/pyrun, or $XDG_RUNTIME_DIR/pyrun for a user who isn't root.
+
+    Root of a user namespace isn't root in this sense, unless $USER is root (`unshare -r` sets it so). Raises PyrunError
+    if an ordinary user has no such folder.
+    """
     if option:
         return option if option[0] == "/" else f"{posix.getcwd()}/{option}"
     runtime_dir = _session_folder()
@@ -38,8 +40,10 @@ def _is_root_of_a_user_namespace() -> bool:
 
 
 def check_id(container_id: str) -> str:
-    """The id, if it can be one: letters, digits and _ + - . in ASCII, at most 255, the first no dot (names that begin
-    with one are the runtime's own)."""
+    """Return the id. Raises PyrunError if it can't be one.
+
+    An id has letters, digits and _ + - . in ASCII, at most 255. It doesn't begin with a dot: such names are our own.
+    """
     if not is_id(container_id):
         raise PyrunError(
             f"container ID {jsontext.quote(container_id)} is not valid",
@@ -55,8 +59,11 @@ def is_id(name: str) -> bool:
 
 
 def make_root(root: str) -> None:
-    """Make the folder that holds the state of all containers, if it isn't there. In a session's folder it gets the
-    sticky bit, by which the programs that clean there leave it alone (XDG Base Directory Specification). OSError."""
+    """Make the folder that holds the state of all containers, if it isn't there. Raises OSError.
+
+    In a session's folder it gets the sticky bit, by which the programs that clean there leave it alone (XDG Base
+    Directory Specification).
+    """
     at = root.find("/", 1)
     while at > 0:
         try:
@@ -72,7 +79,7 @@ def make_root(root: str) -> None:
 
 
 def ids(root: str) -> list[str]:
-    """The ids of all containers under `root`, sorted: what else is there is none of ours."""
+    """Return the ids of all containers under `root`, sorted. Other files there are none of ours."""
     try:
         with posix.scandir(root) as entries:
             return sorted(

@@ -29,8 +29,11 @@ KINDS = (
 
 
 def parse(data: bytes, container_id: str) -> tuple[dict[str, Any], bytes, str]:
-    """The record that the lines add up to, the bytes of config.json, and what is wrong: "" if nothing is, CUT_OFF if
-    the end is missing. The record is what can be used of it: {} if that isn't one of this container."""
+    """Return the record that the lines add up to, the bytes of config.json, and what is wrong.
+
+    The last is "" if nothing is, CUT_OFF if the end is missing. The record is what we can use of it: {} if it isn't one
+    of this container.
+    """
     record: dict[str, Any] = {}
     config = b""
     why = ""
@@ -44,7 +47,7 @@ def parse(data: bytes, container_id: str) -> tuple[dict[str, Any], bytes, str]:
 
 
 def _read(data: bytes, record: dict[str, Any]) -> bytes:
-    """Add the lines of a state.json to the record; returns the bytes of config.json. ValueError, TypeError."""
+    """Add the lines of a state.json to the record; returns the bytes of config.json. Raises ValueError or TypeError."""
     config = b""
     at = 0
     while (end := data.find(b"\n", at)) >= 0:

@@ -1,4 +1,4 @@
-"""What state a container is in, worked out from its record, its locks and its process. Hot module.
+"""The state of a container, worked out from its record, its locks and its process. Hot module.
 
 creating, created, running and stopped are the spec's (runtime.md, State); paused is ours.
 """
@@ -26,7 +26,7 @@ ALIVE = (CREATED, RUNNING, PAUSED)
 
 
 def process_state(pid: int) -> tuple[str, int]:
-    """State letter and start time (clock ticks since boot) of a process: proc_pid_stat(5); ("", 0) if there is none."""
+    """Return state letter and start time (clock ticks since boot) of a process: proc_pid_stat(5). None has ("", 0)."""
     try:
         text = calls.read_file(f"/proc/{pid}/stat").decode("utf-8", "replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -36,7 +36,7 @@ def process_state(pid: int) -> tuple[str, int]:
 
 
 def is_alive(record: dict[str, Any]) -> bool:
-    """Does the container's process exist, and is it still that one? A zombie has exited."""
+    """Does the container's process exist, and is it still the same process? A zombie has exited."""
     pid = record.get("pid", 0)
     if not pid:
         return False
@@ -45,7 +45,7 @@ def is_alive(record: dict[str, Any]) -> bool:
 
 
 def status(container: Container) -> str:
-    """creating, created, running, paused or stopped: runtime.md, State."""
+    """Return creating, created, running, paused or stopped: runtime.md, State."""
     record = container.record
     if record.get("status") != CREATED:
         # creating, if somebody is at it; else create was killed, and its half-made container can only be deleted
@@ -66,8 +66,10 @@ def status(container: Container) -> str:
 
 
 def _check_dead(container: Container) -> None:
-    """PyrunError of kind "damaged" if processes live for longer than those of a killed create, which die with it: then
-    the last line has been lost."""
+    """Raise PyrunError of kind "damaged" if processes outlive a killed create.
+
+    Those of a killed create die with it. If some live on, the last line has been lost.
+    """
     cgroup = container.record.get("cgroup")
     if not cgroup or not cgroup["hierarchies"]:
         return
@@ -84,13 +86,13 @@ def _check_dead(container: Container) -> None:
 
 
 def not_running(container: Container, status_now: str) -> PyrunError:
-    """The error for a command that needs the container's process; engines know its first three words."""
+    """Return the error for a command that needs the container's process; engines know its first three words."""
     seen = status_now if status_now != RUNNING else STOPPED  # it has ended meanwhile
     return PyrunError(f'container not running: "{container.id}" is {seen}')
 
 
 def oci_state(record: dict[str, Any], status_now: str, pid: int | None = None) -> dict[str, Any]:
-    """The spec's state document: what `state` prints and hooks read (runtime.md, State)."""
+    """Return the spec's state document: what `state` prints and hooks read (runtime.md, State)."""
     if pid is None:
         pid = 0 if status_now == STOPPED else record.get("pid", 0)
     state = {
@@ -106,6 +108,6 @@ def oci_state(record: dict[str, Any], status_now: str, pid: int | None = None) -
 
 
 def timestamp() -> str:
-    """Now, as RFC 3339 with nanoseconds, which engines parse."""
+    """Return the time, as RFC 3339 with nanoseconds, which engines parse."""
     now = time.time_ns()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09d}Z"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Container:
-    """An open state folder and what state.json says; `locked` by us or not."""
+    """An open state folder and what state.json says; `locked` says whether we hold its lock."""
 
     __slots__ = ("config", "dirfd", "id", "locked", "record", "root")
 
@@ -57,8 +57,10 @@ class Container:
             posix.close(fd)
 
     def load(self) -> None:
-        """Read state.json; an absent one (create was killed before its first line) leaves an empty record. PyrunError
-        of kind "damaged" if it isn't what we have written: then the record is what can be used of it."""
+        """Read state.json. Without one (create was killed before its first line) the record is empty.
+
+        Raises PyrunError of kind "damaged" if it isn't what we have written; the record is then what we can use of it.
+        """
         why = self._read()
         if why == state_file.CUT_OFF:
             # whoever writes it holds the lock, and may have ended the line, and let go, since we read
@@ -99,7 +101,7 @@ class Container:
         return True
 
     def open_state(self) -> int:
-        """state.json, to read it or to ask for the init's lock on it; -1 if there is none."""
+        """Return a descriptor of state.json, to read it or to ask for the init's lock on it; -1 if there is none."""
         try:
             flags = posix.O_RDONLY | posix.O_NONBLOCK | O_CLOEXEC | posix.O_NOFOLLOW
             return posix.open("state.json", flags, dir_fd=self.dirfd)
@@ -107,14 +109,16 @@ class Container:
             return -1
 
     def hold_for_init(self) -> int:
-        """A descriptor with the lock that says "created": the init inherits it, and loses it at execve."""
+        """Return a descriptor with the lock that says "created". The init inherits it, and loses it at execve."""
         fd = self.open_state()
         calls.flock(fd, LOCK_EX | LOCK_NB)
         return fd
 
     def lock(self, force: bool = False) -> None:
-        """Wait until no other command changes the container. PyrunError if that takes too long, or if the other one
-        waits for us; the other one is ended, if we are to `force` it."""
+        """Wait until no other command changes the container. With `force` we end a holder that takes too long.
+
+        Raises PyrunError if that takes too long, or if the holder waits for us.
+        """
         if not calls.flock(self.dirfd, LOCK_EX | LOCK_NB):
             from pyrun.container import locks
 
@@ -122,8 +126,11 @@ class Container:
         self.locked = True
 
     def take_part(self) -> None:
-        """Lock the container that was found, as `lock` does. Not if the holder of the lock waits for us, who are called
-        by a hook: nobody else can change it then either. PyrunError if it is gone meanwhile."""
+        """Lock the container that was found, as `lock` does. Raises PyrunError if it is gone meanwhile.
+
+        If the holder of the lock waits for us, because its hook has called us, we take no lock: nobody else can change
+        the container then either.
+        """
         try:
             self.lock()
         except PyrunError as error:
@@ -175,7 +182,7 @@ class Container:
 
 
 def missing(container_id: str) -> PyrunError:
-    """The error for an id that nobody uses."""
+    """Return the error for an id that nobody uses."""
     return PyrunError(f'container "{container_id}" does not exist', kind="missing")
 
 
@@ -235,8 +242,11 @@ def _open(root: str, container_id: str) -> int:
 
 
 def find(root: str, container_id: str, lock: bool, force: bool = False) -> Container:
-    """An existing container, with its record; PyrunError of kind "missing" if there is none, of kind "damaged" if its
-    state.json is. `force` is for who takes what there is: damage is a warning, and who holds the lock too long ends."""
+    """Return an existing container, with its record.
+
+    With `force` damage is only a warning, and we end whoever holds the lock too long. Raises PyrunError of kind
+    "missing" if there is no such container, of kind "damaged" if its state.json is.
+    """
     roots.check_id(container_id)
     while True:
         container = Container(root, container_id, _open(root, container_id))

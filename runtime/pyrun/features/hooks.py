@@ -52,14 +52,16 @@ def create_container(inside: Inside) -> None:
 
 
 def run_all(kind: str, hooks: list[dict[str, Any]], state: dict[str, Any], folder: int = -1) -> None:
-    """Run the hooks of one kind in order; PyrunError (kind "hook") at the first that fails."""
+    """Run the hooks of one kind in order. Raises PyrunError (kind "hook") at the first that fails."""
     for index in range(len(hooks)):
         run(kind, index, hooks[index], state, folder)
 
 
 def run(kind: str, index: int, hook: dict[str, Any], state: dict[str, Any], folder: int = -1) -> None:
-    """Run one hook, in this folder or else in the bundle; PyrunError (kind "hook") if it can't be executed, fails, or
-    takes longer than its timeout."""
+    """Run one hook, in this folder or else in the bundle.
+
+    Raises PyrunError (kind "hook") if it can't be executed, fails, or takes longer than its timeout.
+    """
     json_path = f"hooks.{kind}[{index}]"
     try:
         _run(hook, state, json_path, folder)

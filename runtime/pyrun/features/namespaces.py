@@ -65,8 +65,10 @@ def open_joined(making: Making) -> None:
 
 
 def open_all(config: dict[str, Any]) -> list[Join]:
-    """Open every namespace that is given by a path, in the order in which they can be joined; PyrunError if one isn't
-    there, or is the host's and would be changed."""
+    """Open every namespace that is given by a path, in the order in which they can be joined.
+
+    Raises PyrunError if one isn't there, or is the host's and would be changed.
+    """
     found = []
     for index, entry in enumerate((config.get("linux") or {}).get("namespaces") or ()):
         if entry.get("path"):
@@ -114,7 +116,7 @@ def _changes(config: dict[str, Any], join: Join) -> Iterator[tuple[str, str, str
 def is_hosts(kind: str, fd: int) -> bool:
     """Is the namespace of an open descriptor the caller's own, or that of the host's first process?
 
-    PyrunError if that can't be found out for want of /proc.
+    Raises PyrunError if we can't find out for want of /proc.
     """
     found = posix.fstat(fd)
     if found.st_ino == FIRST.get(kind):

@@ -24,7 +24,7 @@ LONGEST_HOME = 4096  # characters: PATH_MAX of limits.h
 
 
 def number(text: str) -> int | None:
-    """A uid or gid written as a decimal number; None if the text is a name, PyrunError if it is no possible id."""
+    """Return a uid or gid written as a decimal number, None for a name. Raises PyrunError for an impossible id."""
     digits = text[1:] if text[:1] in "+-" else text
     if not (digits.isascii() and digits.isdigit()):
         return None

@@ -33,19 +33,19 @@ def detach(cgroup_fd: int, program_fd: int) -> None:
 
 
 def attached(cgroup_fd: int) -> list[int]:
-    """Ids of the device programs attached to this cgroup itself: BPF_PROG_QUERY."""
+    """Return the ids of the device programs attached to this cgroup itself: BPF_PROG_QUERY."""
     ids: Any = ffi.new("unsigned int[]", MOST_PROGRAMS)
     count = check(lib.k_bpf_device_programs(cgroup_fd, ids, MOST_PROGRAMS), "bpf(BPF_PROG_QUERY)")
     return list(ids[0:count])
 
 
 def by_id(program: int) -> int:
-    """A descriptor of a loaded program: BPF_PROG_GET_FD_BY_ID."""
+    """Return a descriptor of a loaded program: BPF_PROG_GET_FD_BY_ID."""
     return check(lib.k_bpf_program_by_id(program), "bpf(BPF_PROG_GET_FD_BY_ID)")
 
 
 def name_of(program_fd: int) -> str:
-    """The name that a program was loaded with: BPF_OBJ_GET_INFO_BY_FD."""
+    """Return the name that a program was loaded with: BPF_OBJ_GET_INFO_BY_FD."""
     name: Any = ffi.new("char[]", 17)
     check(lib.k_bpf_program_name(program_fd, name), "bpf(BPF_OBJ_GET_INFO_BY_FD)")
     text: bytes = ffi.string(name)

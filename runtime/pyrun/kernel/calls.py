@@ -30,12 +30,12 @@ O_CLOEXEC = posix.O_CLOEXEC
 
 
 def failure(call: str, number: int, path: str | None = None) -> OSError:
-    """The exception for a system call that returned -number."""
+    """Return the exception for a system call that returned -number."""
     return OSError(number, f"{call}: {posix.strerror(number)}", path)
 
 
 def check(result: int, call: str, path: str | None = None) -> int:
-    """`result`, or the exception for it if it is negative."""
+    """Return `result`, or raise the exception for it if it is negative."""
     if result < 0:
         raise failure(call, -result, path)
     return result
@@ -65,7 +65,7 @@ def flock(fd: int, operation: int) -> bool:
 
 
 def sealed_memfd(name: str, content: bytes, mode: int) -> int:
-    """A file of memory that holds `content` and can never be changed: memfd_create(2), F_ADD_SEALS."""
+    """Return a file of memory that holds `content` and can never be changed: memfd_create(2), F_ADD_SEALS."""
     flags = MFD_CLOEXEC | MFD_ALLOW_SEALING
     result = lib.k_memfd_create(name.encode(), flags | MFD_EXEC)
     if result == -errno.EINVAL:  # MFD_EXEC is of Linux 6.3
@@ -78,7 +78,7 @@ def sealed_memfd(name: str, content: bytes, mode: int) -> int:
 
 
 def memfd(name: str, content: bytes) -> int:
-    """A file of memory positioned at its start, for reading by another process."""
+    """Return a file of memory positioned at its start, for another process to read."""
     fd = check(lib.k_memfd_create(name.encode(), MFD_CLOEXEC), "memfd_create", name)
     write_all(fd, content)
     posix.lseek(fd, 0, 0)
@@ -92,7 +92,7 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def read_all(fd: int, limit: int) -> bytes:
-    """All that `fd` holds; OSError(EFBIG) if that is more than `limit` bytes."""
+    """Return all that `fd` holds. Raises OSError(EFBIG) if that is more than `limit` bytes."""
     parts = []
     left = limit
     while part := posix.read(fd, min(left + 1, 1 << 15)):
@@ -104,7 +104,7 @@ def read_all(fd: int, limit: int) -> bytes:
 
 
 def read_file(path: str, limit: int = 1 << 24) -> bytes:
-    """The content of a file on the host (trusted: /proc, /sys, our state)."""
+    """Return the content of a file on the host (trusted: /proc, /sys, our state)."""
     fd = posix.open(path, posix.O_RDONLY | O_CLOEXEC)
     try:
         return read_all(fd, limit)
@@ -124,8 +124,10 @@ def write_file(path: str, data: str | bytes) -> None:
 
 
 def replace_file(dirfd: int, name: str, data: bytes, mode: int = 0o600) -> None:
-    """Write a file whole or not at all: a new one, then rename(2). What stands at the new one's name (left by a killed
-    command, or put there by another user) is not written to."""
+    """Write a file whole or not at all: write a new one, then rename(2).
+
+    A killed command may have left a file of the new one's name, or another user put it there. We don't write to it.
+    """
     temporary = f".{name}.new"
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | O_CLOEXEC
     try:
@@ -159,8 +161,10 @@ def close_range_on_exec(first: int) -> None:
 
 
 def poll(fds: list[int], milliseconds: int, writable: list[int] | None = None) -> list[int]:
-    """Those of `fds` that can be read or were hung up, then those of `writable` that can be written: poll(2); -1 ms
-    waits without end."""
+    """Return those of `fds` that can be read or were hung up, then those of `writable` that can be written: poll(2).
+
+    -1 ms waits without end.
+    """
     both = [*fds, *(writable or ())]
     count = len(both)
     array: Any = ffi.new("struct pollfd[]", count)
@@ -175,20 +179,22 @@ def poll(fds: list[int], milliseconds: int, writable: list[int] | None = None) -
 
 
 def socketpair() -> tuple[int, int]:
-    """Two ends of an AF_UNIX SOCK_SEQPACKET connection: one write is one message."""
+    """Return two ends of an AF_UNIX SOCK_SEQPACKET connection: one write is one message."""
     fds: Any = ffi.new("int[2]")
     check(lib.k_socketpair(fds), "socketpair")
     return fds[0], fds[1]
 
 
 def listen(dirfd: int, name: str) -> int:
-    """A listening AF_UNIX socket in a folder given by descriptor (which also keeps the address short)."""
+    """Return a listening AF_UNIX socket in a folder given by descriptor (which also keeps the address short)."""
     return check(lib.k_listen(f"/proc/self/fd/{dirfd}/{name}".encode()), "bind", name)
 
 
 def connect(path: str, seconds: int = 0) -> int:
-    """A connection to the AF_UNIX socket at `path`, of any length. OSError(EAGAIN) if its queue is full for so many
-    seconds; 0 is without end."""
+    """Return a connection to the AF_UNIX socket at `path`, of any length.
+
+    Raises OSError(EAGAIN) if its queue is full for so many seconds; 0 waits without end.
+    """
     data = path.encode("utf-8", "surrogateescape")
     if len(data) < 108:
         return check(lib.k_connect(data, seconds), "connect", path)
@@ -202,12 +208,12 @@ def connect(path: str, seconds: int = 0) -> int:
 
 
 def datagram_listen(path: str) -> int:
-    """A socket for datagrams at a short `path`, read without blocking."""
+    """Return a socket for datagrams at a short `path`, read without blocking."""
     return check(lib.k_datagram(path.encode("utf-8", "surrogateescape"), 1), "bind", path)
 
 
 def datagram_connect(path: str) -> int:
-    """A socket that sends datagrams to `path`, or to an abstract address, which begins with "@"."""
+    """Return a socket that sends datagrams to `path`, or to an abstract address, which begins with "@"."""
     return check(lib.k_datagram(path.encode("utf-8", "surrogateescape"), 0), "connect", path)
 
 
@@ -217,5 +223,5 @@ def send_fd(sock: int, data: bytes, fd: int) -> None:
 
 
 def receive_fd(sock: int) -> int:
-    """The descriptor that the next message brings; OSError(ENOMSG) if it brings none."""
+    """Return the descriptor that the next message brings. Raises OSError(ENOMSG) if it brings none."""
     return check(lib.k_receive_fd(sock), "recvmsg")

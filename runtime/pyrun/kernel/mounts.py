@@ -31,7 +31,7 @@ procfs_contexts: list[int] = []
 
 
 def clone_tree(fd: int, recursive: bool) -> int:
-    """A detached copy of the mount that `fd` stands in, rooted at `fd`: open_tree(2)."""
+    """Return a detached copy of the mount that `fd` stands in, rooted at `fd`: open_tree(2)."""
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     return check(lib.k_open_tree(fd, b"", flags), "open_tree")
 
@@ -73,7 +73,7 @@ def fsconfig_fd(fd: int, key: str, value: int) -> None:
 
 
 def fsmount(fd: int, attributes: int) -> int:
-    """The configured file system as a detached mount with MOUNT_ATTR_* `attributes`: fsmount(2)."""
+    """Return the configured file system as a detached mount with MOUNT_ATTR_* `attributes`: fsmount(2)."""
     return check(lib.k_fsmount(fd, FSMOUNT_CLOEXEC, attributes), "fsmount")
 
 

@@ -73,7 +73,7 @@ def _vector(items: list[str]) -> Any:
 
 
 def execveat(dirfd: int, path: str, argv: list[str], envp: list[str]) -> OSError:
-    """execveat(2) with exactly these vectors, `path` "" meaning the file that `dirfd` is; returns only on failure."""
+    """Call execveat(2) with exactly these vectors; returns only on failure. "" as `path` is the file `dirfd` itself."""
     _keep_argv, argv_data = _vector(argv)
     _keep_envp, envp_data = _vector(envp)
     result = lib.k_execveat(dirfd, path.encode(), argv_data, envp_data, 0 if path else 0x1000)
@@ -91,13 +91,15 @@ def raise_hard_limit(pid: int, resource: int, hard: int) -> None:
 
 
 def all_cpus() -> None:
-    """Run on every CPU that the cpuset allows, whatever our caller was pinned to: sched_setaffinity(2). To be refused
-    is no failure."""
+    """Run on every CPU that the cpuset allows, whatever our caller was pinned to: sched_setaffinity(2).
+
+    A refusal is no failure.
+    """
     lib.k_all_cpus()
 
 
 def permitted_capabilities() -> int:
-    """This process's permitted set as a bit mask: capget(2)."""
+    """Return this process's permitted set as a bit mask: capget(2)."""
     mask = ffi.new("unsigned long long *")
     check(lib.k_permitted_capabilities(mask), "capget")
     return int(mask[0])
@@ -131,22 +133,26 @@ def set_up_interface(name: str) -> None:
 
 
 def new_session_keyring() -> None:
-    """keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name, since a name joins whoever made a keyring of that name
-    before; a kernel without keyrings, or a full quota, is no failure."""
+    """Join a new session keyring without a name: keyctl(KEYCTL_JOIN_SESSION_KEYRING).
+
+    By a name we would join whoever made a keyring of that name before. A kernel without keyrings, or a full quota, is
+    no failure.
+    """
     result = lib.k_join_session_keyring(ffi.NULL)
     if result not in (-errno.ENOSYS, -errno.EDQUOT):
         check(result, "keyctl")
 
 
 def default_signals(blocked: int = 0) -> None:
-    """Every signal's action to the default, and exactly those of the mask `blocked`: what a new program expects."""
+    """Give every signal its default action and block exactly those of `blocked`: what a new program expects."""
     check(lib.k_default_signals(blocked), "sigprocmask")
 
 
 def own_signals() -> None:
-    """SIGPIPE and SIGXFSZ ignored: writing to one who is gone, or more than a file may hold, is an error to be told.
-    SIGCHLD not: a caller that ignores it, which
-    is inherited, would let us wait for children in vain."""
+    """Ignore SIGPIPE and SIGXFSZ, so that a closed reader gives EPIPE, and a file that is too long EFBIG.
+
+    SIGCHLD gets its default action: a caller may ignore it, which we inherit, and we would wait for children in vain.
+    """
     check(lib.k_own_signals(), "sigaction")
 
 
@@ -156,5 +162,5 @@ def signal_mask(mask: int) -> None:
 
 
 def signalfd(mask: int) -> int:
-    """A descriptor from which the blocked signals of `mask` are read: signalfd(2), 128 bytes each, number first."""
+    """Return a descriptor to read the blocked signals of `mask` from: signalfd(2), 128 bytes each, number first."""
     return check(lib.k_signalfd(mask), "signalfd")

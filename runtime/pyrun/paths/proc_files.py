@@ -17,7 +17,7 @@ PROC_ROOT_INODE = 1
 
 
 def open_proc() -> int:
-    """The host's /proc, checked to be the root of a procfs."""
+    """Open the host's /proc. Raises an error if it isn't the root of a procfs."""
     fd = posix.open("/proc", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
     if calls.statfs_type(fd) != PROC_SUPER_MAGIC or posix.fstat(fd).st_ino != PROC_ROOT_INODE:
         posix.close(fd)

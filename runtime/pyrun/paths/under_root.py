@@ -29,12 +29,12 @@ DIRECTORY, FILE, CHARACTER = 0o40000, 0o100000, 0o20000
 
 
 def lookup(root: int, path: str, flags: int = 0) -> int:
-    """An O_PATH descriptor of what `path` is in the container; OSError if it isn't there."""
+    """Return an O_PATH descriptor of what `path` is in the container. Raises OSError if it isn't there."""
     return openat2(root, path or "/", O_PATH | flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
 
 def open_in(parent: int, name: str, flags: int) -> int:
-    """Open one component below a descriptor, which must not be a symbolic link."""
+    """Open one component below a descriptor. It must not be a symbolic link."""
     return openat2(parent, name, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
 
 
@@ -84,7 +84,7 @@ def make(root: int, path: str, kind: int, mode: int = 0o755) -> int:
 
 
 def make_parent(root: int, path: str) -> tuple[int, str]:
-    """A descriptor of the folder that is to hold `path`, made if missing, and the last component's name."""
+    """Return a descriptor of the folder that is to hold `path`, made if missing, and the last component's name."""
     folder, _, name = path.rstrip("/").rpartition("/")
     if name in ("", ".", ".."):
         raise failure("openat2", errno.EINVAL, path)
@@ -92,7 +92,10 @@ def make_parent(root: int, path: str) -> tuple[int, str]:
 
 
 def read_file(root: int, path: str, limit: int) -> bytes:
-    """The content of a regular file of the container; OSError, EINVAL if it is anything else, EFBIG if it is longer."""
+    """Return the content of a regular file of the container.
+
+    Raises OSError: EINVAL if it is anything else, EFBIG if it is longer.
+    """
     flags = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY
     fd = openat2(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
     try:
@@ -104,9 +107,9 @@ def read_file(root: int, path: str, limit: int) -> bytes:
 
 
 def open_character_device(root: int, path: str, number: int) -> int:
-    """The character device `number` at `path`, for reading and writing; OSError, ENXIO if it is anything else.
+    """Open the character device `number` at `path` to read and write. Raises OSError: ENXIO if it is anything else.
 
-    It is looked at first, since to open a device can be to do something with it, and again when it is open.
+    We look at it before we open it, since to open a device can do something with it, and again when it is open.
     """
     flags = posix.O_RDWR | posix.O_NONBLOCK | posix.O_NOCTTY
     for how in (O_PATH, flags):
