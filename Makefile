@@ -1,4 +1,5 @@
-# `make demo` and `make test` are all that a fresh machine needs; both install what is missing first.
+# `make demo` and `make test` are all that a fresh machine needs; both install what is missing first. `make test-all` is
+# what CI runs: it installs engines and a browser, too.
 # PYTHON=… chooses another interpreter (3.11 to 3.14) than the system's.
 PYTHON ?= $(shell for p in /usr/bin/python3 python3; do command -v $$p && break; done)
 PREFIX ?= /usr/local
@@ -19,10 +20,14 @@ SHARE := $(DESTDIR)$(PREFIX)/share
 BASH := bash-completion/completions/pyrun
 ZSH := zsh/site-functions/_pyrun
 FISH := fish/vendor_completions.d/pyrun.fish
+PYTEST := $(TESTPATH) $(PY) -m pytest -rfExX --durations=10
 ORDER := tests/unit tests/bench tests/conformance tests/integration tests/security tests/crash tests/stress tests/engines
-TESTS ?= $(wildcard $(ORDER)) $(filter-out $(ORDER),$(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))) $(wildcard tests/test_*.py)
+ALL := $(wildcard $(ORDER)) $(filter-out $(ORDER),$(sort $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py))))) $(wildcard tests/test_*.py)
+# What a contributor waits for, without tests that are marked as slow. TESTS=… chooses others, slow ones with them.
+QUICK := tests/unit tests/bench tests/docs tests/integration tests/security $(wildcard tests/test_*.py)
+TESTS ?=
 
-.PHONY: all demo docs test test-vm test-vm-short lint bench stress conformance mutants install clean trace FORCE
+.PHONY: all demo docs test test-all test-vm test-vm-short lint bench stress conformance mutants install clean trace FORCE
 .DELETE_ON_ERROR:
 
 all: build/bin/pyrun $(SUITE)
@@ -31,7 +36,10 @@ demo: build/bin/pyrun
 	@$(PY) $(LAUNCHER)/demo.py build/bin/pyrun
 
 test: build/bin/pyrun $(SUITE) build/test/pyrun-traced build/.host-test build/.venv-dev
-	$(TESTPATH) $(PY) -m pytest -rfExX --durations=10 $(PYTEST_FLAGS) $(TESTS)
+	$(PYTEST) $(PYTEST_FLAGS) $(or $(TESTS),-m "not slow" $(QUICK))
+
+test-all: build/bin/pyrun $(SUITE) build/test/pyrun-traced build/.host-test-all build/.venv-dev
+	$(PYTEST) $(PYTEST_FLAGS) $(ALL)
 
 # In a throw-away virtual machine with systemd, cgroup v2 and AppArmor: engines with their own defaults, as root and as
 # an ordinary user; then with SELinux. Root's, since mmdebstrap makes the image; emulated where KVM doesn't work.
@@ -117,6 +125,10 @@ build/.host-build: build/.python $(LAUNCHER)/setup_host.sh
 
 build/.host-test: build/.host-build
 	@$(HOST) test
+	@touch $@
+
+build/.host-test-all: build/.host-test
+	@$(HOST) test-all
 	@touch $@
 
 build/.venv-run: build/.python $(LAUNCHER)/requirements.txt | build/.host-build

@@ -1,19 +1,21 @@
 #!/bin/sh
-# Install what this machine lacks: `setup_host.sh build` to build and run pyrun, `setup_host.sh test` for its tests.
+# Install what this machine lacks: `setup_host.sh build` to build and run pyrun, `test` for `make test`, which needs
+# little, and `test-all` for engines and a browser, too.
 # Debian and root: by apt-get. Otherwise it names what to install and fails, unless only optional things lack.
 set -eu
 
 python=${PYTHON:-python3}
 build_packages="gcc libc6-dev make git ca-certificates libffi-dev libseccomp2 busybox-static"
-optional_packages="runc podman conmon catatonit docker.io containerd buildah iptables nftables crun redis-server nginx-light
-  curl wget strace shellcheck zsh fish e2fsprogs"
+# What tests look through, shells for completions, a peer to compare with
+test_packages="strace shellcheck zsh fish e2fsprogs iproute2 runc"
+# Engines, and what containers serve in their tests
+all_packages="podman conmon catatonit docker.io containerd buildah iptables nftables crun redis-server nginx-light curl wget"
 # Debian 13 has docker's client in a package of its own, Debian 12 in docker.io.
-optional_packages="$optional_packages docker-cli"
+all_packages="$all_packages docker-cli"
 # A browser for the conformance suite's reports
-optional_packages="$optional_packages chromium"
+all_packages="$all_packages chromium"
 # Kubernetes' side of containerd, and Slurm
-optional_packages="$optional_packages iproute2 containernetworking-plugins
-  slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge"
+all_packages="$all_packages containernetworking-plugins slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -121,11 +123,11 @@ require() {
 
 offer() {
 	if ! can_install; then
-		say "not root on Debian: tests that need runc, podman, docker, strace, shellcheck skip where these are missing"
+		say "not root on Debian: tests that need one of these skip where it is missing: $*"
 		return
 	fi
-	# shellcheck disable=SC2046,SC2086
-	set -- $(missing $optional_packages)
+	# shellcheck disable=SC2046
+	set -- $(missing "$@")
 	[ $# -gt 0 ] || return 0
 	apt update || true
 	# shellcheck disable=SC2046
@@ -138,11 +140,13 @@ offer() {
 	done
 }
 
+# shellcheck disable=SC2086 # lists of names
 case ${1:-} in
 build) require ;;
-test) offer ;;
+test) offer $test_packages ;;
+test-all) offer $test_packages $all_packages ;;
 *)
-	say "usage: setup_host.sh build|test"
+	say "usage: setup_host.sh build|test|test-all"
 	exit 2
 	;;
 esac

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from bundles import Bundle, Pyrun
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAUNCHER = REPOSITORY / "runtime/launcher"
 SOURCES = REPOSITORY / "build/obj/sources"

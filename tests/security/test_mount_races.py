@@ -15,6 +15,8 @@ import pytest
 from bundles import new_id
 from hostile import Outside, mount_points, swapping
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 40
 
 

@@ -18,6 +18,8 @@ from bundles import eventually, process_status
 from pyrun.features.mounts import joined_procfs
 from pyrun.kernel import mounts
 
+pytestmark = pytest.mark.slow
+
 CAP_SYS_ADMIN = 1 << 21
 
 

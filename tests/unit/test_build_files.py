@@ -144,3 +144,42 @@ def test_without_python_one_line_says_what_to_install(clone: Path, python: str) 
     assert status != 0
     assert said.count("needs Python 3.11 or later") == 1
     assert len(said.splitlines()) == 2
+
+
+def _asked(target: str) -> list[str]:
+    """The words of the line by which make would call pytest, and of what it would install, were nothing there yet."""
+    needs.program("make")
+    command = ["make", "--dry-run", "--always-make", target]
+    lines = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    calls = [line for line in lines.splitlines() if "-m pytest" in line or "setup_host.sh" in line]
+    return " ".join(calls).split()
+
+
+def _packages(name: str) -> set[str]:
+    """A list of Debian packages in setup_host.sh."""
+    text = (build.LAUNCHER / "setup_host.sh").read_text()
+    return set(" ".join(re.findall(rf'^{name}="([^"]*)"', text, re.MULTILINE)).split()) - {f"${name}"}
+
+
+ENGINES = {"podman", "docker.io", "containerd", "buildah", "slurmd", "chromium", "nginx-light"}
+
+
+def test_make_test_needs_no_engine_and_no_browser() -> None:
+    words = _asked("test")
+    assert "tests/integration" in words
+    assert not {"tests/engines", "tests/crash", "tests/conformance", "test-all"} & set(words)
+    assert words[words.index("-m", words.index("pytest")) + 1 :][:2] == ['"not', 'slow"']
+    assert not ENGINES & _packages("test_packages")
+    assert _packages("all_packages") >= ENGINES
+
+
+def test_make_test_all_runs_every_test_and_ci_calls_it() -> None:
+    """But for those of the virtual machine, which has a target of its own."""
+    words = _asked("test-all")
+    assert "test-all" in words
+    assert "slow" not in " ".join(words)
+    for path in (REPOSITORY / "tests").rglob("test_*.py"):
+        name = str(path.relative_to(REPOSITORY))
+        if not name.startswith("tests/vm/guest/"):
+            assert any(name == word or name.startswith(f"{word}/") for word in words), name
+    assert "make test-all" in (REPOSITORY / ".ci/run").read_text().splitlines()

@@ -11,7 +11,10 @@ import report_samples as samples
 
 from oci_conformance.report import html, matrix
 
-pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="chromium isn't installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium.PROGRAM is None, reason="chromium isn't installed"),
+]
 
 CATALOGUE = samples.catalogue()
 ROWS = len(CATALOGUE) + 2  # those of the other profile
