@@ -100,6 +100,8 @@ def make(root: int, device: dict[str, Any], in_user_namespace: bool, tree: int =
     is_default = _is_default(device)
     hint = ignored = ""
     try:
+        if mounts.is_forbidden:
+            return _make_unmounted(parent, name, device, in_user_namespace and kind != FIFO)
         if not in_user_namespace or kind == FIFO:
             try:
                 return _make_node(root, parent, name, device, is_default)
@@ -145,6 +147,34 @@ def _is(found: posix.stat_result, device: dict[str, Any]) -> bool:
     return (found.st_mode & 0o170000, found.st_rdev) == (TYPES[device["type"]], _number(device))
 
 
+def _make_unmounted(parent: int, name: str, device: dict[str, Any], needs_mount: bool) -> str:
+    """Make a device in a container without mounts of its own: the one that is there will do. Returns a warning."""
+    cause = "in a user namespace it is a mount"
+    try:
+        found = posix.stat(name, dir_fd=parent, follow_symlinks=False)
+        if _is(found, device):
+            return ""
+        if not _is_default(device):
+            return _leave(found, device)
+        cause = "the root file system has another file there, to be covered by a mount"
+    except FileNotFoundError:
+        if not needs_mount:
+            _new_node(parent, name, device)
+            return ""
+    raise PyrunError(
+        f"making device {device['path']}: {cause}, and the container has no mount namespace",
+        "",
+        'add {"type": "mount"} to linux.namespaces, or have the device in the root file system',
+    )
+
+
+def _new_node(parent: int, name: str, device: dict[str, Any]) -> None:
+    posix.mknod(name, TYPES[device["type"]] | permissions(device), _number(device), dir_fd=parent)
+    uid, gid = device.get("uid") or 0, device.get("gid") or 0
+    if uid or gid:
+        posix.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+
+
 def _is_default(device: dict[str, Any]) -> bool:
     """Is this one of the default devices at its own path, be it that the configuration asks for it?"""
     path = plain(device["path"])
@@ -164,7 +194,7 @@ def _leave(found: posix.stat_result, device: dict[str, Any]) -> str:
 
 def _make_node(root: int, parent: int, name: str, device: dict[str, Any], is_default: bool) -> str:
     try:
-        posix.mknod(name, TYPES[device["type"]] | permissions(device), _number(device), dir_fd=parent)
+        _new_node(parent, name, device)
     except FileExistsError:
         found = posix.stat(name, dir_fd=parent, follow_symlinks=False)
         if _is(found, device):
@@ -172,10 +202,6 @@ def _make_node(root: int, parent: int, name: str, device: dict[str, Any], is_def
         if not is_default:
             return _leave(found, device)
         _bind_from_host(device, under_root.make(root, device["path"], under_root.FILE))
-        return ""
-    uid, gid = device.get("uid") or 0, device.get("gid") or 0
-    if uid or gid:
-        posix.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
     return ""
 
 

@@ -12,6 +12,11 @@ from pyrun.base.errors import PyrunError, failed
 from pyrun.features.mounts import causes, filesystem
 from pyrun.kernel import calls, mounts
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
 MS_UNBINDABLE = 1 << 17
 PROPAGATION = {
     "shared": mounts.MS_SHARED,
@@ -23,6 +28,36 @@ PROPAGATION = {
     "rprivate": mounts.MS_PRIVATE | mounts.MS_REC,
     "runbindable": MS_UNBINDABLE | mounts.MS_REC,
 }
+
+
+NO_NAMESPACE = "the container has no mount namespace, and its mounts would be the host's"
+REMEDY = 'add {"type": "mount"} to linux.namespaces, or take it out'
+
+
+def has_mounts(config: dict[str, Any]) -> bool:
+    """Has the container mounts of its own, and not the runtime's?"""
+    namespaces = (config.get("linux") or {}).get("namespaces") or ()
+    return bool([entry for entry in namespaces if entry["type"] == "mount"])
+
+
+def refusals_without_namespace(config: dict[str, Any]) -> Iterator[PyrunError]:
+    """What a container that inherits the runtime's mount namespace can't have, since it would change the mounts of the
+    host: each with its property. Empty values ask for nothing."""
+    linux = config.get("linux") or {}
+    for index, _ in enumerate(config.get("mounts") or ()):
+        yield PyrunError(NO_NAMESPACE, f"mounts[{index}]", REMEDY)
+    for json_path, value in (
+        ("root.readonly", (config.get("root") or {}).get("readonly")),
+        ("process.terminal", (config.get("process") or {}).get("terminal")),
+        ("linux.rootfsPropagation", linux.get("rootfsPropagation")),
+        ("linux.maskedPaths", linux.get("maskedPaths")),
+        ("linux.readonlyPaths", linux.get("readonlyPaths")),
+    ):
+        if value:
+            yield PyrunError(NO_NAMESPACE, json_path, REMEDY)
+    kinds = [entry["type"] for entry in linux.get("namespaces") or ()]
+    if linux.get("devices") and "user" in kinds:
+        yield PyrunError(f"in a user namespace devices are mounts: {NO_NAMESPACE}", "linux.devices", REMEDY)
 
 
 def open_root(path: str) -> int:
@@ -124,6 +159,17 @@ def _enter_without_pivot(root: int) -> None:
     posix.close(slash)
     posix.chroot(".")
     posix.chdir("/")
+
+
+def enter_in_place(root: int) -> int:
+    """Make `root` the root of this process by chroot(2), without a mount that is made or moved; returns a descriptor of
+    it. Who has CAP_SYS_CHROOT can leave it, as every chroot. Raises PyrunError."""
+    try:
+        posix.fchdir(root)
+        posix.chroot(".")
+        return posix.open("/", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
+    except OSError as error:
+        raise failed("entering the root file system", error, "root.path") from None
 
 
 def finish(propagation: str, readonly: bool) -> int:

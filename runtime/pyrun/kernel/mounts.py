@@ -28,6 +28,13 @@ MNT_DETACH = 2
 pid_namespace = -1
 # Contexts of its procfs that were opened in there, for a kernel that can't open them outside (procfs_inside.py).
 procfs_contexts: list[int] = []
+# Is this process in a mount namespace that isn't the container's? Then no call of ours changes a mount.
+is_forbidden = False
+
+
+def _allowed(call: str) -> None:
+    if is_forbidden:
+        raise failure(call, errno.EPERM, "in a mount namespace that is the runtime's")
 
 
 def clone_tree(fd: int, recursive: bool) -> int:
@@ -38,6 +45,7 @@ def clone_tree(fd: int, recursive: bool) -> int:
 
 def move_mount(mount_fd: int, target_fd: int) -> None:
     """Attach a detached mount at the place that `target_fd` is: move_mount(2)."""
+    _allowed("move_mount")
     flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
     check(lib.k_move_mount(mount_fd, b"", target_fd, b"", flags), "move_mount")
 
@@ -57,6 +65,7 @@ def fsopen(kind: str) -> int:
 
 def fspick(fd: int) -> int:
     """A context to reconfigure the file system at `fd`: fspick(2)."""
+    _allowed("fspick")
     return check(lib.k_fspick(fd, b"", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH), "fspick")
 
 
@@ -82,12 +91,14 @@ def mount_setattr(
 ) -> None:
     """Change MOUNT_ATTR_* and MS_SHARED… of the mount at `fd`: mount_setattr(2), Linux 5.12. MOUNT_ATTR_IDMAP takes the
     mappings of a user `namespace`."""
+    _allowed("mount_setattr")
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     check(lib.k_mount_setattr(fd, b"", flags, set_, clear, propagation, namespace), "mount_setattr")
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None) -> None:
     """mount(2). It knows no `pid_namespace`."""
+    _allowed("mount")
     if kind == "proc" and pid_namespace >= 0:
         raise failure("mount", errno.EOPNOTSUPP, target)
     source_data = ffi.NULL if source is None else source.encode()
@@ -99,9 +110,11 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, data: s
 
 def umount_detach(target: str) -> None:
     """umount2(2) with MNT_DETACH."""
+    _allowed("umount2")
     check(lib.k_umount2(target.encode("utf-8", "surrogateescape"), MNT_DETACH), "umount2", target)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2)."""
+    _allowed("pivot_root")
     check(lib.k_pivot_root(new_root.encode(), put_old.encode()), "pivot_root", new_root)

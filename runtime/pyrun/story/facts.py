@@ -17,6 +17,8 @@ ALWAYS = "every container"
 USER_NAMESPACE = "a user namespace, new or joined"
 NEW_USER_NAMESPACE = "a user namespace of its own"
 NEW_NETWORK_NAMESPACE = "a network namespace of its own"
+MOUNT_NAMESPACE = "a mount namespace, new or joined"
+NO_MOUNT_NAMESPACE = "no mount namespace"
 JOINED_NAMESPACE = "a namespace that is joined"
 DEVICES_FOR_USERS = "linux.devices with a user namespace"
 HOOKS_BEFORE_START = "hooks that may ask for the state"
@@ -40,6 +42,7 @@ def of(planned: Plan, options: Values) -> frozenset[str]:
             asked.add(NEW_USER_NAMESPACE)
         if "linux.devices" in asked:
             asked.add(DEVICES_FOR_USERS)
+    asked.add(MOUNT_NAMESPACE if "mount" in kinds else NO_MOUNT_NAMESPACE)
     if kinds.get("network") == "":
         asked.add(NEW_NETWORK_NAMESPACE)
     if any(kinds.values()):

@@ -68,6 +68,12 @@ def _separate_mounts(inside: Inside) -> None:
     rootfs.separate(inside.plan.propagation)
 
 
+def _leave_mounts_alone(inside: Inside) -> None:
+    """From here on no call of ours can change one (kernel/mounts.py)."""
+    del inside
+    mounts.is_forbidden = True
+
+
 def _open_root(inside: Inside) -> None:
     inside.folder = rootfs.open_root(inside.plan.rootfs)
 
@@ -78,6 +84,10 @@ def _open_sources(inside: Inside) -> None:
 
 def _mount_root(inside: Inside) -> None:
     inside.root = rootfs.mount_root(inside.folder, inside.plan.is_shared())
+
+
+def _take_root(inside: Inside) -> None:
+    inside.root = inside.folder
 
 
 def _make_mounts(inside: Inside) -> None:
@@ -120,6 +130,10 @@ def _enter_root(inside: Inside) -> None:
     inside.slash = rootfs.finish(inside.plan.propagation, readonly)
 
 
+def _enter_in_place(inside: Inside) -> None:
+    inside.slash = rootfs.enter_in_place(inside.root)
+
+
 def _join_pid_namespace(inside: Inside) -> None:
     """For children alone: stage 2 is born in there. With a user namespace it is joined before we lost the right to."""
     if inside.joins_pid and "user" not in inside.plan.namespaces:
@@ -134,15 +148,17 @@ INSIDE: tuple[Row[Inside], ...] = (
     # While we are still the host's root: everything that is the host's.
     ("linux.sysctl", "opening the host's procfs", sysctl.open_proc),
     (facts.ALWAYS, "opening /dev/null", _open_null),
-    (facts.ALWAYS, "separating our mounts from the host's", _separate_mounts),
+    (facts.MOUNT_NAMESPACE, "separating our mounts from the host's", _separate_mounts),
+    (facts.NO_MOUNT_NAMESPACE, "leaving the host's mounts alone", _leave_mounts_alone),
     (facts.ALWAYS, "opening the root file system", _open_root),
     ("mounts", "opening the sources of bind mounts", _open_sources),
     (facts.DEVICES_FOR_USERS, "taking over the device nodes", device_nodes.take),
     ("linux.mountLabel", "labelling message queues", labels.label_queues),
     (facts.USER_NAMESPACE, "becoming root in the user namespace", id_maps.become_root),
     # The environment, made from outside the root file system.
-    (facts.ALWAYS, "mounting the root file system", _mount_root),
-    (facts.ALWAYS, "making the mounts", _make_mounts),
+    (facts.MOUNT_NAMESPACE, "mounting the root file system", _mount_root),
+    (facts.NO_MOUNT_NAMESPACE, "taking the root file system as it is", _take_root),
+    (facts.MOUNT_NAMESPACE, "making the mounts", _make_mounts),
     (facts.ALWAYS, "making devices", _make_devices),
     ("hostname", "setting the hostname", hostname.set_),
     ("domainname", "setting the domainname", domainname.set_),
@@ -156,9 +172,10 @@ INSIDE: tuple[Row[Inside], ...] = (
     # Hooks: the runtime's own first, then those that run in here; all before pivot_root.
     (facts.HOOKS_OF_THE_RUNTIME, "waiting for the runtime's hooks", _wait_for_hooks),
     ("hooks.createContainer", "running createContainer hooks", hooks.create_container),
-    (facts.ALWAYS, "making mounts read-only", _finish_mounts),
+    (facts.MOUNT_NAMESPACE, "making mounts read-only", _finish_mounts),
     # Inside.
-    (facts.ALWAYS, "entering the root file system", _enter_root),
+    (facts.MOUNT_NAMESPACE, "entering the root file system", _enter_root),
+    (facts.NO_MOUNT_NAMESPACE, "entering the root file system by chroot", _enter_in_place),
     ("process.terminal", "taking the terminal", terminal.take),
     (facts.SESSION_KEYRING, "joining a new session keyring", keyring.join_new),
     ("process.cwd", "entering the working directory", cwd.enter),

@@ -14,7 +14,7 @@ from oci_spec.fields import ConfigError
 from pyrun.base import jsontext, log
 from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups.controllers import table
-from pyrun.features import sdnotify
+from pyrun.features import rootfs, sdnotify
 from pyrun.features.mounts import mount
 from pyrun.features.namespaces import NAMESPACES
 from pyrun.kernel import calls
@@ -195,7 +195,7 @@ def of_bundle(state_folder: str, options: Values) -> tuple[Plan, bytes]:
     if not jsontext.is_text(bundle):
         raise PyrunError("the bundle's path is not UTF-8, as the state document must be (glossary, JSON)")
     config, data = load(bundle, str(options.get("config", "")))
-    notifies = b"NOTIFY_SOCKET" in posix.environ and bool(config.get("process"))
+    notifies = b"NOTIFY_SOCKET" in posix.environ and bool(config.get("process")) and rootfs.has_mounts(config)
     if notifies:
         sdnotify.add_to(config, state_folder)
     planned = make(config, bundle)
@@ -233,11 +233,7 @@ def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
             "hooks.createContainer",
         )
     if "mount" not in namespaces:
-        yield PyrunError(
-            "a container without a mount namespace is not supported: its mounts would be the host's",
-            "linux.namespaces",
-            'add {"type": "mount"}',
-        )
+        yield from rootfs.refusals_without_namespace(config)
 
 
 def refused_resources(resources: dict[str, Any]) -> Iterator[PyrunError]:
