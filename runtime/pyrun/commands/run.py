@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyrun.base.errors import PyrunError
 from pyrun.container.roots import root_folder
 from pyrun.kernel import process
-from pyrun.story import create, destroy, foreground, start
+from pyrun.story import create, foreground, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +20,5 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
         return foreground.run(folder, arguments[0], values)
     if values.get("pipes"):
         raise PyrunError("--pipes: with --detach nobody is there to copy")
-    container = create.create(folder, arguments[0], values)
-    try:
-        start.start_and_wait(container)
-    except BaseException as error:
-        if not (isinstance(error, PyrunError) and error.kind == "hook"):
-            destroy.destroy(container, with_hooks=True)
-        raise
+    start.start_and_wait(create.create(folder, arguments[0], values))
     return 0

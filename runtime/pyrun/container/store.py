@@ -156,6 +156,11 @@ class Container:
     def close(self) -> None:
         """Give back the folder's descriptor, and with it the lock."""
         posix.close(self.dirfd)
+        self.dirfd = -1
+
+    def is_gone(self) -> bool:
+        """Have we given it back, or destroyed it?"""
+        return self.dirfd < 0
 
     def remove(self) -> None:
         """Delete the folder; state.json goes last, so that a killed delete can be repeated. Its files are known:

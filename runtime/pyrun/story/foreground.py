@@ -11,7 +11,6 @@ import posix
 import sys
 
 from pyrun.base import log
-from pyrun.base.errors import PyrunError
 from pyrun.kernel import calls, process
 from pyrun.story import create, destroy, handles, start
 
@@ -58,16 +57,15 @@ def run(root: str, container_id: str, values: Values) -> int:
             from pyrun.features import sdnotify
 
             notified.append(sdnotify.listen(made[0].dirfd))
-        start.start(made[0])
+        start.start(made[0], keep=bool(values.get("keep")))
         made[0].unlock()  # others may now signal, pause or delete it
 
     try:
         status = attend(begin, values, go, pipes, notified)
-    except BaseException as error:
+    except BaseException:
         if pipes:
             pipes.end()
-        # after a failing hook, start has destroyed it
-        if made and not (isinstance(error, PyrunError) and error.kind == "hook"):
+        if made:
             _finish(made[0], values)
         raise
     if status == 128 + process.SIGKILL:
@@ -123,7 +121,7 @@ def _was_sent(sock: int) -> bool:
 
 
 def _finish(container: Container, values: Values) -> None:
-    if values.get("keep"):
+    if values.get("keep") or container.is_gone():
         return
     container.lock()
     if container.is_current():

@@ -27,8 +27,8 @@ REAP_TIMEOUT = 2.0  # seconds that the init's parent has to reap it
 
 
 def start_and_wait(container: Container, alone: bool = False) -> None:
-    """`start`; and if our caller waits for sd_notify(3), until the container says that it is ready, or has ended.
-    Others may do with it what they like meanwhile. PyrunError."""
+    """`start`; and if our caller waits for sd_notify(3), wait until the container says that it is ready, or has ended.
+    Others may do with it what they like meanwhile. Raises PyrunError as `start` does."""
     if b"NOTIFY_SOCKET" not in posix.environ:
         start(container, alone)
         return
@@ -39,21 +39,44 @@ def start_and_wait(container: Container, alone: bool = False) -> None:
         sock = sdnotify.listen(container.dirfd)
         pidfd = process.pidfd_open(container.record["pid"])
     except OSError as error:
-        raise failed("listening to the container's sd_notify", error) from None
+        failure = failed("listening to the container's sd_notify", error)
+        _settle(container, failure, alone, keep=False)
+        raise failure from None
     start(container, alone)
     container.unlock()
     if sock >= 0 and pidfd >= 0:
         sdnotify.wait(sock, pidfd, container.record["pid"])
 
 
-def start(container: Container, alone: bool = False) -> None:
-    """Start a created, locked container; PyrunError if its program can't be executed or a hook fails.
+def start(container: Container, alone: bool = False, keep: bool = False) -> None:
+    """Start a created, locked container. Raises PyrunError if its program can't be executed or a hook fails; the
+    container is destroyed then if a hook did, or if it is our own and not to be kept.
 
     `alone` is the command start: the container's owner is another process, and whoever looks at the program sees its
     streams. Then a program that can't be executed is no error here: stage 2 repeats the sentence on the program's
     stderr, and the container has ended with status 255, as under runc. An engine cleans that up, but not what a
     failing start leaves: it asks its shim at once, which may not know yet that the init is dead.
     """
+    try:
+        _start(container, alone)
+    except BaseException as error:
+        _settle(container, error, alone, keep)
+        raise
+
+
+def _settle(container: Container, error: BaseException, alone: bool, keep: bool) -> None:
+    """Decide what becomes of a container whose start has failed. A failing hook ends it, and the life cycle goes on at
+    its last steps (runtime.md, Lifecycle)."""
+    is_hook = isinstance(error, PyrunError) and error.kind == "hook"
+    if is_hook or not (alone or keep):
+        from pyrun.story import destroy
+
+        destroy.destroy(container, with_hooks=True)
+    if alone:
+        _until_reaped(container.record)
+
+
+def _start(container: Container, alone: bool) -> None:
     status = states.status(container)
     if status != states.CREATED:
         from pyrun.cgroups import oom
@@ -64,22 +87,13 @@ def start(container: Container, alone: bool = False) -> None:
         )
     if not container.record["hasProcess"]:
         raise PyrunError("not set in config.json, so there is nothing to start", "process")
-    try:
-        if not _go(container, alone):
-            return
-        log.debug("the program is executed")
-        if container.record.get("smallMemory"):
-            _check_memory(container)
-        state = states.oci_state(container.record, states.RUNNING)
-        hooks.run_all("poststart", container.record["hooks"].get("poststart") or [], state)
-    except PyrunError as error:
-        if error.kind == "hook":  # runtime.md, Lifecycle: stop the container, and go on at its last steps
-            from pyrun.story import destroy
-
-            destroy.destroy(container, with_hooks=True)
-        if alone:
-            _until_reaped(container.record)
-        raise
+    if not _go(container, alone):
+        return
+    log.debug("the program is executed")
+    if container.record.get("smallMemory"):
+        _check_memory(container)
+    state = states.oci_state(container.record, states.RUNNING)
+    hooks.run_all("poststart", container.record["hooks"].get("poststart") or [], state)
 
 
 def _go(container: Container, alone: bool) -> bool:
