@@ -13,7 +13,7 @@ import pytest
 
 from oci_spec import schema
 from pyrun.commandline.table import COMMANDS
-from pyrun.story import create, exec_, facts, inside, inside_exec, making
+from pyrun.story import create, exec_, facts, inside, inside_exec, last, making
 
 # The rows of a story in the order of the work: the parent's until the child is born, the child's, and so on.
 PARENTS = {"create": (*create.PREPARE, *create.PARENT), "exec": exec_.PARENT}
@@ -23,6 +23,7 @@ TABLES = {
     "exec": PARENTS["exec"],
     "inside": CHILDREN["create"],
     "inside_exec": CHILDREN["exec"],
+    "last": last.LAST,
 }
 ROWS = [(table, row) for table, rows in TABLES.items() for row in rows]
 
@@ -104,6 +105,7 @@ def test_no_row_reads_a_field_that_only_a_later_row_sets(story: str) -> None:
     """By the source of the rows' functions, and of what they hand the object to."""
     check(PARENTS[story], initial(making.Making) | {"container"})
     check(CHILDREN[story], initial(making.Inside) | {"sync"})
+    check(last.LAST, initial(last.Last))
 
 
 def check(rows: tuple[tuple[str, str, Callable[..., None]], ...], known: set[str]) -> None:
@@ -115,11 +117,16 @@ def check(rows: tuple[tuple[str, str, Callable[..., None]], ...], known: set[str
         assert not unknown, f"{words} (for {by}) reads {sorted(unknown)}, which no row before has set"
 
 
-@pytest.mark.parametrize("kind", [making.Making, making.Inside])
+@pytest.mark.parametrize("kind", [making.Making, making.Inside, last.Last])
 def test_each_field_is_used(kind: type) -> None:
-    """No field of the two objects is left over from a row that is gone."""
-    rows = [row for rows in (PARENTS if kind is making.Making else CHILDREN).values() for row in rows]
-    fields = {field for _, _, function in rows for field, _ in uses(function, set())}  # type: ignore[arg-type]
-    texts = "".join(inspect.getsource(module) for module in (create, exec_))
+    """No field of the objects is left over from a row that is gone."""
+    tables: dict[type, dict[str, Any]] = {
+        making.Making: PARENTS,
+        making.Inside: CHILDREN,
+        last.Last: {"": last.LAST},
+    }
+    rows = [row for rows in tables[kind].values() for row in rows]
+    fields = {field for _, _, function in rows for field, _ in uses(function, set())}
+    texts = "".join(inspect.getsource(module) for module in (create, exec_, last))
     left = {name for name in kind.__slots__ if name not in fields and f".{name}" not in texts}  # type: ignore[attr-defined]
     assert not left

@@ -151,7 +151,7 @@ def build(output: Path, work: Path, trace: bool = False) -> str:
         cc.compile(
             work / "_pyrun_kernel.c",
             ["-w"],
-            [kernel / "kernel.c", kernel / "bpf_calls.h", kernel / "kernel.h"],
+            [kernel / "kernel.c", *kernel.glob("*.h")],
         ),
         cc.compile(work / "data.S", [], [work / "frozen.bin", work / "stage2"]),
     ]
@@ -179,9 +179,7 @@ def build_library(folder: Path | None, dev: Path | None, work: Path) -> None:
     shared.mkdir(exist_ok=True)
     kernel = TOP / "runtime/pyrun/kernel"
     cc = Compiler(shared, ["-O2", "-fPIC", *_headers()])
-    module = cc.compile(
-        work / "_pyrun_kernel.c", ["-w"], [kernel / "kernel.c", kernel / "bpf_calls.h", kernel / "kernel.h"]
-    )
+    module = cc.compile(work / "_pyrun_kernel.c", ["-w"], [kernel / "kernel.c", *kernel.glob("*.h")])
     run([*cc.command, "-shared", "-o", str(shared / name), str(module)])
     if folder:
         library.write_dependencies(folder, LAUNCHER / "requirements.txt")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import posix
 
 from pyrun.base.errors import PROGRAM_WORDS, PyrunError, failed
+from pyrun.kernel import stage2
 from pyrun.paths import under_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyrun.story.last import Last
     from pyrun.story.making import Inside
 
 
@@ -49,3 +51,17 @@ def enter(inside: Inside) -> None:
         raise failed(f"entering {cwd}", error, "process.cwd") from None
     if where[:1] != "/":
         raise PyrunError(f"{cwd} is outside of the container", "process.cwd")
+
+
+def enter_late(last: Last) -> None:
+    """Have stage 2 enter it as the program's user, with its groups. No magic link is followed there, either."""
+    words = "entering it as the program's user"
+    refused = [(number, f"{words}: {why}", "") for number, why in PROGRAM_WORDS.items()]
+    last.label("process.cwd", words, *refused)
+    last.orders.add(stage2.ENTER, data=last.texts([last.inside.cwd]))
+
+
+def be_inside(last: Last) -> None:
+    """Have stage 2 check where that has led."""
+    last.label("process.cwd", "it is outside of the container")
+    last.orders.add(stage2.INSIDE)

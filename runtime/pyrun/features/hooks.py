@@ -13,12 +13,13 @@ import time
 
 from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError, words
-from pyrun.kernel import calls, process
+from pyrun.kernel import calls, process, stage2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrun.story.last import Last
     from pyrun.story.making import Inside, Making
 
 LONGEST_WAIT = (1 << 31) - 1  # milliseconds: poll(2) takes an int
@@ -187,3 +188,18 @@ def _read_some(fd: int) -> bytes | None:
         return posix.read(fd, 65536)
     except BlockingIOError:
         return None
+
+
+def order_start_container(last: Last) -> None:
+    """hooks.startContainer, for stage 2: it has the state, and writes its pid into it."""
+    state = dict(last.inside.state)
+    state["pid"] = last.pid()
+    state["status"] = "created"
+    data = jsontext.encode(state).encode()
+    place = data.index(str(last.pid()).encode(), data.index(b'"pid":')) if last.unborn else -1
+    last.orders.add(stage2.STATE, (place,), data)
+    for index, hook in enumerate(last.plan.hooks("startContainer")):
+        last.label(f"hooks.startContainer[{index}]", hook["path"], kind="hook")
+        argv, env = hook.get("args") or [hook["path"]], hook.get("env") or []
+        seconds = min(hook.get("timeout") or 0, 1 << 31)  # of which stage 2 makes milliseconds
+        last.orders.add(stage2.HOOK, (seconds, len(argv), len(env)), last.texts([hook["path"], *argv, *env]))

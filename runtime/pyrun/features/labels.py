@@ -14,6 +14,7 @@ import posix
 
 from pyrun.base.errors import PyrunError, failed
 from pyrun.features.mounts import filesystem
+from pyrun.kernel import stage2
 from pyrun.paths import proc_files, under_root
 
 TYPE_CHECKING = False
@@ -21,24 +22,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from pyrun.story.last import Last
     from pyrun.story.making import Inside, Making
 
 APPARMOR, SELINUX = "process.apparmorProfile", "process.selinuxLabel"
 MOUNTS = "linux.mountLabel"
 # The kernel labels what is in these, file by file; cgroups are the host's, and queues may be (see label_queues).
 UNLABELLED = ("proc", "sysfs", "cgroup", "cgroup2", "mqueue")
-ABOUT_APPARMOR, ABOUT_SELINUX = 21, 22  # enum about of stage2_calls.h
 UNCONFINED = "unconfined"
+LONGEST_SHOWN = 200  # characters
 
 
 class Labels:
-    """What stage 2 is to write: entries of (what it is about, file below the procfs, text), and the procfs."""
+    """The labels that stage 2 is to write, "" for none; and the procfs that it does it by."""
 
-    __slots__ = ("entries", "proc")
+    __slots__ = ("apparmor", "apparmor_file", "proc", "selinux")
 
-    def __init__(self, proc: int, entries: list[tuple[int, str, str]]) -> None:
-        self.proc = proc
-        self.entries = entries
+    def __init__(self) -> None:
+        self.proc = proc_files.open_proc()
+        self.apparmor = self.apparmor_file = self.selinux = ""
 
 
 def refusals(program: dict[str, Any]) -> Iterator[PyrunError]:
@@ -56,20 +58,50 @@ def add_apparmor(making: Making) -> None:
     for refusal in refusals(program):
         raise refusal
     if is_apparmor_active():
-        _add(making, (ABOUT_APPARMOR, _apparmor_file(), f"exec {program['apparmorProfile']}"))
+        labels = _labels(making)
+        labels.apparmor, labels.apparmor_file = program["apparmorProfile"], _apparmor_file()
 
 
 def add_selinux(making: Making) -> None:
     """Have stage 2 write the label. Raises PyrunError if SELinux isn't active."""
-    program = making.plan.process or {}
     check_selinux(SELINUX)
-    _add(making, (ABOUT_SELINUX, "self/attr/exec", program["selinuxLabel"]))
+    _labels(making).selinux = (making.plan.process or {})["selinuxLabel"]
 
 
-def _add(making: Making, entry: tuple[int, str, str]) -> None:
+def _labels(making: Making) -> Labels:
     if making.inside.labels is None:
-        making.inside.labels = Labels(proc_files.open_proc(), [])
-    making.inside.labels.entries.append(entry)
+        making.inside.labels = Labels()
+    return making.inside.labels
+
+
+def confine(last: Last) -> None:
+    """process.apparmorProfile, for the next program that stage 2 executes."""
+    labels = last.inside.labels
+    if not labels or not labels.apparmor:
+        return
+    short = labels.apparmor[:LONGEST_SHOWN]
+    missing = (
+        errno.ENOENT,
+        f"the AppArmor profile {short!r} is not loaded",
+        "apparmor_parser loads one, and aa-status shows those that are",
+    )
+    last.label(APPARMOR, f"confining the program by {short!r}", missing)
+    text = f"exec {labels.apparmor}".encode("utf-8", "surrogateescape")
+    last.orders.write(last.proc, labels.apparmor_file, text)
+
+
+def label_program(last: Last) -> None:
+    """process.selinuxLabel, for the next program that stage 2 executes."""
+    assert last.inside.labels is not None
+    text = last.inside.labels.selinux
+    unknown = (errno.EINVAL, "", "the policy doesn't know it")
+    last.label(SELINUX, f"labelling the program {text[:LONGEST_SHOWN]!r}", unknown)
+    last.orders.write(last.proc, "self/attr/exec", text.encode("utf-8", "surrogateescape"))
+
+
+def close(last: Last) -> None:
+    """Nobody needs the procfs any more."""
+    last.orders.try_call(stage2.NR_CLOSE, last.proc)
 
 
 def selinux_refusals(json_path: str) -> Iterator[PyrunError]:
@@ -131,18 +163,17 @@ def label_queues(inside: Inside) -> None:
 def label_keys(labels: Labels) -> None:
     """Let the next keyring have the program's label, as its program couldn't search it otherwise. The kernel forgets it
     when stage 2 is executed. Raises PyrunError."""
-    for about, _, label in labels.entries:
-        if about != ABOUT_SELINUX:
-            continue
+    if not labels.selinux:
+        return
+    try:
+        fd = proc_files.open_own(labels.proc, "attr/keycreate", posix.O_WRONLY)
         try:
-            fd = proc_files.open_own(labels.proc, "attr/keycreate", posix.O_WRONLY)
-            try:
-                posix.write(fd, label.encode())
-            finally:
-                posix.close(fd)
-        except OSError as error:
-            hint = "the policy doesn't know it, or forbids it; --no-new-keyring does without"
-            raise failed(f"labelling the session keyring {label!r}", error, SELINUX, hint) from None
+            posix.write(fd, labels.selinux.encode())
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        hint = "the policy doesn't know it, or forbids it; --no-new-keyring does without"
+        raise failed(f"labelling the session keyring {labels.selinux!r}", error, SELINUX, hint) from None
 
 
 def is_apparmor_active() -> bool:
@@ -173,18 +204,3 @@ def _apparmor_file() -> str:
     except OSError:
         return "self/attr/exec"
     return "self/attr/apparmor/exec"
-
-
-def explain(about: int, number: int, text: str) -> PyrunError:
-    """The error for a label, `text`, that stage 2 could not write, for the errno `number`."""
-    if about == ABOUT_APPARMOR:
-        profile = text.removeprefix("exec ")
-        if number == errno.ENOENT:
-            return PyrunError(
-                f"the AppArmor profile {profile!r} is not loaded",
-                APPARMOR,
-                "apparmor_parser loads one, and aa-status shows those that are",
-            )
-        return PyrunError(f"confining the program by {profile!r}: {posix.strerror(number)}", APPARMOR)
-    hint = "the policy doesn't know it" if number == errno.EINVAL else ""
-    return PyrunError(f"labelling the program {text!r}: {posix.strerror(number)}", SELINUX, hint)

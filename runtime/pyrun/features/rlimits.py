@@ -1,15 +1,19 @@
-"""process.rlimits: the parent's part of them. Hot module. Source: config.md, POSIX process; prlimit(2)."""
+"""process.rlimits: hard ones are raised from outside, and all are set by stage 2, directly before the program: then
+neither we nor hooks are short of anything. Hot module. Source: config.md, POSIX process; prlimit(2).
+"""
 
 from __future__ import annotations
 
 import errno
+import sys
 
 from oci_spec.names import RLIMITS
 from pyrun.base.errors import failed
-from pyrun.kernel import process
+from pyrun.kernel import process, stage2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyrun.story.last import Last
     from pyrun.story.making import Making
 
 
@@ -25,3 +29,12 @@ def raise_hard(making: Making) -> None:
             if limit["type"] == "RLIMIT_NOFILE":
                 hint += ", and more than /proc/sys/fs/nr_open can't be had" if hint else ""
             raise failed(f"setting {limit['type']}", error, f"process.rlimits[{index}]", hint) from None
+
+
+def set_all(last: Last) -> None:
+    """Each of process.rlimits."""
+    for index, limit in enumerate(last.program["rlimits"]):
+        values = [limit[name].to_bytes(8, sys.byteorder) for name in ("soft", "hard")]
+        number = RLIMITS.index(limit["type"])
+        last.label(f"process.rlimits[{index}]", "setting this limit")
+        last.orders.call(stage2.NR_PRLIMIT64, 0, number, b"".join(values), 0)

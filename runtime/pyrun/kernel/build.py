@@ -1,7 +1,7 @@
 """Compile `_pyrun_kernel`, the cffi extension that holds our system calls.
 
 `python build.py DIR` puts the extension module and stage 2 into DIR; the binary's build takes only the C source
-(`emit`) and links it in. kernel.h is the interface, once for C and once for Python.
+(`emit`) and links it in. kernel.h is the interface, once for C and once for Python; stage2_orders.h is, too.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ POLLFD = "struct pollfd { int fd; short events; short revents; };\n"
 
 
 def ffibuilder() -> FFI:
-    """The cffi builder: declarations from kernel.h, definitions from kernel.c."""
-    lines = (HERE / "kernel.h").read_text().splitlines()
+    """The cffi builder: declarations from kernel.h and stage2_orders.h, definitions from kernel.c."""
+    headers = [HERE / "kernel.h", HERE / "stage2_orders.h"]
+    lines = [line for header in headers for line in header.read_text().splitlines()]
     ffi = FFI()
     ffi.cdef(POLLFD + "\n".join(line for line in lines if not line.startswith("#")))
     ffi.set_source(
-        NAME, f'#include "{HERE / "kernel.c"}"\n', depends=[str(HERE / "kernel.c"), str(HERE / "kernel.h")]
+        NAME, f'#include "{HERE / "kernel.c"}"\n', depends=[str(HERE / "kernel.c"), *map(str, headers)]
     )
     return ffi
 

@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "kernel.h"
+#include "stage2_orders.h"
 
 /* Debian 11's headers know every call that we make, but not mount_setattr (Linux 5.12). The number is the same on
  * every architecture that has the unified table (all since 2019). */

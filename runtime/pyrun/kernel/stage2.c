@@ -1,14 +1,13 @@
 /* Stage 2: what must come last, in a process that holds nothing else.
  *
- * When the container's environment is made, its init executes this program out of a sealed memfd. It takes on the
- * program's user and capabilities, says "ready", waits until `start` connects, runs the startContainer hooks,
- * loads the seccomp filter and executes the user's program. So a created container holds a few pages instead of an
- * interpreter, /proc/1/exe is never the runtime (CVE-2019-5736), and the seccomp filter need not allow what an
- * interpreter needs.
+ * When the container's environment is made, its init executes this program out of a sealed memfd. It obeys a list of
+ * orders (stage2_orders.h), which story/last.py writes: take on the program's user and capabilities, say "ready", wait
+ * until `start` connects, run the startContainer hooks, load the seccomp filter and execute the user's program. So a
+ * created container holds a few pages instead of an interpreter, /proc/1/exe is never the runtime (CVE-2019-5736), and
+ * the seccomp filter need not allow what an interpreter needs.
  *
- * In: argv is the program's; envp is too, after a first entry that is the number of the fd with the orders
- *     (story/orders.py writes them and is the other half of this file: the order of reading is the format).
- *     After a first entry "p" it is something else: stage2_procfs.h.
+ * In: argv is the program's; envp is too, after a first entry that is the number of the fd with the orders. After a
+ *     first entry "p" it is something else: stage2_procfs.h.
  * Out: one struct report on `sync` (while create listens), then on the connection that `start` makes; all on `sync`
  *      for a process of exec, which waits for nobody.
  *
@@ -16,37 +15,34 @@
 #define _GNU_SOURCE
 #include "stage2_calls.h"
 #include "stage2_birth.h"
+#include "stage2_check.h"
 #include "stage2_hooks.h"
-#include "stage2_identity.h"
+#include "stage2_plain.h"
 #include "stage2_procfs.h"
 
-/* The first of the candidates (args[0] in each folder of PATH) that is a file and may be executed by this user;
- * else ENOENT, or EACCES if one was there but closed to us: execvp(3). */
+/* The first of the order's paths (args[0] in each folder of PATH) that is a file and may be executed by this user; else
+ * ENOENT, or EACCES if one was there but closed to us: execvp(3). */
 static const char *find_program(void)
 {
-    const char *found = NULL;
+    const char *path = data_of(current), *end = path + data_size(current);
+    int alone = count_texts(path, data_size(current)) == 1;
     long why = -ENOENT;
-    uint64_t count = number();
-    for (uint64_t i = 0; i < count; i++) {
-        const char *path = text();
+    for (; path < end; path++) {
         struct stat status;
-        if (found)
-            continue;
         long r = sys(SYS_newfstatat, AT_FDCWD, path, &status, 0);
         if (r == 0 && (status.st_mode & S_IFMT) == S_IFDIR)
-            r = count == 1 ? -EISDIR : -EACCES;
+            r = alone ? -EISDIR : -EACCES;
         if (r == 0)
             r = sys(SYS_faccessat2, AT_FDCWD, path, 1 /* X_OK */, AT_EACCESS);
-        if (r == -ENOSYS)
-            r = 0; /* Linux before 5.8: execve itself will tell */
-        if (r == 0)
-            found = path;
-        else if (r != -ENOENT && r != -ENOTDIR)
+        if (r == 0 || r == -ENOSYS) /* Linux before 5.8: execve itself will tell */
+            return path;
+        if (r != -ENOENT && r != -ENOTDIR)
             why = r;
+        while (*path)
+            path++;
     }
-    if (count && !found)
-        must(why, NOT_FOUND, 0);
-    return found;
+    must(why, 0);
+    return NULL;
 }
 
 static void close_on_exec(long fd) { sys(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC); }
@@ -99,85 +95,102 @@ static int wait_for_start(int listening)
     return (int)connection;
 }
 
+/* What orders leave to later ones. */
+struct found {
+    const char *program;
+    const struct order *state;
+    struct filter filter;
+};
+
+static void hold_filter(struct filter *filter)
+{
+    filter->wanted = 1;
+    filter->flags = current->numbers[0];
+    filter->program = (const struct sock_filter *)data_of(current);
+    filter->size = data_size(current);
+    filter->order = current;
+}
+
+static void load_filter(struct filter *filter)
+{
+    long r = load(filter);
+    if (r < 0)
+        fail(filter->order, 0, -r);
+    filter->wanted = 0;
+}
+
+static void load_early(struct filter *filter)
+{
+    if (filter->wanted && passes_all(filter)) {
+        load_filter(filter);
+        must(set_capabilities(current->numbers[0], current->numbers[1], current->numbers[2]), 0);
+    }
+}
+
+static void say_ready_and_wait(void)
+{
+    close_on_exec((int)current->numbers[0]);
+    close_on_exec((int)current->numbers[1]);
+    tell(REPORT_READY, 0, 0);
+    sys(SYS_close, reports_to);
+    reports_to = wait_for_start((int)current->numbers[0]);
+    started = 1;
+}
+
+static void obey(struct found *found, char **argv, char **envp)
+{
+    switch (kind_of(current)) {
+    case ORDER_CALL: call(); break;
+    case ORDER_CALL_EACH: call_each(); break;
+    case ORDER_WRITE: write_text(); break;
+    case ORDER_ENTER: enter(); break;
+    case ORDER_INSIDE: be_inside(); break;
+    case ORDER_FIND: found->program = find_program(); break;
+    case ORDER_FILTER: hold_filter(&found->filter); break;
+    case ORDER_EARLY: load_early(&found->filter); break;
+    case ORDER_BIRTH: be_born(); break;
+    case ORDER_LISTEN_PID: set_listen_pid(envp); break;
+    case ORDER_WAIT: say_ready_and_wait(); break;
+    case ORDER_STATE: found->state = current; break;
+    case ORDER_HOOK:
+        must(found->state ? 0 : -EINVAL, 0);
+        run_hook(found->state, &found->filter);
+        break;
+    case ORDER_GOING: tell(REPORT_GOING, 0, 0); break;
+    case ORDER_LOAD: load_filter(&found->filter); break;
+    case ORDER_EXECUTE: must(sys(SYS_execve, found->program, argv, envp), 0); break;
+    case ORDER_END: break; /* makes_sense lets none pass */
+    }
+}
+
 static _Noreturn void run(char **argv, char **envp)
 {
+    struct found found = {.program = NULL};
+    struct stat status;
     if (envp[0] && envp[0][0] == 'p' && !envp[0][1] && envp[1] && envp[2] && envp[3]) /* procfs_inside.py */
         open_procfs(to_number(envp[1]), to_number(envp[2]), to_number(envp[3]));
     int fd = envp[0] ? to_number(envp[0]) : -1;
     envp++;
     /* Who lives in a PID namespace that we joined must not open our descriptors; the program's execve ends this. */
     sys(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
-    uint64_t head[2]; /* size of the orders, fd of sync */
-    if (sys(SYS_pread64, fd, head, sizeof head, 0) != sizeof head)
+    if (sys(SYS_fstat, fd, &status) < 0 || status.st_size < 16 || status.st_size % 8)
         leave(127); /* executed by the program itself, as /proc/self/exe */
-    reports_to = (int)head[1];
-    long map = sys(SYS_mmap, 0, head[0], PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-    must(map < 0 && map > -4096 ? map : 0, ORDERS, 0);
-    orders = (uint64_t *)map + 2;
+    long map = sys(SYS_mmap, 0, status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (map < 0 && map > -4096)
+        leave(127);
     sys(SYS_close, fd);
-    int sync = reports_to, waits_on = (int)number(), created = (int)number();
-    close_on_exec(sync);
-    close_on_exec(waits_on);
-    close_on_exec(created);
+    const uint64_t *head = (const uint64_t *)map; /* size of the orders, fd of sync */
+    const struct order *first = (const struct order *)(head + 2);
+    reports_to = (int)head[1];
+    orders_end = (const struct order *)(head + status.st_size / 8);
+    close_on_exec(reports_to);
     sys(SYS_prctl, PR_SET_NAME, "pyrun-init", 0, 0, 0);
-
-    set_labels();
-    uint64_t umask = number();
-    if (umask != UINT64_MAX)
-        sys(SYS_umask, umask);
-
-    struct identity id;
-    id.all = number();
-    id.bounding = number();
-    id.effective = number();
-    id.permitted = number();
-    id.inheritable = number();
-    id.ambient = number();
-    id.no_new_privileges = number();
-    struct filter filter = {.wanted = number()};
-    if (filter.wanted) {
-        filter.flags = number();
-        filter.program = bytes(&filter.size);
-    }
-    uint64_t extra = become(&id, &filter);
-    const char *program = find_program();
-    if (extra && passes_all(&filter)) {
-        must(load(&filter), SECCOMP, 0);
-        filter.wanted = 0;
-        set_capabilities(id.effective, id.permitted, id.inheritable, CAPABILITIES);
-    }
-
-    sys(SYS_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0); /* create may end from here on; if it did already, telling fails */
-    if (number()) {
-        be_born();
-        if (number())
-            set_listen_pid(envp);
-    }
-    if (waits_on >= 0) {
-        tell(READY, 0, 0);
-        sys(SYS_close, sync);
-        reports_to = wait_for_start(waits_on);
-        started = 1;
-    }
-
-    uint64_t state_size;
-    char *state = bytes(&state_size);
-    uint64_t pid_at = number();
-    if (pid_at != UINT64_MAX)
-        write_pid(state + pid_at, ' ');
-    uint64_t hooks = number();
-    for (uint64_t i = 0; i < hooks; i++) {
-        int64_t seconds = (int64_t)number();
-        const char *path = text();
-        char **hook_argv = texts(), **hook_envp = texts();
-        run_hook(path, hook_argv, hook_envp, state, state_size, seconds, i, &filter);
-    }
-
-    set_limits(); /* as late as this, so that we and the hooks aren't short of descriptors */
-    tell(GOING, 0, 0);
-    must(load(&filter), SECCOMP, 0);
-    must(sys(SYS_execve, program, argv, envp), EXECUTE, 0);
-    leave(1);
+    int64_t nonsense = head[0] == (uint64_t)status.st_size ? first_nonsense(first) : 0;
+    if (nonsense >= 0)
+        fail(NULL, (uint64_t)nonsense, EINVAL);
+    for (current = first; current < orders_end; current = after(current))
+        obey(&found, argv, envp);
+    fail(NULL, 0, ENOEXEC); /* the orders end without a program */
 }
 
 #ifdef STAGE2_USES_LIBC

@@ -1,38 +1,27 @@
 /* Stage 2's birth, for a process of exec, and of create where a PID namespace is joined: into the namespace, with the
  * program's rights alone. */
+#ifndef STAGE2_BIRTH_H
+#define STAGE2_BIRTH_H
 #include "stage2_calls.h"
 
 #include <sched.h>
-#include <sys/ioctl.h>
 
 /* We have joined the namespace, but that counts for children only: so it is a child that goes on, and a sibling of ours
  * since the runtime waits for it. In there nobody ever sees a process that has, or had, more than the program will. */
 static void be_born(void)
 {
-    uint64_t clones = number(), has_terminal = number(), count = number();
-    const uint64_t *cgroups = orders;
-    orders += count;
-    if (clones) {
-        long pid = sys(SYS_clone, CLONE_PARENT, 0, 0, 0, 0);
-        must(pid, CLONE, 0);
-        if (pid > 0) {
-            tell(BORN, (uint64_t)pid, 0);
-            leave(0);
-        }
-        char go; /* who listens knows us now; else nobody would know of the program */
-        if (sys(SYS_recvfrom, reports_to, &go, 1, 0, 0, 0) != 1)
-            leave(1);
+    char go; /* who listens knows us then; else nobody would know of the program */
+    long pid = sys(SYS_clone, CLONE_PARENT, 0, 0, 0, 0);
+    must(pid, 0);
+    if (pid > 0) {
+        tell(REPORT_BORN, (uint64_t)pid, 0);
+        leave(0);
     }
-    sys(SYS_setsid);
-    if (has_terminal)
-        must(sys(SYS_ioctl, 0, TIOCSCTTY, 0), TERMINAL, 0);
-    for (uint64_t i = 0; i < count; i++) { /* cgroup v1, by their files `tasks` */
-        must(sys(SYS_write, cgroups[i], "0", 1), CGROUP, i);
-        sys(SYS_close, cgroups[i]);
-    }
+    if (sys(SYS_recvfrom, reports_to, &go, 1, 0, 0, 0) != 1)
+        leave(1);
 }
 
-/* Our number in our own PID namespace, over the sixteen digits of UNBORN (story/last.py), and `filler` after it. */
+/* Our number in our own PID namespace, as the sixteen digits of UNBORN (story/last.py), with `filler` after it. */
 static void write_pid(char *at, char filler)
 {
     char digits[20];
@@ -50,7 +39,13 @@ static void set_listen_pid(char **envp)
         unsigned long i = 0;
         while (name[i] && (*envp)[i] == name[i])
             i++;
-        if (!name[i])
+        if (name[i])
+            continue;
+        char *end = *envp + i;
+        while (*end)
+            end++;
+        if (end - *envp - (long)i >= 16)
             write_pid(*envp + i, 0);
     }
 }
+#endif

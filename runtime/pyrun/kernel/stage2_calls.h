@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -17,19 +18,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#define LAST_WORDS 1024
-
-/* What a report is about. The names of these are in story/orders.py, with the JSON path that each stands for. */
-enum about { READY, GOING, INHERITABLE, BOUNDING, GROUPS, GID, UID, CAPABILITIES, AMBIENT,
-             NO_NEW_PRIVILEGES, NOT_FOUND, WAITING, HOOK, SECCOMP, EXECUTE, ORDERS, LIMITS,
-             BORN, CLONE, TERMINAL, CGROUP, APPARMOR, SELINUX, CWD, OUTSIDE };
-
-struct report {
-    uint32_t about, index;
-    int32_t error;  /* errno; for HOOK also minus the wait status */
-    uint32_t size;  /* of the text that follows: a hook's last words, a label */
-    char text[LAST_WORDS];
-};
+#include "stage2_orders.h"
 
 /* System calls */
 
@@ -75,47 +64,57 @@ static _Noreturn void leave(int status)
         __builtin_trap();
 }
 
-/* The orders: 64-bit numbers, and texts as a number (size with the NUL) and bytes padded to eight. */
+/* Orders, as stage2_orders.h has them */
 
-static uint64_t *orders;
+struct order {
+    uint64_t kind, sizes, numbers[];
+};
 
-static uint64_t number(void) { return *orders++; }
+static enum order_kind kind_of(const struct order *order) { return (enum order_kind)(order->kind >> 32); }
+static uint64_t count_of(const struct order *order) { return (uint32_t)order->kind; }
+static uint64_t label_size(const struct order *order) { return order->sizes >> 32; }
+static uint64_t data_size(const struct order *order) { return (uint32_t)order->sizes; }
 
-static void *bytes(uint64_t *size)
+static const char *label_of(const struct order *order)
 {
-    void *start;
-    *size = number();
-    start = orders;
-    orders += (*size + 7) / 8;
-    return start;
+    return (const char *)(order->numbers + count_of(order));
 }
 
-static char *text(void)
+static const char *data_of(const struct order *order) { return label_of(order) + ((label_size(order) + 7) & ~7ULL); }
+
+/* In 64-bit numbers; all four parts have less than 2^32. */
+static uint64_t length_of(const struct order *order)
 {
-    uint64_t size;
-    return bytes(&size);
+    return 2 + count_of(order) + (label_size(order) + 7) / 8 + (data_size(order) + 7) / 8;
 }
 
-/* A NULL-terminated vector of texts; memory comes from the kernel and is never given back: execve does that. */
-static char **texts(void)
+static const struct order *after(const struct order *order)
 {
-    uint64_t count = number();
-    char **vector = (char **)sys(SYS_mmap, 0, (count + 1) * sizeof *vector, PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    for (uint64_t i = 0; i < count; i++)
-        vector[i] = text();
-    return vector; /* the page is zero, so the last entry is NULL */
+    return (const struct order *)((const uint64_t *)order + length_of(order));
 }
+
+static const struct order *current; /* the order that is obeyed */
+static const struct order *orders_end;
 
 /* Reports */
 
+struct report {
+    uint32_t kind, number;
+    int32_t error;
+    uint32_t size, said; /* of the text; of its end, which is what a hook said */
+    char text[LONGEST_LABEL + LAST_WORDS];
+};
+_Static_assert(offsetof(struct report, text) == REPORT_HEAD, "story/orders.py counts on it");
+
 static int reports_to, started; /* started: `start` listens now, and answers */
 static struct report report;
+static char said[LAST_WORDS];
+static uint32_t said_size;
 
-static void tell(enum about about, uint64_t index, long error)
+static void tell(enum report_kind kind, uint64_t number, long error)
 {
-    report.about = about;
-    report.index = (uint32_t)index;
+    report.kind = kind;
+    report.number = (uint32_t)number;
     report.error = (int32_t)error;
     long size = (long)(offsetof(struct report, text) + report.size);
     long r = sys(SYS_sendto, reports_to, &report, size, MSG_NOSIGNAL, 0, 0);

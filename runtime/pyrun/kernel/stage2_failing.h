@@ -9,12 +9,28 @@ static void repeat_answer(void)
         sys(SYS_write, 2, report.text, size);
 }
 
-static void must(long result, enum about about, uint64_t index)
+/* Tell which order failed by its label, and what a hook has said. */
+static void tell_label(enum report_kind kind, const struct order *order, uint64_t number, long error)
 {
-    if (result < 0) {
-        tell(about, index, -result);
-        if (started)
-            repeat_answer();
-        leave(started ? 255 : 1);
-    }
+    report.size = report.said = 0;
+    for (uint64_t i = 0; order && i < label_size(order); i++)
+        report.text[report.size++] = label_of(order)[i];
+    for (; report.said < said_size; report.said++)
+        report.text[report.size++] = said[report.said];
+    tell(kind, number, error);
+}
+
+static _Noreturn void fail(const struct order *order, uint64_t number, long error)
+{
+    tell_label(REPORT_FAILED, order, number, error);
+    if (started)
+        repeat_answer();
+    leave(started ? 255 : 1);
+}
+
+/* The current order fails with a negative result, unless it may. */
+static void must(long result, uint64_t number)
+{
+    if (result < 0 && label_size(current))
+        fail(current, number, -result);
 }

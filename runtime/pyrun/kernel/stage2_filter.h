@@ -10,11 +10,11 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <sched.h>
-#include <sys/ioctl.h>
 
 struct filter {
     uint64_t wanted, flags, size;
     const struct sock_filter *program;
+    const struct order *order; /* that brought it: by its label a failure is reported */
 };
 
 static long load(const struct filter *filter)
@@ -34,32 +34,31 @@ static long load(const struct filter *filter)
 #define OUR_ARCHITECTURE 0 /* no filter lets a call of it pass */
 #endif
 
-/* All that we may call between the two moments. Arguments by which filters decide are named; others are unknown. */
-static const struct call {
-    int number, argument; /* which argument is known, -1 if none */
-    uint64_t value;
-} later[] = {
-    {SYS_accept4, -1, 0}, {SYS_capset, -1, 0}, {SYS_chdir, -1, 0}, {SYS_clock_gettime, -1, 0},
-    {SYS_clone, 0, SIGCHLD}, {SYS_clone, 0, CLONE_PARENT}, {SYS_close, -1, 0}, {SYS_dup3, -1, 0},
-    {SYS_execve, -1, 0}, {SYS_exit_group, -1, 0}, {SYS_fcntl, -1, 0}, {SYS_getpid, -1, 0},
-    {SYS_ioctl, 1, TIOCSCTTY}, {SYS_kill, -1, 0}, {SYS_memfd_create, -1, 0}, {SYS_mmap, -1, 0},
-    {SYS_pidfd_open, -1, 0}, {SYS_pipe2, -1, 0}, {SYS_ppoll, -1, 0}, {SYS_prctl, -1, 0},
-    {SYS_prlimit64, -1, 0}, {SYS_pwrite64, -1, 0}, {SYS_read, -1, 0}, {SYS_recvfrom, -1, 0},
-    {SYS_rt_sigprocmask, -1, 0}, {SYS_sendto, -1, 0}, {SYS_setsid, -1, 0}, {SYS_signalfd4, -1, 0},
-    {SYS_wait4, -1, 0}, {SYS_write, -1, 0},
+/* A call of which some arguments are known: bit N of `known` is for the argument N. */
+struct call {
+    uint64_t number, known;
+    const uint64_t *arguments;
 };
+
+/* All that we may call after the filter is loaded early, beside what orders name. */
+static const unsigned short later[] = {
+    SYS_accept4, SYS_capset, SYS_chdir, SYS_clock_gettime, SYS_close, SYS_dup3, SYS_execve, SYS_exit_group, SYS_fcntl,
+    SYS_getpid, SYS_kill, SYS_memfd_create, SYS_mmap, SYS_openat, SYS_pidfd_open, SYS_pipe2, SYS_ppoll, SYS_pwrite64,
+    SYS_read, SYS_recvfrom, SYS_rt_sigprocmask, SYS_sendto, SYS_signalfd4, SYS_wait4, SYS_write,
+};
+static const uint64_t clones[] = {SIGCHLD, CLONE_PARENT}; /* by which filters tell new namespaces */
 
 /* A word of struct seccomp_data as the filter would load it; -1 for one that we don't know. */
 static int64_t word(const struct call *call, uint32_t offset)
 {
     if (offset == offsetof(struct seccomp_data, nr))
-        return call->number;
+        return (int64_t)(uint32_t)call->number;
     if (offset == offsetof(struct seccomp_data, arch))
         return OUR_ARCHITECTURE;
-    uint64_t known = offsetof(struct seccomp_data, args) + 8 * (uint64_t)call->argument;
-    if (call->argument < 0 || (offset != known && offset != known + 4))
+    uint32_t at = offset - offsetof(struct seccomp_data, args);
+    if (at % 4 || at >= 48 || !(call->known >> at / 8 & 1))
         return -1;
-    return (int64_t)((const uint32_t *)&call->value)[(offset - known) / 4];
+    return (int64_t)((const uint32_t *)call->arguments)[at / 4];
 }
 
 /* Would the filter let a call pass? "No" also where it uses what isn't known here. */
@@ -87,11 +86,29 @@ static int passes(const struct filter *filter, const struct call *call)
     return 0;
 }
 
+/* Would it let all pass that we do from the current order on? */
 static int passes_all(const struct filter *filter)
 {
     for (unsigned long i = 0; i < sizeof later / sizeof *later; i++)
-        if (!passes(filter, &later[i]))
+        if (!passes(filter, &(struct call){.number = later[i]}))
             return 0;
+    for (unsigned long i = 0; i < sizeof clones / sizeof *clones; i++)
+        if (!passes(filter, &(struct call){SYS_clone, 1, &clones[i]}))
+            return 0;
+    for (const struct order *order = current; order < orders_end; order = after(order)) {
+        const uint64_t *numbers = order->numbers;
+        struct call call = {.number = numbers[0]};
+        if (kind_of(order) == ORDER_CALL) {
+            call.known = ~numbers[1] & ((1u << (count_of(order) - 2)) - 1);
+            call.arguments = numbers + 2;
+        } else if (kind_of(order) == ORDER_CALL_EACH) {
+            call.number = numbers[1];
+        } else {
+            continue;
+        }
+        if (!passes(filter, &call))
+            return 0;
+    }
     return 1;
 }
 #endif

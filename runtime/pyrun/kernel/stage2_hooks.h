@@ -1,6 +1,7 @@
 /* Stage 2's hooks, startContainer's: executed in the container under its seccomp filter, with the state on stdin; what
  * they say on stderr is kept for the report. */
-#include "stage2_identity.h"
+#include "stage2_birth.h"
+#include "stage2_plain.h"
 
 static int64_t milliseconds(void)
 {
@@ -11,44 +12,75 @@ static int64_t milliseconds(void)
 
 static void keep_last_words(int fd)
 {
-    if (report.size == LAST_WORDS) { /* full: forget the first half */
+    if (said_size == LAST_WORDS) { /* full: forget the first half */
         for (uint32_t i = 0; i < LAST_WORDS / 2; i++)
-            report.text[i] = report.text[LAST_WORDS / 2 + i];
-        report.size = LAST_WORDS / 2;
+            said[i] = said[LAST_WORDS / 2 + i];
+        said_size = LAST_WORDS / 2;
     }
-    long r = sys(SYS_read, fd, report.text + report.size, LAST_WORDS - report.size);
+    long r = sys(SYS_read, fd, said + said_size, LAST_WORDS - said_size);
     if (r > 0)
-        report.size += (uint32_t)r;
+        said_size += (uint32_t)r;
+}
+
+/* A NULL-terminated vector of `count` texts, which follow each other; memory comes from the kernel and is never given
+ * back: execve does that. */
+static char **vector_of(const char **texts, uint64_t count)
+{
+    char **vector = (char **)sys(SYS_mmap, 0, (count + 1) * sizeof *vector, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    must((long)vector < 0 && (long)vector > -4096 ? (long)vector : 0, 0);
+    for (uint64_t i = 0; i < count; i++) {
+        vector[i] = (char *)*texts;
+        while (*(*texts)++)
+            ;
+    }
+    return vector; /* the page is zero, so the last entry is NULL */
+}
+
+/* The state that hooks are given, in a file. Our pid is written over what stands for it. */
+static int state_for_hook(const struct order *state)
+{
+    int file = (int)sys(SYS_memfd_create, "state", MFD_CLOEXEC);
+    must(file, 0);
+    must(sys(SYS_pwrite64, file, data_of(state), data_size(state), 0), 0);
+    if (state->numbers[0] != UINT64_MAX) {
+        char pid[16];
+        write_pid(pid, ' ');
+        must(sys(SYS_pwrite64, file, pid, sizeof pid, state->numbers[0]), 0);
+    }
+    return file;
 }
 
 struct failure {
     long error;
-    enum about about;
+    const struct order *order; /* by whose label it is reported */
 };
 
 /* The filter is the hook's own, loaded as late as the program's: it needs to allow execve, and nothing of ours. */
 static _Noreturn void be_hook(const char *path, char **argv, char **envp, const struct filter *filter, int failed)
 {
-    struct failure failure = {.about = SECCOMP};
+    struct failure failure = {.order = filter->order};
     failure.error = load(filter);
     if (failure.error >= 0) {
-        failure.about = HOOK;
+        failure.order = current;
         failure.error = sys(SYS_execve, path, argv, envp);
     }
     sys(SYS_write, failed, &failure, sizeof failure);
     leave(127);
 }
 
-static void run_hook(const char *path, char **argv, char **envp, const char *state, uint64_t size, int64_t seconds,
-                     uint64_t index, const struct filter *filter)
+static void run_hook(const struct order *state, const struct filter *filter)
 {
-    int in, out[2], failed[2], status = 0;
-    must(in = (int)sys(SYS_memfd_create, "state", MFD_CLOEXEC), HOOK, index);
-    must(sys(SYS_pwrite64, in, state, size, 0), HOOK, index);
-    must(sys(SYS_pipe2, out, O_CLOEXEC | O_NONBLOCK), HOOK, index);
-    must(sys(SYS_pipe2, failed, O_CLOEXEC), HOOK, index);
+    const char *texts = data_of(current), *path = texts;
+    int64_t seconds = (int64_t)current->numbers[0];
+    while (*texts++)
+        ;
+    char **argv = vector_of(&texts, current->numbers[1]), **envp = vector_of(&texts, current->numbers[2]);
+    int in = state_for_hook(state), out[2], failed[2], status = 0;
+    must(sys(SYS_pipe2, out, O_CLOEXEC | O_NONBLOCK), 0);
+    must(sys(SYS_pipe2, failed, O_CLOEXEC), 0);
     long child = sys(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-    must(child, HOOK, index);
+    must(child, 0);
     if (child == 0) {
         sys(SYS_dup3, in, 0, 0);
         sys(SYS_dup3, out[1], 1, 0);
@@ -59,12 +91,12 @@ static void run_hook(const char *path, char **argv, char **envp, const char *sta
     }
     sys(SYS_close, out[1]);
     sys(SYS_close, failed[1]);
-    struct failure failure = {.about = HOOK};
+    struct failure failure = {.order = current};
     sys(SYS_read, failed[0], &failure, sizeof failure); /* end of file when it has been executed */
 
     struct pollfd fds[2] = {{.fd = (int)sys(SYS_pidfd_open, child, 0), .events = POLLIN},
                             {.fd = out[0], .events = POLLIN}};
-    must(fds[0].fd, HOOK, index);
+    must(fds[0].fd, 0);
     int64_t end = milliseconds() + seconds * 1000;
     do {
         int64_t rest = end - milliseconds();
@@ -83,12 +115,13 @@ static void run_hook(const char *path, char **argv, char **envp, const char *sta
     } while (!fds[0].revents);
     keep_last_words(out[0]);
     sys(SYS_wait4, child, &status, 0, 0);
-    must(failure.error, failure.about, index);
+    if (failure.error < 0)
+        fail(failure.order, 0, -failure.error);
     if (status) {
-        tell(HOOK, index, -status);
+        tell_label(REPORT_ENDED, current, (uint64_t)status, 0);
         leave(1);
     }
-    report.size = 0;
+    said_size = 0;
     sys(SYS_close, in);
     sys(SYS_close, out[0]);
     sys(SYS_close, failed[0]);

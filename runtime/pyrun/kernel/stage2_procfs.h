@@ -4,7 +4,7 @@
  * CAP_SYS_PTRACE, which looks into every process. This one has nothing to be taken: no right but over a user namespace
  * of its own, an empty root, one socket, and a seccomp filter that lets pass what it does here. The runtime, which stays
  * outside, gets the contexts, makes procfs of them and mounts it. */
-#include "stage2_identity.h"
+#include "stage2_plain.h"
 
 #include <linux/mount.h>
 

@@ -12,9 +12,9 @@ import posix
 
 from pyrun.base.errors import PyrunError
 from pyrun.features import environment
+from pyrun.features import program as args
 from pyrun.kernel import calls
 from pyrun.paths import under_root
-from pyrun.story import orders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,22 +39,8 @@ MACHINES = {
 def explain(error: PyrunError, process: dict[str, Any], places: Places) -> PyrunError:
     """If stage 2's report is about a program that can't be executed, the sentence that says why; else the error."""
     if not error.kind.startswith("program "):
-        return _about_ids(error)
+        return error
     return program(int(error.kind[8:]), process, places)
-
-
-def _about_ids(error: PyrunError) -> PyrunError:
-    """If a user or group could not be taken on for want of a mapping, say so. (The configuration can't be asked: a
-    joined user namespace has mappings of its own, and `exec --user` looks its numbers up in the container.)"""
-    known = {
-        "process.user.uid": "this user does",
-        "process.user.gid": "this group does",
-        "process.user.additionalGids": "one of these groups does",
-    }
-    if error.json_path in known and error.sentence.endswith(posix.strerror(errno.EINVAL)):
-        what = known[error.json_path]
-        return PyrunError(f"{what} not exist in the container's user namespace", error.json_path)
-    return error
 
 
 class Places:
@@ -95,7 +81,7 @@ def program(number: int, process: dict[str, Any], places: Places) -> PyrunError:
     if number == errno.E2BIG:
         return environment.too_long(process)
     if number == errno.ENOENT and "/" not in name:
-        path = orders.search_path(process)
+        path = args.search_path(process)
         return PyrunError(f'"{name}": executable file not found in $PATH ({path})', JSON_PATH)
     why, hint = _look(process, places, number)
     if number == errno.ENOENT:
@@ -115,7 +101,7 @@ def _look(process: dict[str, Any], places: Places, number: int) -> tuple[str, st
     except OSError:
         return "", ""
     try:
-        candidates = orders.candidates(process)
+        candidates = args.candidates(process)
         for path in candidates:
             if path[:1] != "/":
                 path = f"{process.get('cwd', '/')}/{path}"

@@ -27,6 +27,12 @@ IDMAPPED_MOUNTS = "mounts with mapped ids"
 SESSION_KEYRING = "a session keyring of its own"
 NOTIFY_SOCKET = "a caller with $NOTIFY_SOCKET"
 NO_OOM_SCORE = "no process.oomScoreAdj"
+# Those that become known to the child only, and are for stage 2.
+LABELS = "labels of the program"
+LATE_CWD = "a working directory that root may not enter"
+UNBORN = "a process that is still to be born"
+INTO_PID_NAMESPACE = "a PID namespace to be born in"
+WAITING = "an init that waits for start"
 
 
 def of(planned: Plan, options: Values) -> frozenset[str]:

@@ -1,154 +1,219 @@
 """The last step of every process that becomes a container's: what stage 2 is told, and becoming it.
 
 Hot module. Two stories end here: a container's init (story/inside.py) and a process of exec (story/inside_exec.py).
+`LAST` is what stage 2 does, in order. The function of a row writes orders; who asks for it and the words are the label
+of these, by which a failure is reported.
 """
 
 from __future__ import annotations
 
 import errno
 import posix
-import sys
 
-from oci_spec.names import RLIMITS
-from pyrun.base import jsontext
 from pyrun.base.errors import failed
-from pyrun.features import capabilities, environment, stdio
-from pyrun.kernel import calls, process
-from pyrun.story import orders
+from pyrun.features import capabilities, cwd, environment, hooks, labels, program, rlimits, stdio, user
+from pyrun.features.seccomp import loading
+from pyrun.kernel import calls, process, stage2
+from pyrun.story import born, facts, orders, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, NoReturn
 
     from pyrun.story.making import Inside
-    from pyrun.story.plan import Plan
-
-UMASK = 0o022  # where none is configured: runc's and crun's, whatever their caller's is
+    from pyrun.story.step import Row
 
 # The signals that end a created container, as a mask: those that people and engines stop containers with. They are
 # blocked until stage 2, as pid 1, reads them.
 ENDING = sum(1 << signal - 1 for signal in (process.SIGHUP, process.SIGINT, process.SIGQUIT, process.SIGTERM))
 
-
-CAP_SETGID = 1 << 6
-
 # Stands for the pid that stage 2 will have, and will write over it.
 UNBORN = 10**15
 
 
-def _groups(plan: Plan, user: dict[str, Any], rights: int, warn: Callable[[str], None]) -> list[int] | None:
-    """The groups that stage 2 sets, or None if those that there are can't be changed: the user namespace denies
-    setgroups(2) to its root. They are gone then already, or the container's user is the caller, who keeps them. Without
-    the right to set groups stage 2 tries all the same, and reports that it can't."""
-    groups: list[int] = user.get("additionalGids") or []
-    try:
-        posix.setgroups([])
-    except OSError:
-        if not rights & CAP_SETGID:
-            return groups if groups or "user" not in plan.namespaces else None
-        if groups:
-            warn("process.user.additionalGids: left out: this user namespace has given up setgroups(2)")
-        return None
-    return groups
+class Last:
+    """What the functions of rows know: the orders that they add to, and all that these follow from."""
+
+    __slots__ = (
+        "cgroups",
+        "inside",
+        "listen_fd",
+        "orders",
+        "plan",
+        "proc",
+        "program",
+        "rights",
+        "sets",
+        "unborn",
+        "user",
+        "waited_with",
+    )
+
+    def __init__(self, inside: Inside, first: int) -> None:
+        self.inside = inside
+        self.plan = inside.plan
+        self.program: dict[str, Any] = inside.plan.process or {}
+        self.user: dict[str, Any] = self.program.get("user") or {}
+        self.orders = orders.Orders()
+        # Is it a process of exec, or one whose PID namespace counts for its children only?
+        self.unborn = inside.listen_fd < 0 or inside.joins_pid
+        # Descriptors that stage 2 has, above those of the program
+        self.listen_fd = _above(inside.listen_fd, first)
+        self.waited_with = _above(inside.created_fd, first)  # held as long as it waits, and after
+        self.proc = _above(inside.labels.proc, first) if inside.labels else -1
+        # of v1, still to be entered
+        self.cgroups = [_above(fd, first) for fd in inside.cgroup_entrance] if inside.listen_fd < 0 else []
+        self.rights = process.permitted_capabilities()
+        self.sets, warnings = capabilities.masks(self.program.get("capabilities") or {}, self.rights)
+        for text in warnings:
+            inside.warn(text)
+
+    def label(self, path: str, words: str, *special: tuple[int, str, str], kind: str = "") -> None:
+        """Label the orders to come otherwise than the row does; `special` is as in orders.label."""
+        self.orders.label = orders.label(path, words, kind, special)
+
+    def texts(self, values: list[str]) -> bytes:
+        """Texts as an order has them."""
+        return orders.texts(values)
+
+    def pid(self) -> int:
+        """The program's pid, or what stands for it: stage 2 writes over it then."""
+        return UNBORN if self.unborn else posix.getpid()
 
 
-def become_stage2(init: Inside) -> NoReturn:
+# Asked of stage 2 by everyone: what isn't configured has a default, or is to be given up.
+EVERY = frozenset(
+    (
+        "process.user.umask process.user.gid process.user.uid process.user.additionalGids process.capabilities"
+        " process.capabilities.ambient process.capabilities.inheritable process.capabilities.bounding"
+    ).split()
+)
+
+
+def _asked(last: Last) -> frozenset[str]:
+    """What is asked of stage 2: by the plan, and by what only the child knows."""
+    inside = last.inside
+    found = {
+        facts.LABELS: inside.labels,
+        facts.LATE_CWD: inside.cwd,
+        facts.UNBORN: last.unborn,
+        facts.INTO_PID_NAMESPACE: inside.joins_pid or inside.join & process.CLONE_NEWPID,
+        facts.WAITING: last.listen_fd >= 0,
+    }
+    return last.plan.asked | EVERY | {name for name, holds in found.items() if holds}
+
+
+def _stay_closed(last: Last) -> None:
+    """A change of identity may have ended it (fs.suid_dumpable)."""
+    last.orders.try_call(stage2.NR_PRCTL, process.PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _outlive_create(last: Last) -> None:
+    """create may end from here on; if it did already, telling fails."""
+    last.orders.try_call(stage2.NR_PRCTL, process.PR_SET_PDEATHSIG, 0, 0, 0, 0)
+
+
+def _wait(last: Last) -> None:
+    last.orders.add(stage2.WAIT, (last.listen_fd, last.waited_with))
+
+
+LAST: tuple[Row[Last], ...] = (
+    # while we have all rights
+    ("process.apparmorProfile", "confining the program", labels.confine),
+    ("process.selinuxLabel", "labelling the program", labels.label_program),
+    (facts.LABELS, "closing the host's procfs", labels.close),
+    # who the program is
+    ("process.user.umask", "setting the umask", user.set_umask),
+    ("process.capabilities.ambient", "giving up the caller's ambient set", capabilities.clear_ambient),
+    (
+        "process.capabilities.inheritable",
+        "setting the inheritable capabilities",
+        capabilities.set_inheritable,
+    ),
+    (
+        "process.capabilities.bounding",
+        "dropping capability {number} from the bounding set",
+        capabilities.drop_bounding,
+    ),
+    ("process.capabilities", "setting the capabilities", capabilities.keep_until_execve),
+    ("process.user.additionalGids", "setting the supplementary groups", user.set_groups),
+    ("process.user.gid", "becoming this group", user.become_group),
+    ("process.user.uid", "becoming this user", user.become_user),
+    (facts.LATE_CWD, "entering it as the program's user", cwd.enter_late),
+    (facts.LATE_CWD, "checking where that has led", cwd.be_inside),
+    ("process.capabilities", "setting the capabilities", capabilities.take_on),
+    (
+        "process.capabilities.ambient",
+        "raising capability {number} in the ambient set",
+        capabilities.raise_ambient,
+    ),
+    ("process.noNewPrivileges", "setting no_new_privs", capabilities.forbid_new_privileges),
+    (facts.ALWAYS, "staying closed to others", _stay_closed),
+    ("process.args", "finding the program", program.find),
+    ("linux.seccomp", "loading the filter", loading.hold),
+    ("linux.seccomp", "loading the filter before anybody sees us", loading.load_early),
+    # where it is
+    (facts.ALWAYS, "outliving create", _outlive_create),
+    (facts.INTO_PID_NAMESPACE, "making a process in the container's PID namespace", born.be_born),
+    (facts.UNBORN, "leading a session", born.lead_session),
+    ("process.terminal", "taking the terminal", born.take_terminal),
+    (facts.UNBORN, "entering the container's cgroups", born.enter_cgroups),
+    (facts.UNBORN, "setting LISTEN_PID", born.set_listen_pid),
+    # from here on by the word of start
+    (facts.WAITING, "waiting for start", _wait),
+    ("hooks.startContainer", "running the hooks", hooks.order_start_container),
+    ("process.rlimits", "setting the limits", rlimits.set_all),
+    ("process.args", "saying that the program is next", program.announce),
+    ("linux.seccomp", "loading the filter", loading.load),
+    ("process.args", "executing the program", program.execute),
+)
+
+
+def _with_label(row: Row[Last]) -> tuple[str, bytes, Row[Last]]:
+    asked_by, words, _ = row
+    kind = orders.EACH if "{number}" in words else ""
+    return asked_by, orders.label(step.json_path(asked_by), words, kind), row
+
+
+ROWS = tuple([_with_label(row) for row in LAST])
+
+
+def write(last: Last) -> bytes:
+    """The orders, row by row."""
+    asked = _asked(last)
+    for asked_by, label, row in ROWS:
+        if asked_by in asked:
+            last.orders.label = label
+            row[2](last)
+    return last.orders.finish(last.inside.sync)
+
+
+def become_stage2(inside: Inside) -> NoReturn:
     """Write the orders, keep what stage 2 and the program are to have open, and become stage 2."""
-    sync, slash, cwd = init.sync, init.slash, init.cwd
-    plan = init.plan
-    program = plan.process or {}
-    user = program.get("user") or {}
-    stdio.settle(slash, user.get("uid", 0))
+    plan = inside.plan
+    stdio.settle(inside.slash, ((plan.process or {}).get("user") or {}).get("uid", 0))
     first = 3 + plan.preserve_fds
-    proc = init.labels.proc if init.labels else -1
-    kept = [_above(fd, first) for fd in (sync, init.listen_fd, init.created_fd, init.stage2_fd, proc)]
-    sync, listen_fd, created_fd, stage2_fd, proc = kept
+    inside.sync = _above(inside.sync, first)
+    stage2_fd = _above(inside.stage2_fd, first)
+    last = Last(inside, first)
+    orders_fd = _above(calls.memfd("pyrun-orders", write(last)), first)
 
-    all_capabilities = process.permitted_capabilities()
-    sets, warnings = capabilities.masks(program.get("capabilities") or {}, all_capabilities)
-    for text in warnings:
-        init.warn(text)
-
-    out = orders.Orders()
-    out.number(listen_fd)
-    out.number(created_fd)
-    entries = init.labels.entries if init.labels else []
-    out.number(proc)
-    out.number(len(entries))
-    for about, path, label in entries:
-        out.number(about)
-        out.text(path)
-        out.data(label.encode("utf-8", "surrogateescape"))
-    umask = user.get("umask")
-    out.number(UMASK if umask is None else umask)
-    out.number(all_capabilities)
-    for name in ("bounding", "effective", "permitted", "inheritable", "ambient"):
-        out.number(sets[name])
-    out.number(1 if program.get("noNewPrivileges") else 0)
-    out.number(1 if init.seccomp else 0)
-    if init.seccomp:
-        flags, filter_program = init.seccomp
-        out.number(flags)
-        out.data(filter_program)
-    groups = _groups(plan, user, all_capabilities, init.warn)
-    out.number(0 if groups is None else 1)
-    out.data(b"".join([gid.to_bytes(4, sys.byteorder) for gid in groups or ()]))
-    out.number(user.get("gid", 0))
-    out.number(user.get("uid", 0))
-    out.text(cwd)
-    out.texts(orders.candidates(program) if program else [])
-    entered: list[int] = []
-    unborn = listen_fd < 0 or init.joins_pid  # stage2_birth.h
-    out.number(1 if unborn else 0)
-    if unborn:
-        entered = [_above(fd, first) for fd in init.cgroup_entrance] if listen_fd < 0 else []
-        out.number(1 if init.joins_pid or init.join & process.CLONE_NEWPID else 0)
-        out.number(1 if plan.terminal else 0)
-        out.number(len(entered))
-        for fd in entered:
-            out.number(fd)
-        out.number(plan.listen_fds)
-
-    start_hooks = plan.hooks("startContainer")
-    inside = dict(init.state)
-    inside["pid"] = UNBORN if unborn else posix.getpid()
-    inside["status"] = "created"
-    state = jsontext.encode(inside).encode() if start_hooks else b""
-    out.data(state)
-    mark = str(UNBORN).encode()
-    out.number(state.index(mark, state.index(b'"pid":')) if start_hooks and unborn else orders.UNSET)
-    out.number(len(start_hooks))
-    for hook in start_hooks:
-        out.number(min(hook.get("timeout") or 0, 1 << 31))  # seconds, which stage 2 makes milliseconds of
-        out.text(hook["path"])
-        out.texts(hook.get("args") or [hook["path"]])
-        out.texts(hook.get("env") or [])
-    limits = program.get("rlimits") or []
-    out.number(len(limits))
-    for limit in limits:
-        out.number(RLIMITS.index(limit["type"]))
-        out.number(limit["soft"])
-        out.number(limit["hard"])
-    orders_fd = _above(calls.memfd("pyrun-orders", out.finish(sync)), first)
-
-    variables = environment.of(program, slash) if program else []
+    variables = environment.of(last.program, inside.slash) if last.program else []
     if plan.listen_fds:
-        pid = UNBORN if unborn else posix.getpid()
-        variables += [f"LISTEN_FDS={plan.listen_fds}", f"LISTEN_PID={pid}"]
+        variables += [f"LISTEN_FDS={plan.listen_fds}", f"LISTEN_PID={last.pid()}"]
         variables = environment.once(variables)
     process.all_cpus()
-    process.default_signals(ENDING if listen_fd >= 0 else 0)
+    process.default_signals(ENDING if last.listen_fd >= 0 else 0)
     calls.close_range_on_exec(first)
     for fd in range(3, first):
         posix.set_inheritable(fd, True)
-    for fd in (sync, listen_fd, created_fd, orders_fd, proc, *entered):
+    for fd in (inside.sync, last.listen_fd, last.waited_with, orders_fd, last.proc, *last.cgroups):
         if fd >= 0:
             posix.set_inheritable(fd, True)
-    argv = program.get("args") or ["pyrun-init"]
+    argv = last.program.get("args") or ["pyrun-init"]
     error = process.execveat(stage2_fd, "", argv, [str(orders_fd), *variables])
     if error.errno == errno.E2BIG:
-        raise environment.too_long(program)
+        raise environment.too_long(last.program)
     raise failed("executing stage 2", error)
 
 

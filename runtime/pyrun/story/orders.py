@@ -1,131 +1,134 @@
-"""What stage 2 is told, and what it reports: the other half of kernel/stage2.c.
+"""Stage 2's orders as bytes, and its reports as errors; kernel/stage2_orders.h has the form of both.
 
-Hot module. Orders are 64-bit numbers in the machine's byte order, and texts: their size, then their bytes padded to
-eight. stage2.c reads them in exactly the order in which they are written here.
+Hot module. An order carries a label: what config.json asked for, what the order does in words, and perhaps more about
+certain errors. Stage 2 doesn't look into it. It sends the label of an order that failed back, and `understand` makes
+the sentence of it.
 """
 
 from __future__ import annotations
 
+import errno
 import posix
 import sys
 
-from pyrun.base.errors import PROGRAM_WORDS, PyrunError
-from pyrun.features import environment
+from pyrun.base.errors import PyrunError
 from pyrun.features.hooks import describe_status, last_words
+from pyrun.kernel import stage2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Iterable, Sequence
 
 UNSET = (1 << 64) - 1
 
-# enum about of stage2.c: what a report is about -> JSON path, what could not be done
-READY, GOING = 0, 1
-NOT_FOUND, HOOK, SECCOMP, EXECUTE, BORN, CWD = 10, 12, 13, 14, 17, 23
-LABELS = (21, 22)
-# Engines take a bad working directory for a bad program, and find their status 126 or 127 by these words.
-ABOUT = (
-    ("", ""),
-    ("", ""),
-    ("process.capabilities.inheritable", "setting the inheritable capabilities"),
-    ("process.capabilities.bounding", "dropping capability {index} from the bounding set"),
-    ("process.user.additionalGids", "setting the supplementary groups"),
-    ("process.user.gid", "becoming this group"),
-    ("process.user.uid", "becoming this user"),
-    ("process.capabilities", "setting the capabilities"),
-    ("process.capabilities.ambient", "raising capability {index} in the ambient set"),
-    ("process.noNewPrivileges", "setting no_new_privs"),
-    ("process.args[0]", ""),
-    ("", "waiting for start"),
-    ("hooks.startContainer[{index}]", ""),
-    ("linux.seccomp", "loading the filter"),
-    ("process.args[0]", ""),
-    ("", "reading the orders"),
-    ("process.rlimits[{index}]", "setting this limit"),
-    ("", ""),
-    ("", "making a process in the container's PID namespace"),
-    ("process.terminal", "taking the terminal"),
-    ("linux.cgroupsPath", "entering the container's cgroup v1 number {index}"),
-    ("process.apparmorProfile", ""),
-    ("process.selinuxLabel", ""),
-    ("process.cwd", "entering it as the program's user"),
-    ("process.cwd", "it is outside of the container"),
-)
+# kinds of labels, beside "": the number of the report is part of the words; a hook; the program can't be executed
+EACH, HOOK, PROGRAM = "each", "hook", "program"
+
+
+def label(path: str, words: str, kind: str = "", special: Iterable[tuple[int, str, str]] = ()) -> bytes:
+    """A label: JSON path, words, kind, and for certain errors (errno, the whole sentence or "", a hint)."""
+    fields = [path, words, kind]
+    for number, sentence, hint in special:
+        fields += [str(number), sentence, hint]
+    return "\0".join(fields).encode("utf-8", "surrogateescape")[: stage2.LONGEST_LABEL]
 
 
 class Orders:
-    """A growing list of numbers and texts."""
+    """A growing list of orders. Each gets the `label` that is set at the time, unless its method says otherwise."""
 
-    __slots__ = ("parts",)
+    __slots__ = ("_parts", "label")
 
     def __init__(self) -> None:
-        self.parts: list[bytes] = []
+        self._parts: list[bytes] = []
+        self.label = b""
 
-    def number(self, value: int) -> None:
-        """One 64-bit number; a negative one as two's complement."""
-        self.parts.append((value & UNSET).to_bytes(8, sys.byteorder))
+    def add(
+        self, kind: int, numbers: Sequence[int] = (), data: bytes = b"", label: bytes | None = None
+    ) -> None:
+        """One order; a negative number becomes its two's complement."""
+        if label is None:
+            label = self.label
+        heads = (kind << 32 | len(numbers), len(label) << 32 | len(data), *numbers)
+        self._parts += [(number & UNSET).to_bytes(8, sys.byteorder) for number in heads]
+        self._parts += (_padded(label), _padded(data))
 
-    def data(self, data: bytes) -> None:
-        """Bytes with their size."""
-        self.number(len(data))
-        self.parts.append(data + b"\0" * (-len(data) % 8))
+    def call(self, number: int, *arguments: int | bytes, label: bytes | None = None) -> None:
+        """A system call; where an argument is bytes, it is called with their address."""
+        pointers, values, data = 0, [], b""
+        for index, argument in enumerate(arguments):
+            if isinstance(argument, int):
+                values.append(argument)
+            else:
+                pointers |= 1 << index
+                values.append(len(data))
+                data += _padded(argument)
+        self.add(stage2.CALL, (number, pointers, *values), data, label)
 
-    def text(self, value: str) -> None:
-        """A NUL-terminated text."""
-        self.data(value.encode("utf-8", "surrogateescape") + b"\0")
+    def try_call(self, number: int, *arguments: int) -> None:
+        """A system call that may fail."""
+        self.call(number, *arguments, label=b"")
 
-    def texts(self, values: Sequence[str]) -> None:
-        """A vector of texts."""
-        self.number(len(values))
-        for value in values:
-            self.text(value)
+    def call_each(self, bits: int, number: int, place: int, *arguments: int) -> None:
+        """A system call for each bit, whose number is the argument at this place. EINVAL means that the kernel doesn't
+        know so many, and ends it."""
+        if bits:
+            self.add(stage2.CALL_EACH, (bits, number, place, *arguments))
+
+    def write(self, folder: int, path: str, text: bytes) -> None:
+        """Write a text to a file below a descriptor, in one piece."""
+        name = path.encode() + b"\0"
+        self.add(stage2.WRITE, (folder, len(name)), name + text)
+
+    def write_to(self, fd: int, text: bytes) -> None:
+        """Write a text to a descriptor in one piece, and close it."""
+        self.add(stage2.WRITE, (fd, 0), text)
 
     def finish(self, sync: int) -> bytes:
-        """The whole file: its size and the descriptor of `sync` stand first."""
-        body = b"".join(self.parts)
+        """The whole file; reports go to the descriptor `sync`."""
+        body = b"".join(self._parts)
         return (len(body) + 16).to_bytes(8, sys.byteorder) + sync.to_bytes(8, sys.byteorder) + body
 
 
-def candidates(process: dict[str, Any]) -> list[str]:
-    """Where args[0] may be: itself if it has a slash, else in each folder of the container's PATH: execvp(3)."""
-    program = process["args"][0]
-    if "/" in program or not program:  # "" is a file in no folder: below each of PATH it would be that folder
-        return [program]
-    return [f"{folder or '.'}/{program}" for folder in search_path(process).split(":")]
+def _padded(data: bytes) -> bytes:
+    return data + b"\0" * (-len(data) % 8)
 
 
-def search_path(process: dict[str, Any]) -> str:
-    """PATH of the container's environment, or execvp's default."""
-    path = environment.value(process.get("env") or [], "PATH")
-    return "/bin:/usr/bin" if path is None else path
+def texts(values: Iterable[str]) -> bytes:
+    """Texts as an order has them, each with a NUL."""
+    return b"".join([value.encode("utf-8", "surrogateescape") + b"\0" for value in values])
 
 
-def understand(report: bytes, hooks: Sequence[dict[str, Any]] = ()) -> tuple[int, PyrunError | None]:
-    """Read a report: what it is about, and the error if it is one; `hooks` are those of startContainer."""
-    about, index = _int(report, 0), _int(report, 4)
-    error = _int(report, 8)
-    if error >= 1 << 31:
-        error -= 1 << 32
-    if about in (READY, GOING, BORN):
-        return about, None
-    if about >= len(ABOUT):
-        return about, PyrunError("stage 2 sent a report that makes no sense")
-    path, doing = ABOUT[about]
-    path = path.format(index=index)
-    if about == HOOK:
-        said = last_words(report[16 : 16 + _int(report, 12)])
-        return about, PyrunError(f"{hooks[index]['path']} {_hook_failure(error)}{said}", path, kind="hook")
-    if about in LABELS:
-        from pyrun.features import labels
+def size_of(data: bytes) -> int:
+    """How many bytes the report has that stands first in `data`."""
+    return stage2.REPORT_HEAD + (_int(data, 12) if len(data) >= stage2.REPORT_HEAD else 0)
 
-        return about, labels.explain(
-            about, error, report[16 : 16 + _int(report, 12)].decode("utf-8", "replace")
+
+def understand(report: bytes) -> tuple[int, PyrunError | None]:
+    """What a report is about, one of READY, BORN, WILL_EXECUTE and FAILED of kernel.stage2; and the error if it is
+    FAILED."""
+    kind, number, error = _int(report, 0), _int(report, 4), _int(report, 8)
+    if kind in (stage2.READY, stage2.BORN, stage2.WILL_EXECUTE):
+        return kind, None
+    end = size_of(report)
+    said = last_words(report[end - _int(report, 16) : end])
+    fields = report[stage2.REPORT_HEAD : end - _int(report, 16)].decode("utf-8", "replace").split("\0")
+    if kind not in (stage2.FAILED, stage2.ENDED) or len(fields) < 3:
+        return stage2.FAILED, PyrunError(
+            f"stage 2 doesn't understand its order {number}: {posix.strerror(error)}"
         )
-    if about in (NOT_FOUND, EXECUTE):
-        return about, PyrunError("", path, kind=f"program {error}")
-    why = PROGRAM_WORDS.get(error, posix.strerror(error)) if about == CWD else posix.strerror(error)
-    return about, PyrunError(f"{doing.format(index=index)}: {why}", path)
+    path, words, label_kind, *special = fields
+    if label_kind == HOOK:
+        why = describe_status(number) if kind == stage2.ENDED else _why_no_hook(error)
+        return stage2.FAILED, PyrunError(f"{words} {why}{said}", path, kind="hook")
+    if label_kind == PROGRAM:
+        return stage2.FAILED, PyrunError("", path, kind=f"program {error}")
+    if label_kind == EACH:
+        words = words.replace("{number}", str(number))
+    sentence, hint = f"{words}: {posix.strerror(error)}", ""
+    for at in range(0, len(special) - 2, 3):
+        if special[at] == str(error):
+            sentence, hint = special[at + 1] or sentence, special[at + 2]
+    return stage2.FAILED, PyrunError(sentence, path, hint)
 
 
 def born(report: bytes) -> int:
@@ -133,12 +136,11 @@ def born(report: bytes) -> int:
     return _int(report, 4)
 
 
-def _hook_failure(error: int) -> str:
-    if error < 0:
-        return describe_status(-error)
-    if error == 110:
+def _why_no_hook(error: int) -> str:
+    if error == errno.ETIMEDOUT:
         return "did not end within its timeout and was killed"
-    return f"can't be executed: {posix.strerror(error) if error not in (2, 13) else 'it is missing or closed to us'}"
+    missing = error in (errno.ENOENT, errno.EACCES)
+    return f"can't be executed: {'it is missing or closed to us' if missing else posix.strerror(error)}"
 
 
 def _int(data: bytes, at: int) -> int:

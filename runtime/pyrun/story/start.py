@@ -6,7 +6,6 @@ Hot module. Source: runtime.md, Start; config.md, Poststart.
 from __future__ import annotations
 
 import posix
-import sys
 import time
 
 from pyrun.base import jsontext, log, protocol
@@ -14,7 +13,7 @@ from pyrun.base.errors import PyrunError, failed, render
 from pyrun.container import states
 from pyrun.container.store import Container
 from pyrun.features import hooks
-from pyrun.kernel import calls, process
+from pyrun.kernel import calls, process, stage2
 from pyrun.story import diagnose, orders
 
 TYPE_CHECKING = False
@@ -122,14 +121,12 @@ def _fault(container: Container, connection: int) -> PyrunError | None:
     data = b""
     while part := protocol.receive(connection):
         data += part
-        while len(data) >= 16 and len(data) >= (size := 16 + int.from_bytes(data[12:16], sys.byteorder)):
-            about, fault = orders.understand(
-                data[:size], container.record["hooks"].get("startContainer") or []
-            )
+        while len(data) >= (size := orders.size_of(data)):
+            about, fault = orders.understand(data[:size])
             data = data[size:]
             if fault is not None:
                 return diagnose.explain(fault, container.record["program"], _places(container))
-            going = about == orders.GOING
+            going = about == stage2.WILL_EXECUTE
     if not going:
         from pyrun.cgroups import oom
 

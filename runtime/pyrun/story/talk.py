@@ -11,7 +11,7 @@ from pyrun.base import log, protocol
 from pyrun.base.errors import PyrunError, failed
 from pyrun.features import hooks
 from pyrun.features.mounts import idmap, sources
-from pyrun.kernel import calls
+from pyrun.kernel import calls, stage2
 from pyrun.story import diagnose, orders, step
 
 TYPE_CHECKING = False
@@ -66,7 +66,7 @@ def wait_for_mounts(making: Making) -> None:
 def wait_for_stage2(making: Making) -> None:
     """Listen until stage 2 waits for start. Its pid is another than the init's if a PID namespace is joined."""
     while message := _hear(making):
-        if _stage2(making, message) == orders.READY:
+        if _stage2(making, message) == stage2.READY:
             posix.close(making.sync)
             return
     raise _died(making)
@@ -77,7 +77,7 @@ def wait_for_program(making: Making) -> None:
     going = False
     try:
         while message := _hear(making):
-            going = _stage2(making, message) == orders.GOING
+            going = _stage2(making, message) == stage2.WILL_EXECUTE
     except PyrunError:
         posix.waitpid(making.pid, 0)
         raise
@@ -118,12 +118,12 @@ def receive_while_alive(sock: int, pidfd: int) -> bytes:
 def _stage2(making: Making, message: bytes) -> int:
     """What a report of stage 2 is about. One that it was born in a PID namespace is answered. Raises PyrunError if it
     has failed."""
-    about, error = orders.understand(message, [])
+    about, error = orders.understand(message)
     if error is not None:
         planned = making.plan
         places = diagnose.Places(planned.rootfs, planned.bundle, planned.config.get("mounts") or [])
         raise diagnose.explain(error, planned.process or {}, places)
-    if about == orders.BORN:
+    if about == stage2.BORN:
         posix.waitpid(making.pid, 0)
         making.pid, making.unborn = orders.born(message), -1
         protocol.tell(making.sync, protocol.GO)
