@@ -28,6 +28,7 @@ class NetworkedDocker(Engine):
         configuration = json.loads(CONFIGURATION.read_text())
         configuration["runtimes"]["pyrun"]["path"] = str(wrapper)
         configuration["live-restore"] = True
+        configuration["exec-opts"] = ["native.cgroupdriver=cgroupfs"]  # systemd can't be seen from there
         self.configuration = folder / "daemon.json"
         self.configuration.write_text(json.dumps(configuration))
         self.log = folder / "dockerd.log"

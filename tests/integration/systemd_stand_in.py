@@ -27,6 +27,7 @@ class SystemdStandIn:
         self.refusal = ""  # the error's name that the next StartTransientUnit is answered with
         self.taken = False  # the next unit is made by somebody else before it is asked for
         self.other: subprocess.Popen[bytes] | None = None  # who is in that one
+        self.mounts = [Path(mount)]  # where it makes a unit's cgroups
         self.connections = 0
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(path))
@@ -44,8 +45,22 @@ class SystemdStandIn:
         if self.other:
             self.other.wait()
 
+    def use_v1(self) -> None:
+        """Have systemd's controllers of cgroup v1 as well, and its own hierarchy."""
+        names = ("cpu", "cpuacct", "cpu,cpuacct", "memory", "blkio", "devices", "pids", "systemd")
+        self.mounts += [path for name in names if (path := Path(f"/sys/fs/cgroup/{name}")).is_dir()]
+
+    def cgroups(self, unit: str) -> list[Path]:
+        """The cgroups of a unit, in each hierarchy that it is made in."""
+        below = self.cgroup(unit).relative_to(self.mount)
+        return [mount / below for mount in self.mounts]
+
     def cgroup(self, unit: str) -> Path:
-        """The cgroup of a unit."""
+        """The cgroup of a unit in cgroup v2."""
+        own = unit.removesuffix(".slice")
+        if own != unit:
+            parts = own.split("-")
+            return Path(self.mount, *["-".join(parts[: count + 1]) + ".slice" for count in range(len(parts))])
         slice_ = self.ever[unit]["Slice"].removesuffix(".slice")
         parts = [] if slice_ == "-" else slice_.split("-")
         folders = ["-".join(parts[: count + 1]) + ".slice" for count in range(len(parts))]
@@ -131,24 +146,29 @@ class SystemdStandIn:
         self._make(unit)
 
     def _make(self, unit: str) -> None:
-        folder = self.cgroup(unit)
-        folder.mkdir(parents=True, exist_ok=True)
-        for pid in self.properties[unit]["PIDs"]:
-            (folder / "cgroup.procs").write_text(str(pid))
+        for folder in self.cgroups(unit):
+            folder.mkdir(parents=True, exist_ok=True)
+            for pid in self.properties[unit].get("PIDs", ()):
+                (folder / "cgroup.procs").write_text(str(pid))
 
     def _remove(self, unit: str) -> None:
-        folder = self.cgroup(unit)
+        folders = self.cgroups(unit)
         del self.properties[unit]
+        if folders[0].exists():
+            (folders[0] / "cgroup.kill").write_text("1")
+        for mount, folder in zip(self.mounts, folders, strict=True):
+            self._clear(mount, folder)
+
+    def _clear(self, mount: Path, folder: Path) -> None:
         end = time.monotonic() + 10
         while folder.exists() and time.monotonic() < end:
             try:
-                (folder / "cgroup.kill").write_text("1")
                 for below, _, _ in os.walk(folder, topdown=False):
                     os.rmdir(below)
             except OSError:
                 time.sleep(0.01)
         for parent in folder.parents:
-            if parent == Path(self.mount) or not parent.name.endswith(".slice"):
+            if parent == mount or not parent.name.endswith(".slice"):
                 break
             try:
                 parent.rmdir()

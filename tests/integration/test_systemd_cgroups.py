@@ -123,6 +123,81 @@ def test_limits_are_properties_of_the_unit(
     }  # fmt: skip
 
 
+def test_device_rules_are_properties_of_the_unit(
+    pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle], create: Callable[..., str]
+) -> None:
+    """What is allowed is told to systemd in order, the devices that every container has last; an update with other
+    rules tells it those."""
+    rules = [
+        {"allow": False, "access": "rwm"},
+        {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"},
+        {"allow": True, "type": "b", "major": 8, "access": "rw"},
+    ]
+    container_id = create(bundle({"linux": {"resources": {"devices": rules}}}, sh="sleep 100"))
+    properties = systemd.properties[f"p-{container_id}.scope"]
+    assert properties["DevicePolicy"] == "strict"
+    assert properties["DeviceAllow"][:3] == [("/dev/char/1:11", "r"), ("block-8", "rw"), ("char-*", "m")]
+    assert properties["DeviceAllow"][-1] == ("char-136", "rwm")
+    document = b'{"devices": [{"allow": true, "access": "rwm"}]}'
+    pyrun.ok(*SYSTEMD, "update", "--resources", "-", container_id, data=document)
+    assert properties["DevicePolicy"] == "auto"
+    assert properties["DeviceAllow"] == []
+
+
+def test_a_cgroup_below_the_units(
+    pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle], create: Callable[..., str]
+) -> None:
+    """run.oci.systemd.subgroup: the container is in a cgroup of that name below the scope's, as with crun; what exec
+    brings, too; it all goes with the unit."""
+    one = bundle({"annotations": {"run.oci.systemd.subgroup": "inner"}}, sh="sleep 100")
+    container_id = create(one)
+    scope = systemd.cgroup(f"p-{container_id}.scope")
+    pyrun.ok("start", container_id)
+    pid = str(pyrun.state(container_id)["pid"])
+    assert (scope / "inner/cgroup.procs").read_text().split() == [pid]
+    assert (scope / "cgroup.procs").read_text() == ""
+    assert "0::/\n" in pyrun.ok("exec", container_id, "cat", "/proc/self/cgroup").out
+    pyrun.ok("pause", container_id)
+    pyrun.ok("resume", container_id)
+    pyrun.ok("delete", "--force", container_id)
+    assert systemd.properties == {}
+    assert not scope.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("subgroup", "a/b"), ("subgroup", ".."), ("force_cgroup_v1", "/sys/fs/cgroup")],
+    ids=["a path", "the cgroup above", "cgroup v1"],
+)
+def test_annotations_of_crun_are_refused_by_name(
+    pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle], name: str, value: str
+) -> None:
+    """What can't be done of crun's annotations is refused, and systemd isn't asked."""
+    one = bundle({"annotations": {f"run.oci.systemd.{name}": value}}, sh="true")
+    one.config["linux"].pop("cgroupsPath", None)
+    one.write()
+    sentence = pyrun.error(*SYSTEMD, "create", "--bundle", str(one.path), pyrun.id())
+    assert sentence.startswith(f"annotations['run.oci.systemd.{name}']")
+    assert systemd.calls == []
+
+
+def test_a_slice_as_the_containers_own_unit(
+    pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle]
+) -> None:
+    """A name that ends with .slice is the unit itself: systemd makes it, pyrun puts the init there, and it goes in the
+    end."""
+    container_id = pyrun.id()
+    one = bundle(sh="sleep 100")
+    one.config["linux"]["cgroupsPath"] = ":p:pyruntest-own.slice"
+    one.write()
+    pyrun.ok(*SYSTEMD, "create", "--bundle", str(one.path), container_id)
+    folder = systemd.cgroup("pyruntest-own.slice")
+    assert (folder / "cgroup.procs").read_text().split() == [str(pyrun.state(container_id)["pid"])]
+    pyrun.ok("delete", "--force", container_id)
+    assert systemd.properties == {}
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize("answer", ["result", "refusal"])
 def test_a_unit_that_fails_leaves_nothing(
     pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle], answer: str
@@ -261,12 +336,82 @@ def test_without_systemd_the_sentence_says_so(
     pyrun.assert_gone(container_id)
 
 
-def test_a_host_with_cgroup_v1_is_refused(pyrun: Pyrun, bundle: Callable[..., Bundle]) -> None:
-    """So far, systemd's cgroups are to be had on cgroup v2 alone."""
+@pytest.fixture
+def v1(systemd: SystemdStandIn, pyrun: Pyrun) -> Iterator[SystemdStandIn]:
+    """A systemd on this host as it is, where that has cgroup v1."""
     if Path("/sys/fs/cgroup/cgroup.controllers").exists():
         pytest.skip("this host has no cgroup v1")
-    sentence = pyrun.error(*SYSTEMD, "create", "--bundle", str(bundle(sh="true").path), pyrun.id())
-    assert "cgroup v2" in sentence
+    script = (
+        "mount -t tmpfs none /run && mkdir /run/systemd && touch /run/systemd/private && "
+        f'mount --bind {systemd.path} /run/systemd/private && exec "$@"'
+    )
+    pyrun.wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+    systemd.use_v1()
+    yield systemd
+    for container_id in pyrun.ids:
+        pyrun("delete", "--force", container_id)
+
+
+def test_cgroup_v1(
+    pyrun: Pyrun, v1: SystemdStandIn, bundle: Callable[..., Bundle], create: Callable[..., str]
+) -> None:
+    """With cgroup v1, systemd makes the cgroups of its controllers, and pyrun those of the others at the same path; the
+    init is in all of them, and so is what exec brings. Limits are in force and are properties; nothing is left."""
+    resources = {
+        "memory": {"limit": 1 << 26},
+        "cpu": {"shares": 512, "quota": 25000, "period": 50000, "cpus": "0"},
+        "devices": [
+            {"allow": False, "access": "rwm"},
+            {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"},
+        ],
+    }
+    container_id = create(bundle({"linux": {"resources": resources}}, sh="sleep 100"))
+    unit = f"p-{container_id}.scope"
+    folders = v1.cgroups(unit)
+    pid = str(pyrun.state(container_id)["pid"])
+    assert len(folders) > 3
+    places = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    assert {line.split(":")[2] for line in places} == {f"/pyruntest.slice/{unit}"}
+    properties = v1.properties[unit]
+    assert (properties["MemoryMax"], properties["CPUShares"]) == (1 << 26, 512)
+    assert (properties["CPUQuotaPerSecUSec"], properties["CPUQuotaPeriodUSec"]) == (500_000, 50_000)
+    assert properties["DevicePolicy"] == "strict"
+    assert properties["DeviceAllow"][0] == ("/dev/char/1:11", "rm")  # nodes of all devices may be made
+    files = {"memory/memory.limit_in_bytes": str(1 << 26), "cpu/cpu.shares": "512", "cpuset/cpuset.cpus": "0"}
+    for file, value in files.items():
+        name, _, rest = file.partition("/")
+        folder = Path(f"/sys/fs/cgroup/{name}/pyruntest.slice/{unit}")
+        assert (folder / rest).read_text().strip() == value
+    pyrun.ok("start", container_id)
+    inside = pyrun.ok("exec", container_id, "cat", "/proc/self/cgroup").out.splitlines()
+    assert {line.split(":")[2] for line in inside} == {"/"}
+    pyrun.ok("pause", container_id)
+    pyrun.ok("resume", container_id)
+    document = b'{"devices": [{"allow": false, "access": "rwm"}], "memory": {"limit": 33554432}}'
+    pyrun.ok(*SYSTEMD, "update", "--resources", "-", container_id, data=document)
+    assert properties["MemoryMax"] == 1 << 25
+    assert "/dev/char/1:11" not in [name for name, _ in properties["DeviceAllow"]]
+    listed = Path(f"/sys/fs/cgroup/devices/pyruntest.slice/{unit}/devices.list").read_text()
+    assert "c 1:11" not in listed
+    assert "c 1:3 rwm" in listed
+    pyrun.ok("delete", "--force", container_id)
+    assert v1.properties == {}
+    assert list(Path("/sys/fs/cgroup").glob("*/pyruntest.slice")) == []
+
+
+def test_a_taken_unit_on_cgroup_v1_is_left_alone(
+    pyrun: Pyrun, v1: SystemdStandIn, bundle: Callable[..., Bundle], create: Callable[..., str]
+) -> None:
+    """There, too, a unit that somebody else makes in between stays; what pyrun had made for the container goes."""
+    container_id = pyrun.id()
+    one = bundle(sh="true")
+    one.config["linux"]["cgroupsPath"] = f"pyruntest.slice:p:{container_id}"
+    one.write()
+    v1.taken = True
+    sentence = pyrun.error(*SYSTEMD, "create", "--bundle", str(one.path), container_id)
+    assert f"p-{container_id}.scope" in sentence
+    assert "StopUnit" not in [name for name, _ in v1.calls]
+    assert not Path("/sys/fs/cgroup/freezer/pyruntest.slice").exists()
 
 
 def test_default_names_are_runcs() -> None:

@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 limit=${VM_SECONDS:-3000}
-kinds=${VM_KINDS:-v2 selinux}
+kinds=${VM_KINDS:-v2 selinux hybrid}
 words=()
 if [ "${1-}" = --short ]; then
 	shift

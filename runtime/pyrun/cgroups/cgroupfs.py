@@ -14,11 +14,12 @@ from pyrun.cgroups import files, freezer, groups, hierarchies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from pyrun.cgroups.driver import Record
     from pyrun.cgroups.files import Before
+    from pyrun.cgroups.hierarchies import Hierarchy
 
 JSON_PATH = "linux.cgroupsPath"
 NOTHING: dict[str, str] = {}
@@ -40,7 +41,15 @@ def plan(cgroups_path: str | None, container_id: str, annotations: Mapping[str, 
         "made": [],
         "kept": [],
     }
-    for hierarchy in layout["hierarchies"]:
+    survey(record, layout["hierarchies"])
+    return record
+
+
+def survey(record: Record, chosen: Sequence[Hierarchy]) -> None:
+    """Write down what of the container's cgroups in these hierarchies is there already, and what `create` will make.
+    Raises PyrunError if one has processes, or is frozen."""
+    path = record["path"]
+    for hierarchy in chosen:
         directory, mount = hierarchy["mount"] + path, hierarchy["mount"]
         missing = []
         while directory != mount and not _exists(directory):
@@ -49,10 +58,9 @@ def plan(cgroups_path: str | None, container_id: str, annotations: Mapping[str, 
         record["made"] += reversed(missing)
         if not missing:
             record["kept"].append(directory)
-            _check_free(directory, container_id)
+            _check_free(directory, record["id"])
         if directory != mount and freezer.frozen(hierarchy, directory):
             raise PyrunError(f"the cgroup {directory} is frozen", JSON_PATH)
-    return record
 
 
 def _parts(path: str) -> list[str]:

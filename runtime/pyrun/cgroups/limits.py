@@ -9,7 +9,7 @@ from pyrun.base import log
 from pyrun.base.errors import PyrunError
 from pyrun.cgroups import devices, files
 from pyrun.cgroups.controllers import table
-from pyrun.cgroups.hierarchies import by_controller, v2_of
+from pyrun.cgroups.hierarchies import by_controller, v2_directory, v2_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,9 +64,12 @@ def _check_ignored(directory: str, writes: Sequence[Write]) -> None:
             raise PyrunError(IGNORED[name], json_path)
 
 
-def v2_writes(resources: dict[str, Any], directory: str) -> list[Write]:
-    """What is to be written into a cgroup v2, `directory`. Raises PyrunError for what v2 hasn't got."""
-    return [entry for _, _, writes in table.writes(resources, {}, directory) for entry in writes]
+def writes(record: Record, resources: dict[str, Any]) -> list[Write]:
+    """What is to be written into the files of the container's cgroups, wherever they are. Raises PyrunError for what
+    this machine's cgroups haven't got."""
+    where = by_controller(record["hierarchies"], record["path"])
+    unified = v2_directory(record["hierarchies"], record["path"])
+    return [entry for _, _, found in table.writes(resources, where, unified) for entry in found]
 
 
 def _apply_v2(

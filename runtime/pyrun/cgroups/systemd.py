@@ -3,8 +3,9 @@
 Hot module, loaded only with --systemd-cgroup. systemd owns the tree (one writer: cgroups(7), systemd's "Control Group
 APIs and Delegation"), so it is asked for the cgroup, told every limit that it knows as a property of the unit (or it
 would put its own back at the next daemon-reload), and asked to stop the unit at the end. What it doesn't know is
-written to the cgroup's files as always, which Delegate=yes allows.
-Source: org.freedesktop.systemd1(5), systemd.resource-control(5).
+written to the cgroup's files as always, which Delegate=yes allows. Of cgroup v1 systemd leaves some hierarchies alone:
+there the cgroups are ours from the beginning.
+Source: systemd.resource-control(5).
 """
 
 from __future__ import annotations
@@ -12,155 +13,26 @@ from __future__ import annotations
 import posix
 import time
 
-from pyrun.base import log
-from pyrun.base.errors import PyrunError, failed, words
-from pyrun.cgroups import cgroupfs, groups, hierarchies, limits, units, v2
-from pyrun.kernel import calls, dbus, process
+from pyrun.base.errors import PyrunError, failed
+from pyrun.cgroups import cgroupfs, devices, files, groups, hierarchies, limits, systemd_manager, units, v2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
     from pyrun.cgroups.driver import Record
     from pyrun.cgroups.files import Before
+    from pyrun.cgroups.hierarchies import Hierarchy
 
-PRIVATE = "/run/systemd/private"  # systemd's own socket: root's calls need no bus, and no daemon between
-SYSTEM_BUS = "/run/dbus/system_bus_socket"
-SERVICE = "org.freedesktop.systemd1"
-OBJECT = "/org/freedesktop/systemd1"
-MANAGER = "org.freedesktop.systemd1.Manager"
-PROPERTIES = "org.freedesktop.DBus.Properties"
 JSON_PATH = "linux.cgroupsPath"
-UNIT_EXISTS = "org.freedesktop.systemd1.UnitExists"
-NO_SUCH_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
 FAREWELL = 1.0  # seconds in which systemd forgets a unit whose processes have ended
-AUTHORIZATION = "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
-
-
-def _places(user: bool) -> list[tuple[str, str]]:
-    """The sockets where systemd answers, of the system or of the user: path, and the name on a bus."""
-    if not user:
-        return [(PRIVATE, ""), (SYSTEM_BUS, SERVICE)]
-    found = []
-    if folder := _variable(b"XDG_RUNTIME_DIR"):
-        found.append((f"{folder}/systemd/private", ""))
-    for address in _variable(b"DBUS_SESSION_BUS_ADDRESS").split(";"):
-        if address.startswith("unix:path="):
-            found.append((address[len("unix:path=") :].partition(",")[0], SERVICE))
-    if folder:
-        found.append((f"{folder}/bus", SERVICE))
-    return found
-
-
-def _variable(name: bytes) -> str:
-    return posix.environ.get(name, b"").decode("utf-8", "surrogateescape")
-
-
-def is_users() -> bool:
-    """Is it the user's systemd that we may ask, and not the system's? So for all but root; root of a user namespace may
-    be the root of a container with a systemd of its own."""
-    if posix.geteuid() != 0:
-        return True
-    return process.in_user_namespace() and not _answers(PRIVATE)
-
-
-def _answers(path: str) -> bool:
-    try:
-        posix.close(calls.connect(path))
-    except OSError:
-        return False
-    return True
-
-
-class _Talk:
-    """A connection to systemd for as long as something is being done, which its errors name: `with` gives it, and
-    whatever systemd refuses is raised as PyrunError. To `keep` it is for the next one: connecting takes longer than a
-    call."""
-
-    __slots__ = ("_connection", "_doing", "_keep", "_user")
-
-    def __init__(self, user: bool, doing: str, keep: bool = False) -> None:
-        self._user = user
-        self._doing = doing
-        self._keep = keep
-
-    def __enter__(self) -> dbus.Connection:
-        self._connection = _kept.pop() if _kept else _connect(self._user)
-        return self._connection
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if self._keep and error is None:
-            _kept.append(self._connection)
-            return
-        self._connection.close()
-        if isinstance(error, dbus.CallFailed):
-            raise _refused(self._doing, error) from None
-        if isinstance(error, OSError):
-            raise failed(self._doing, error, JSON_PATH) from None
-        if isinstance(error, dbus.Malformed):
-            sentence = f"{self._doing}: systemd's answer can't be understood: {error}"
-            raise PyrunError(sentence, JSON_PATH) from None
-
-
-_kept: list[dbus.Connection] = []  # by a create that will call again
-
-
-def _refused(doing: str, error: dbus.CallFailed) -> PyrunError:
-    hint = "only root may; an ordinary user has a systemd of their own" if error.name == AUTHORIZATION else ""
-    return PyrunError(f"{doing}: systemd says: {error.text or error.name}", JSON_PATH, hint)
-
-
-def _connect(user: bool) -> dbus.Connection:
-    """A connection to systemd that hears of its jobs. Raises PyrunError if there is none."""
-    tried = []
-    for path, name in _places(user):
-        try:
-            return _connect_to(path, name)
-        except OSError as error:
-            tried.append(f"{path}: {words(error)}")
-        except dbus.CallFailed as error:
-            tried.append(f"{path}: {error.text}")
-        except dbus.Malformed as error:
-            tried.append(f"{path}: its answer can't be understood: {error}")
-    if not user:
-        hint = "without systemd, leave out --systemd-cgroup (podman: --cgroup-manager=cgroupfs)"
-        raise PyrunError(f"systemd can't be reached: {'; '.join(tried)}", JSON_PATH, hint)
-    why = "; ".join(tried) or "XDG_RUNTIME_DIR and DBUS_SESSION_BUS_ADDRESS are not set"
-    hint = "root can start one for good: loginctl enable-linger USER; or leave out --systemd-cgroup"
-    raise PyrunError(f"the user's systemd can't be reached: {why}", JSON_PATH, hint)
-
-
-def _connect_to(path: str, name: str) -> dbus.Connection:
-    """A connection to systemd's own socket, or to a bus on which it has this name. A bus passes signals on to those
-    alone who ask for them. Raises OSError, CallFailed, Malformed."""
-    connection = dbus.Connection(path, name)
-    try:
-        if name:
-            rule = f"type='signal',sender='{SERVICE}',interface='{MANAGER}',member='JobRemoved'"
-            connection.call(dbus.BUS, "/org/freedesktop/DBus", dbus.BUS, "AddMatch", "s", rule)
-            _manager(connection, "Subscribe")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _above(user: bool) -> str:
-    """The cgroup below which systemd makes its slices: "" for the system's."""
-    if not user:
-        return ""
-    with _Talk(user, "asking systemd for its cgroup", keep=True) as connection:
-        answer = connection.call(SERVICE, OBJECT, PROPERTIES, "Get", "ss", MANAGER, "ControlGroup")
-    return str(answer[0][1])
-
-
-def _manager(connection: dbus.Connection, member: str, signature: str = "", *values: Any) -> list[Any]:
-    return connection.call(SERVICE, OBJECT, MANAGER, member, signature, *values)
-
+# The controllers of cgroup v1 that systemd has (systemd.resource-control(5)), and its own hierarchy.
+V1_CONTROLLERS = ("cpu", "cpuacct", "memory", "blkio", "devices", "pids")
+OWN = "name=systemd"
 
 # What is there once systemd has made it is like any other cgroup.
-limit, limit_devices, tasks = cgroupfs.limit, cgroupfs.limit_devices, cgroupfs.tasks
+limit, limit_devices = cgroupfs.limit, cgroupfs.limit_devices
 pids, frozen, freeze, thaw = cgroupfs.pids, cgroupfs.frozen, cgroupfs.freeze, cgroupfs.thaw
 let_die, kill, view = cgroupfs.let_die, cgroupfs.kill, cgroupfs.view
 
@@ -168,24 +40,28 @@ let_die, kill, view = cgroupfs.let_die, cgroupfs.kill, cgroupfs.view
 def plan(cgroups_path: str | None, container_id: str, annotations: Mapping[str, str]) -> Record:
     """Where systemd will make the container's cgroup; nothing is changed. Raises PyrunError if that can't be."""
     layout = hierarchies.layout()
-    if layout["mode"] != "v2":
-        raise PyrunError(
-            "--systemd-cgroup needs a host with nothing but cgroup v2, so far",
-            JSON_PATH,
-            "leave it out (podman: --cgroup-manager=cgroupfs)",
-        )
-    user = is_users()
+    user = systemd_manager.is_users()
+    if user and layout["mode"] != "v2":
+        hint = "leave out --systemd-cgroup (podman: --cgroup-manager=cgroupfs)"
+        raise PyrunError("a user's systemd has no controllers on a host with cgroup v1", JSON_PATH, hint)
     unit, path = units.place(cgroups_path, container_id, user)
     units.from_annotations(annotations)
+    subgroup = units.subgroup(annotations)
+    if subgroup and layout["mode"] != "v2":
+        path_of_it = f"annotations[{units.SUBGROUP!r}]"
+        raise PyrunError("a cgroup below the unit's needs a host with nothing but cgroup v2", path_of_it)
     record: Record = {
         "id": container_id,
-        "path": _above(user) + path,
+        "path": systemd_manager.above(user) + path + (f"/{subgroup}" if subgroup else ""),
         "hierarchies": layout["hierarchies"],
         "made": [],
         "kept": [],
-        "unit": {**unit, "pending": True},
+        "unit": {**unit, "pending": True, "subgroup": subgroup},
     }
     _check_free(record)
+    ours = _ours(record)
+    if ours:
+        cgroupfs.survey(record, ours)
     return record
 
 
@@ -203,26 +79,83 @@ def _check_free(record: Record) -> None:
     raise PyrunError(f"the unit {record['unit']['name']} is {what}", JSON_PATH, hint)
 
 
+def _is_systemds(hierarchy: Hierarchy) -> bool:
+    """Does systemd make a unit's cgroup there?"""
+    own = hierarchies.is_v2(hierarchy) or hierarchy["name"] == OWN
+    return own or any([name in V1_CONTROLLERS for name in hierarchy["controllers"]])
+
+
+def _ours(record: Record) -> list[Hierarchy]:
+    return [each for each in record["hierarchies"] if not _is_systemds(each)]
+
+
 def _directory(record: Record) -> str:
-    return hierarchies.main_directory(record)
+    """The unit's cgroup, where systemd looks for its processes."""
+    found = hierarchies.v2_of(record["hierarchies"]) or next(
+        (each for each in record["hierarchies"] if each["name"] == OWN),
+        hierarchies.main_of(record),
+    )
+    directory = hierarchies.directory_of(record, found)
+    subgroup = record["unit"].get("subgroup")
+    return directory.removesuffix(f"/{subgroup}") if subgroup else directory
 
 
 def create(record: Record, rootless: str) -> None:
-    """systemd makes a cgroup around a process that lives: see `begin`."""
+    """systemd makes a cgroup around a process that lives: see `begin`. What it leaves alone of cgroup v1 is made here.
+    Raises PyrunError if that fails; then the record is cut down to what is ours."""
+    ours = _ours(record)
+    if not ours:
+        return
+    part: Record = {**record, "hierarchies": ours}
+    try:
+        cgroupfs.create(part, "false")
+    except PyrunError:
+        record["hierarchies"] = part["hierarchies"]
+        raise
 
 
 def begin(
     record: Record, pid: int, resources: dict[str, Any], annotations: Mapping[str, str], owner: int
 ) -> bool:
     """Make the unit, with the process in it and these limits. Raises PyrunError if systemd doesn't."""
-    known = limit_properties(record, resources)
-    start(record["unit"], pid, [*known, *units.from_annotations(annotations)])
-    directory = _directory(record)
-    groups.mark(directory, record["id"])
+    unit = record["unit"]
+    known = limit_properties(record, {"devices": [], **resources})
+    systemd_manager.start(unit, pid, [*known, *units.from_annotations(annotations)])
+    if not hierarchies.only_v2(record["hierarchies"]):
+        _complete(record, pid)
+        return True
+    directory = hierarchies.main_directory(record)
+    if unit.get("subgroup"):
+        _make_below(directory)
+    if unit.get("subgroup") or unit["name"].endswith(".slice"):  # systemd puts no process there
+        files.write(directory, "cgroup.procs", str(pid), JSON_PATH)
+    groups.mark(_directory(record), record["id"])
     v2.enable(directory, record["hierarchies"][0]["mount"], v2.ACCOUNTED)
     if owner > 0:
         v2.give(directory, owner)
     return True
+
+
+def _make_below(directory: str) -> None:
+    try:
+        posix.mkdir(directory, 0o755)
+    except OSError as error:
+        path = f"annotations[{units.SUBGROUP!r}]"
+        raise failed("making the cgroup below the unit's", error, path) from None
+
+
+def _complete(record: Record, pid: int) -> None:
+    """Put the process where systemd has not, in cgroup v1: its own configuration may leave controllers out, and it puts
+    none into a slice. Raises PyrunError if that fails."""
+    groups.mark(_directory(record), record["id"])
+    for hierarchy in record["hierarchies"]:
+        if not _is_systemds(hierarchy):
+            continue
+        directory = hierarchies.directory_of(record, hierarchy)
+        if not groups.exists(directory):
+            cgroupfs.create({**record, "hierarchies": [hierarchy]}, "false")
+        if pid not in groups.processes(directory):
+            files.write(directory, "cgroup.procs", str(pid), JSON_PATH)
 
 
 def give(record: Record, uid: int) -> None:
@@ -232,6 +165,19 @@ def give(record: Record, uid: int) -> None:
 def seat(record: Record, below: Mapping[str, str] = cgroupfs.NOTHING) -> int:
     """None before the unit is there: systemd moves the init into it."""
     return -1 if "pending" in record["unit"] else cgroupfs.seat(record, below)
+
+
+def tasks(record: Record, below: Mapping[str, str] = cgroupfs.NOTHING) -> list[int]:
+    """Before the unit is there, only of what is ours: systemd moves the init into the rest."""
+    if "pending" in record["unit"]:
+        record = {**record, "hierarchies": _ours(record)}
+    return cgroupfs.tasks(record, below)
+
+
+def attach(record: Record, pid: int, below: str = "") -> None:
+    """Have a process moved into the container's cgroup, or one `below` it. Raises PyrunError if systemd refuses."""
+    place = "/".join([part for part in (record["unit"].get("subgroup"), below) if part])
+    systemd_manager.attach(record["unit"], pid, place)
 
 
 def is_anothers(record: Record) -> bool:
@@ -249,96 +195,50 @@ def is_anothers(record: Record) -> bool:
 
 
 def limit_properties(record: Record, resources: dict[str, Any]) -> list[units.Property]:
-    """What of `linux.resources` systemd has properties for. Raises PyrunError for what cgroup v2 hasn't got."""
-    return units.limits(limits.v2_writes(resources, _directory(record)))
+    """What of `linux.resources` systemd has properties for. Raises PyrunError for what the machine hasn't got."""
+    only_v2 = hierarchies.only_v2(record["hierarchies"])
+    known = units.limits(limits.writes(record, resources))
+    if resources.get("devices") is None or record["unit"]["user"]:
+        return known
+    allowed, rules = devices.ordered(resources["devices"])
+    if only_v2:
+        return known + units.devices(allowed, rules, units.MOST_DEVICES)
+    from pyrun.cgroups import devices_v1
 
-
-def end(record: Record) -> None:
-    """Stop the unit if its cgroup is still there, and wait until it is gone. Raises PyrunError."""
-    if groups.exists(_directory(record)):
-        stop(record["unit"])
-
-
-def start(unit: units.Unit, pid: int, properties: Sequence[units.Property]) -> None:
-    """Make the unit with the process in it, and wait until it is there. A unit of that name which failed, or which an
-    earlier container left, is reset and the call made once more. Raises PyrunError."""
-    with _Talk(unit["user"], f"making the unit {unit['name']}") as connection:
-        try:
-            _start(connection, unit, pid, properties)
-        except dbus.CallFailed as error:
-            if error.name != UNIT_EXISTS:
-                raise
-            log.debug(f"the unit {unit['name']} is there already: resetting it")
-            _reset(connection, unit)
-            _start(connection, unit, pid, properties)
-
-
-def _reset(connection: dbus.Connection, unit: units.Unit) -> None:
-    """Have systemd forget a unit that failed; one that didn't is left as it is."""
-    try:
-        _manager(connection, "ResetFailedUnit", "s", unit["name"])
-    except dbus.CallFailed as error:
-        log.debug(f"the unit {unit['name']} can't be reset: {error.text}")
-
-
-def _start(
-    connection: dbus.Connection, unit: units.Unit, pid: int, properties: Sequence[units.Property]
-) -> None:
-    own = units.own_properties(unit, pid)
-    answer = _manager(
-        connection, "StartTransientUnit", "ssa(sv)a(sa(sv))", unit["name"], "replace", [*own, *properties], []
-    )
-    unit.pop("pending", None)
-    result = _wait_for(connection, str(answer[0]))
-    if result != "done":
-        raise PyrunError(
-            f"systemd could not start the unit {unit['name']}: the job's result is {result!r}", JSON_PATH
-        )
-
-
-def _wait_for(connection: dbus.Connection, job: str) -> str:
-    """The result of a job: "done", or why not."""
-    while True:
-        signal = connection.next_signal()
-        if signal.fields.get(dbus.MEMBER) == "JobRemoved" and signal.body[1] == job:
-            return str(signal.body[3])
-
-
-def stop(unit: units.Unit) -> None:
-    """Stop a unit and wait until it is gone; one that doesn't exist is fine. Raises PyrunError."""
-    with _Talk(unit["user"], f"stopping the unit {unit['name']}") as connection:
-        try:
-            answer = _manager(connection, "StopUnit", "ss", unit["name"], "replace")
-        except dbus.CallFailed as error:
-            if error.name != NO_SUCH_UNIT:
-                raise
-            return
-        _wait_for(connection, str(answer[0]))
-        _reset(connection, unit)
-
-
-def attach(record: Record, pid: int, below: str = "") -> None:
-    """Have a process moved into the unit's cgroup, or one `below` it. Raises PyrunError if systemd refuses."""
-    unit = record["unit"]
-    where = f"/{below}" if below else ""
-    with _Talk(unit["user"], f"entering the unit {unit['name']}") as connection:
-        _manager(connection, "AttachProcessesToUnit", "ssau", unit["name"], where, [pid])
+    remaining = {} if allowed else devices_v1.exceptions(allowed, rules)
+    exact = [(True, *device, access, path) for device, (access, path) in remaining.items()]
+    return known + units.devices(allowed, exact, len(exact))
 
 
 def change(record: Record, resources: dict[str, Any], before: list[Before]) -> None:
-    """Write the limits, and tell systemd of those that it knows. Raises PyrunError if either is refused."""
+    """Write the limits, and tell systemd of those that it knows. Raises PyrunError if either is refused.
+
+    In cgroup v1 systemd takes all devices away before it allows them anew (runc#2204), so that the container is frozen
+    meanwhile.
+    """
     cgroupfs.change(record, resources, before)
-    unit = record["unit"]
-    if properties := limit_properties(record, resources):
-        with _Talk(unit["user"], f"changing the unit {unit['name']}") as connection:
-            _manager(connection, "SetUnitProperties", "sba(sv)", unit["name"], True, properties)
+    properties = limit_properties(record, resources)
+    if not properties:
+        return
+    pausing = "devices" in resources and not hierarchies.only_v2(record["hierarchies"]) and not frozen(record)
+    if not pausing:
+        systemd_manager.change(record["unit"], properties)
+        return
+    freeze(record)
+    try:
+        systemd_manager.change(record["unit"], properties)
+        cgroupfs.limit_devices(record, resources["devices"])
+    finally:
+        thaw(record)
 
 
 def remove(record: Record) -> None:
-    """Kill all, stop the unit, and remove what remains, unless the unit is another's. Raises PyrunError if that
-    fails."""
+    """Kill all, stop the unit, and remove what remains; of a unit that is another's, only what we have made. Raises
+    PyrunError if that fails."""
     if is_anothers(record):
+        cgroupfs.remove({**record, "hierarchies": _ours(record)})
         return
     kill(record)
-    end(record)
+    if groups.exists(_directory(record)):
+        systemd_manager.stop(record["unit"])
     cgroupfs.remove(record)

@@ -13,19 +13,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, NotRequired, TypedDict
 
+    from pyrun.cgroups.devices import Rule
     from pyrun.cgroups.files import Write
 
     Property = tuple[str, tuple[str, Any]]  # name, (D-Bus type, value)
 
     class Unit(TypedDict):
         """`name` ends with .scope or .slice; `slice` is the one that it is in; `description` is for people; `user`
-        says that it is one of the user's systemd, not of the system's; `pending`, that systemd hasn't made it yet."""
+        says that it is one of the user's systemd, not of the system's; `pending`, that systemd hasn't made it yet;
+        `subgroup` is the container's own cgroup below the unit's."""
 
         name: str
         slice: str
         description: str
         user: bool
         pending: NotRequired[bool]
+        subgroup: NotRequired[str]
 
 
 JSON_PATH = "linux.cgroupsPath"
@@ -33,6 +36,8 @@ DEFAULT_SLICE, DEFAULT_PREFIX = "system.slice", "runc"
 DEFAULT_USER_SLICE = "user.slice"
 UNLIMITED = (1 << 64) - 1
 ANNOTATION = "org.systemd.property."
+SUBGROUP = "run.oci.systemd.subgroup"
+MOST_DEVICES = 500  # beyond that systemd's program for devices might be too long for the kernel
 MILLION = 1_000_000
 NAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:-_.\\@"
 LONGEST_NAME = 255  # systemd's UNIT_NAME_MAX, with the ending
@@ -46,6 +51,12 @@ NUMBERS = {
     "memory.swap.max": "MemorySwapMax",
     "pids.max": "TasksMax",
     "cpu.weight": "CPUWeight",
+}
+# The same for cgroup v1, where -1 says "no limit"
+V1_NUMBERS = {
+    "memory.limit_in_bytes": "MemoryMax",
+    "cpu.shares": "CPUShares",
+    "blkio.weight": "BlockIOWeight",
 }
 CPU_LISTS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
 
@@ -106,6 +117,15 @@ def slice_path(name: str) -> str:
     return path
 
 
+def subgroup(annotations: Mapping[str, str]) -> str:
+    """The cgroup below the unit's that an annotation wants for the container, as crun has it; "" for the unit's own.
+    Raises PyrunError."""
+    name = annotations.get(SUBGROUP, "")
+    if "/" in name or name in (".", "..") or len(name) > LONGEST_NAME:
+        raise PyrunError(f"{name!r} is not the name of a cgroup", f"annotations[{SUBGROUP!r}]")
+    return name
+
+
 def own_properties(unit: Unit, pid: int) -> list[Property]:
     """What every unit of a container has."""
     found: list[Property] = [("Description", ("s", unit["description"]))]
@@ -124,8 +144,9 @@ def own_properties(unit: Unit, pid: int) -> list[Property]:
 
 
 def limits(writes: Sequence[Write]) -> list[Property]:
-    """The properties that say what these writes to files of cgroup v2 say; none for files that systemd doesn't know."""
+    """The properties that say what these writes to cgroups' files say; none for files that systemd doesn't know."""
     found: list[Property] = []
+    quota = period = ""
     for name, text, _, _ in writes:
         if name in NUMBERS and (text == "max" or text.isdigit()):
             found.append((NUMBERS[name], ("t", UNLIMITED if text == "max" else int(text))))
@@ -133,7 +154,41 @@ def limits(writes: Sequence[Write]) -> list[Property]:
             found += _cpu_quota(text)
         elif name in CPU_LISTS:
             found.append((CPU_LISTS[name], ("ay", _bits(text))))
+        elif name in V1_NUMBERS:
+            found.append((V1_NUMBERS[name], ("t", UNLIMITED if int(text) < 0 else int(text))))
+        elif name == "cpu.cfs_quota_us":
+            quota = "max" if int(text) < 0 else text
+        elif name == "cpu.cfs_period_us":
+            period = text
+        elif name == "io.weight" and (weight := text.removeprefix("default ")).isdigit():
+            found.append(("IOWeight", ("t", int(weight))))
+    if quota or period:
+        found += _cpu_quota(f"{quota} {period}")
     return found
+
+
+def devices(allowed: bool, rules: Sequence[Rule], most: int) -> list[Property]:
+    """The properties that say which devices may be used, as far as systemd can: it knows no exceptions from what is
+    allowed. These are our own program's, which limits the cgroup as well. Where there are more than the `most` that it
+    can be told, it has no say."""
+    anew: Property = ("DeviceAllow", ("a(ss)", []))  # what was there before goes
+    lists = [(_device(kind, major, minor), access) for allow, kind, major, minor, access, _ in rules if allow]
+    if allowed or len(lists) > most:
+        return [("DevicePolicy", ("s", "auto")), anew]
+    entries = [(name, _access(access)) for name, access in lists]
+    return [("DevicePolicy", ("s", "strict")), anew, ("DeviceAllow", ("a(ss)", entries))]
+
+
+def _device(kind: str, major: int, minor: int) -> str:
+    """A device, or all of a major number, or all, as DeviceAllow names them."""
+    folder = "char" if kind == "c" else "block"
+    if major < 0:
+        return f"{folder}-*"
+    return f"/dev/{folder}/{major}:{minor}" if minor >= 0 else f"{folder}-{major}"
+
+
+def _access(bits: int) -> str:
+    return "".join([letter for letter, bit in (("r", 2), ("w", 4), ("m", 1)) if bits & bit])
 
 
 def _cpu_quota(text: str) -> list[Property]:

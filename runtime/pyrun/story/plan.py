@@ -39,6 +39,9 @@ NOT_YET = (
     ("linux", "memoryPolicy"),
     ("linux", "personality"),
 )
+# crun's annotations that are carried out (cgroups/units.py), or refused below
+FORCE_V1 = "run.oci.systemd.force_cgroup_v1"
+KNOWN_OF_CRUN = ("run.oci.systemd.subgroup", FORCE_V1)
 SMALL_MEMORY = 4 << 20
 
 
@@ -178,7 +181,7 @@ def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
         for warning in rules.version_warnings(document):
             log.warn(warning)
         for name in document.get("annotations", ()):
-            if name[:8] == "run.oci.":
+            if name[:8] == "run.oci." and name not in KNOWN_OF_CRUN:
                 log.warn(f"annotations[{jsontext.quote(name)}]: it is crun's, and without effect here")
     except jsontext.JSONError as error:
         raise PyrunError(f"{path} is not valid JSON: {error}") from None
@@ -220,6 +223,9 @@ def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
         value = (config.get(where) or {}).get(name)
         if value or (name == "intelRdt" and value is not None):  # by its mere presence it wants resctrl
             yield PyrunError("not supported yet", f"{where}.{name}")
+    if (config.get("annotations") or {}).get(FORCE_V1):
+        hint = "a systemd of version 226 or newer runs on cgroup v2"
+        yield PyrunError("cgroup v1 for the container alone can't be had", f"annotations[{FORCE_V1!r}]", hint)
     linux = config.get("linux") or {}
     yield from refused_resources(linux.get("resources") or {})
     for name in ("maskedPaths", "readonlyPaths"):

@@ -172,3 +172,41 @@ def test_a_bad_annotation_is_refused_by_name(name: str, text: str) -> None:
     with pytest.raises(PyrunError) as caught:
         units.from_annotations({f"org.systemd.property.{name}": text})
     assert f"org.systemd.property.{name}" in caught.value.json_path
+
+
+@pytest.mark.parametrize(("text", "weight"), [("default 200", 200), ("50", 50)], ids=["default", "plain"])
+def test_the_weight_of_io_is_a_property(text: str, weight: int) -> None:
+    """io.weight is IOWeight; a weight of one device is left to the file."""
+    assert units.limits([("io.weight", text, "", False)]) == [("IOWeight", ("t", weight))]
+    assert units.limits([("io.weight", "8:0 300", "", False)]) == []
+
+
+def test_what_is_allowed_is_told_to_systemd_and_what_isnt_is_not() -> None:
+    """systemd knows no exceptions: a denied device is left to our own program; where all is allowed it has no say, nor
+    where the list is very long."""
+    deny = (False, "c", 1, 3, 7, "")
+    allow = (True, "b", -1, -1, 3, "")
+    assert units.devices(False, [allow, deny], 500)[-1] == ("DeviceAllow", ("a(ss)", [("block-*", "rm")]))
+    assert units.devices(True, [deny], 500)[0] == ("DevicePolicy", ("s", "auto"))
+    assert units.devices(False, [allow] * 501, 500)[0] == ("DevicePolicy", ("s", "auto"))
+
+
+def test_limits_of_cgroup_v1_are_properties() -> None:
+    """Numbers, -1 for none, and quota and period, which are two files there."""
+    writes = [
+        ("memory.limit_in_bytes", "1000", "", False),
+        ("cpu.shares", "512", "", False),
+        ("cpu.cfs_period_us", "50000", "", False),
+        ("cpu.cfs_quota_us", "25000", "", False),
+    ]
+    assert units.limits(writes) == [
+        ("MemoryMax", ("t", 1000)),
+        ("CPUShares", ("t", 512)),
+        ("CPUQuotaPeriodUSec", ("t", 50000)),
+        ("CPUQuotaPerSecUSec", ("t", 500_000)),
+    ]
+    none = [("memory.limit_in_bytes", "-1", "", False), ("cpu.cfs_quota_us", "-1", "", False)]
+    assert units.limits(none) == [
+        ("MemoryMax", ("t", units.UNLIMITED)),
+        ("CPUQuotaPerSecUSec", ("t", units.UNLIMITED)),
+    ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import ROOTFS, RUNTIME, Host
+from guest import CONTRIB, ROOTFS, Host
 
 
 @pytest.fixture(scope="session", params=["root", "user"])
@@ -31,12 +32,10 @@ def user() -> Host:
 
 @pytest.fixture(scope="session", autouse=True)
 def _configured() -> Iterator[None]:
-    """podman's one line, for everybody: the runtime's path."""
+    """podman's one line, for everybody: the runtime's path, which is all that contrib's file has."""
     folder = Path("/etc/containers/containers.conf.d")
     folder.mkdir(parents=True, exist_ok=True)
-    folder.joinpath("pyrun.conf").write_text(
-        f'[engine]\nruntime = "pyrun"\n[engine.runtimes]\npyrun = ["{RUNTIME}"]\n'
-    )
+    shutil.copy(CONTRIB / "podman/containers.conf", folder / "pyrun.conf")
     yield
     state = os.listdir("/run/pyrun") if os.path.exists("/run/pyrun") else []
     assert [name for name in state if name[0] != "."] == []

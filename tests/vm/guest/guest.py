@@ -16,6 +16,7 @@ from typing import Any
 
 RUNTIME = Path("/usr/local/bin/pyrun")
 ROOTFS = Path("/srv/busybox")
+CONTRIB = Path(os.environ["PYRUN_REPOSITORY"]) / "contrib"
 SESSION = "/run/user/1000"
 SECONDS = 180.0  # one command, on a machine that is emulated
 
@@ -28,6 +29,7 @@ class Host:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.seconds = SECONDS
         self.prefix = (
             [] if name == "root" else ["runuser", "-u", name, "--", "env", f"XDG_RUNTIME_DIR={SESSION}"]
         )
@@ -39,7 +41,7 @@ class Host:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=self.seconds,
             cwd="/tmp",
             check=False,
             **more,
@@ -55,10 +57,28 @@ class Host:
         """Ask this user's systemd."""
         return self("systemctl", *([] if self.name == "root" else ["--user"]), *words).stdout
 
+    def chown(self, path: Path) -> None:
+        """Give a folder, and what is in it, to this user."""
+        if self.name != "root":
+            subprocess.run(["chown", "-hR", f"{self.name}:{self.name}", str(path)], check=True)
+
     def units(self, pattern: str) -> list[str]:
         """The units of that pattern which systemd knows."""
         lines = self.systemctl("list-units", "--all", "--no-legend", "--plain", pattern).splitlines()
         return [line.split()[0] for line in lines if line.strip()]
+
+
+@contextlib.contextmanager
+def as_a_service(host: Host, unit: str, *words: str) -> Iterator[Path]:
+    """A command that runs as a delegated service of systemd's; the service's cgroup."""
+    manager = [] if host.name == "root" else ["--user"]
+    host.ok("systemd-run", *manager, "--quiet", "--unit", unit, "-p", "Delegate=yes", *words)
+    try:
+        group = host.systemctl("show", "-P", "ControlGroup", unit).strip()
+        yield Path(f"/sys/fs/cgroup{group}")
+    finally:
+        host.systemctl("stop", unit)
+        host.systemctl("reset-failed", unit)
 
 
 class Bundle:

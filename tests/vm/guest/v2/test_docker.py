@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import ROOTFS, RUNTIME, Host, eventually
+from guest import CONTRIB, ROOTFS, Host, eventually
 
 IMAGE = "bb"
 
@@ -17,8 +18,7 @@ IMAGE = "bb"
 def _docker(root: Host) -> Iterator[None]:
     """The daemon, and an image."""
     Path("/etc/docker").mkdir(exist_ok=True)
-    settings = {"runtimes": {"pyrun": {"path": str(RUNTIME)}}, "default-runtime": "pyrun"}
-    Path("/etc/docker/daemon.json").write_text(json.dumps(settings))
+    shutil.copy(CONTRIB / "docker/daemon.json", "/etc/docker/daemon.json")
     root.ok("systemctl", "start", "docker")
     tar = subprocess.run(["tar", "-C", str(ROOTFS), "-c", "."], stdout=subprocess.PIPE, check=True).stdout
     subprocess.run(["docker", "import", "-", IMAGE], input=tar, capture_output=True, check=True)
