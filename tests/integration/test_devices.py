@@ -78,40 +78,6 @@ def device(path, kind="c", major=1, minor=3, **more):
     return entry
 
 
-CASES = [
-    (device("/dev/char"), "character special file 1:3 666 0 0"),
-    (device("/dev/unbuffered", "u"), "character special file 1:3 666 0 0"),
-    (device("/dev/block", "b", 7, 0), "block special file 7:0 666 0 0"),
-    (device("/dev/fifo", "p"), "fifo 0:0 666 0 0"),
-    (device("/dev/mode", fileMode=0o640), "character special file 1:3 640 0 0"),
-    (device("/dev/mode0", fileMode=0), "character special file 1:3 0 0 0"),
-    (device("/dev/owner", uid=1000, gid=1001), "character special file 1:3 666 1000 1001"),
-    (device("/dev/sub/folder/x", fileMode=0o600, uid=5), "character special file 1:3 600 5 0"),
-    (device("/run/outside"), "character special file 1:3 666 0 0"),
-    (device("/new/folder/x", "p", fileMode=0o622), "fifo 0:0 622 0 0"),
-    (device("/dev/big", "c", 4095, 1048575), "character special file fff:fffff 666 0 0"),
-]
-
-
-def in_user_namespace(one, *folders):
-    """Give a bundle a user namespace, and its root these folders of the root file system."""
-    needs.user_namespaces()
-    needs.capability("CAP_MKNOD")
-    one.config["process"]["rlimits"] = None
-    one.user_namespace()
-    for folder in folders:
-        os.chown(one.rootfs / folder, 100000, 100000)
-    return one
-
-
-@pytest.mark.parametrize("case", range(len(CASES)))
-def test_device(pyrun, bundle, case):
-    """A listed device is there, with its type, number, mode and owner, wherever its path is."""
-    entry, wanted = CASES[case]
-    one = bundle({"linux": {"devices": [entry]}}, sh=f"stat -c '%F %t:%T %a %u %g' {entry['path']}")
-    assert pyrun.output(one) == wanted + "\n"
-
-
 def test_mode_with_type_bits(pyrun, bundle):
     """A fileMode that has the type's bits, as some engines send it, means its permissions."""
     one = bundle({"linux": {"devices": [device("/dev/x", fileMode=0o20640)]}}, sh="stat -c %a /dev/x")
@@ -174,17 +140,6 @@ def test_image_has_something_at_dev_null(pyrun, bundle, what):
 # masked and read-only paths
 
 
-def test_masked_file(pyrun, bundle):
-    """A masked file is empty, and what is written to it goes nowhere."""
-    one = bundle(
-        {"linux": {"maskedPaths": ["/etc/secret"]}},
-        sh="cat /etc/secret; (echo x > /etc/secret) 2>/dev/null; cat /etc/secret",
-    )
-    (one.rootfs / "etc/secret").write_text("secret")
-    assert pyrun.output(one) == ""
-    assert (one.rootfs / "etc/secret").read_text() == "secret"
-
-
 def test_masked_folder(pyrun, bundle):
     """A masked folder shows nothing, also to one who has all rights over files, and can't be written."""
     caps = {key: ["CAP_DAC_OVERRIDE"] for key in ("bounding", "permitted", "effective")}
@@ -213,19 +168,6 @@ def test_default_masks(pyrun, bundle):
         )
     )
     assert text == ""
-
-
-def test_readonly_paths(pyrun, bundle):
-    """Read-only paths can be read and not written: files, folders, and mounts below them."""
-    one = bundle(
-        {"linux": {"readonlyPaths": ["/data", "/etc/file", "/tmp"]}, "root": {"readonly": False}},
-        sh="cat /etc/file; touch /etc/other && echo ok; "
-        "for f in /data/x /data/sub/x /etc/file /tmp/x; do (echo x > $f) 2>/dev/null && echo $f; done; true",
-    )
-    (one.rootfs / "data").mkdir()
-    (one.rootfs / "etc/file").write_text("text\n")
-    one.mount("/data/sub", "tmpfs", "tmpfs").mount("/tmp", "tmpfs", "tmpfs")
-    assert pyrun.output(one) == "text\nok\n"
 
 
 def test_default_readonly_paths(pyrun, bundle):

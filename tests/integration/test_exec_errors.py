@@ -144,10 +144,12 @@ def test_neither_program_nor_script(pyrun, bundle, text):
 
 
 def test_interpreter_that_is_a_folder(pyrun, bundle):
-    """A script whose interpreter can't be executed."""
+    """A script whose interpreter can't be executed, though it can be itself: with another it runs."""
     one = bundle()
     one.script("/tool", "#!/etc\n")
-    assert '"/tool": permission denied' in start_fails(pyrun, one.args("/tool"))
+    assert start_fails(pyrun, one.args("/tool")) == 'process.args[0]: "/tool": permission denied'
+    one.script("/tool", "#!/bin/sh\necho runs\n")
+    assert pyrun.output(one) == "runs\n"
 
 
 def test_link_to_nothing(pyrun, bundle):

@@ -19,30 +19,6 @@ def count(one):
 # root
 
 
-def test_root_is_writable_by_default(pyrun, bundle):
-    """Without `readonly` the root can be written, and what is written is in the bundle."""
-    one = bundle({"root": {"readonly": None}}, sh="echo text > /file")
-    pyrun.output(one)
-    assert (one.rootfs / "file").read_text() == "text\n"
-
-
-def test_readonly_root(pyrun, bundle):
-    """`readonly` makes the root read-only; mounts below it keep their own."""
-    one = bundle({"root": {"readonly": True}}, sh="touch /file 2>&1; touch /dev/shm/file && echo ok")
-    assert pyrun.output(one) == "touch: /file: Read-only file system\nok\n"
-    (one.rootfs / "host").touch()  # only the container's mount was made read-only
-
-
-def test_absolute_root(pyrun, bundle):
-    """An absolute root.path may be anywhere."""
-    one = bundle(sh="cat /mark")
-    (one.rootfs / "mark").write_text("here\n")
-    elsewhere = one.path.parent / "elsewhere"
-    one.rootfs.rename(elsewhere)
-    one.config["root"]["path"] = str(elsewhere)
-    assert pyrun.output(one.write()) == "here\n"
-
-
 def test_linked_root(pyrun, bundle):
     """A root.path that is a symbolic link is followed: it is the caller's, not the container's."""
     one = bundle(sh="cat /mark")
@@ -67,33 +43,6 @@ def test_the_host_is_out_of_sight(pyrun, bundle):
     assert same == "1"
     assert points[0] == "/"
     assert all(point == "/" or point.split("/")[1] in ("proc", "dev", "sys") for point in points)
-
-
-@pytest.mark.parametrize(
-    ("value", "host", "wanted"),
-    [
-        (None, "private", []),
-        (None, "shared", ["master"]),
-        ("private", "shared", []),
-        ("rprivate", "shared", []),
-        ("slave", "shared", ["master"]),
-        ("rslave", "shared", ["master"]),
-        ("shared", "shared", ["shared"]),
-        ("rshared", "shared", ["shared"]),
-        ("shared", "private", ["shared"]),
-        ("unbindable", "private", ["unbindable"]),
-        ("runbindable", "shared", ["unbindable"]),
-    ],
-)
-def test_rootfs_propagation(pyrun, bundle, value, host, wanted):
-    """The root mount's propagation is the configured one, whatever the host's."""
-    needs.program("unshare")
-    pyrun.wrapper = ["unshare", "-m", "--propagation", host]
-    one = bundle({"linux": {"rootfsPropagation": value}})
-    line = pyrun.output(one.args("cat", "/proc/self/mountinfo")).splitlines()[0].split()
-    tags = [tag.split(":")[0] for tag in line[6 : line.index("-")]]
-    # a new peer group of a slave mount stays the host's slave as well
-    assert [tag for tag in tags if tag != "master" or wanted == ["master"]] == wanted
 
 
 def test_bad_rootfs_propagation(pyrun, bundle):
@@ -159,35 +108,11 @@ def test_mounts_reach_the_host_through_rshared(pyrun, bundle):
 # order, sources and destinations
 
 
-def test_order(pyrun, bundle):
-    """Mounts are made in their order: a later one covers, or stands in, an earlier one."""
-    one = bundle(sh="ls /m /n")
-    for name in ("first", "second"):
-        (one.path / name).mkdir()
-        (one.path / name / name).touch()
-    one.mount("/m", "none", "first", "bind").mount("/m", "none", "second", "bind")
-    one.mount("/n", "tmpfs", "tmpfs").mount("/n/below", "none", "first", "bind")
-    assert pyrun.output(one) == "/m:\nsecond\n\n/n:\nbelow\n"
-
-
 def test_nested_below_readonly(pyrun, bundle):
     """A place for a mount is made in an earlier one also if that one is read-only."""
     one = bundle(sh="ls /ro; touch /ro/x 2>/dev/null; touch /ro/below/y && ls /ro/below")
     one.mount("/ro", "tmpfs", "tmpfs", "ro").mount("/ro/below", "tmpfs", "tmpfs")
     assert pyrun.output(one) == "below\ny\n"
-
-
-def test_bind_file(pyrun, bundle):
-    """A file is bound on a file, which is made if it is missing, and covers one that is there."""
-    one = bundle(sh="cat /new/file /etc/passwd; stat -c %a /new/file; ls /new")
-    (one.path / "data").write_text("data\n")
-    (one.path / "data").chmod(0o640)
-    one.mount("/new/file", "none", "data", "bind").mount(
-        "/etc/passwd", "bind", str(one.path / "data"), "rbind", "ro"
-    )
-    assert pyrun.output(one) == "data\ndata\n640\nfile\n"
-    assert (one.rootfs / "new/file").read_text() == ""
-    assert "root" in (one.rootfs / "etc/passwd").read_text()
 
 
 @pytest.mark.parametrize("kind", ["", "none", "bind", "made-up"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import needs
@@ -20,7 +19,6 @@ TYPES = {
     "cgroup": ("cgroup", "--cgroup"),
     "time": ("time", "--time"),
 }
-NAMES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 
 def ns(pid, name):
@@ -32,36 +30,6 @@ def ns(pid, name):
 def sleeper(bundle):
     """A bundle whose program sleeps."""
     return bundle().args("sleep", "1000")
-
-
-def test_default_namespaces(pyrun, sleeper):
-    """The listed types are new for each container, the others are the runtime's."""
-    one, two = pyrun.start(sleeper).pid, pyrun.start(sleeper).pid
-    for name in NAMES:
-        if name in ("user", "time"):
-            assert ns(one, name) == ns(two, name) == ns("self", name)
-        else:
-            assert len({ns(one, name), ns(two, name), ns("self", name)}) == 3, name
-
-
-@pytest.mark.parametrize("kind", [kind for kind in TYPES if kind not in ("mount", "time")])
-def test_unlisted(pyrun, sleeper, kind):
-    """A type that isn't listed is inherited."""
-    name = TYPES[kind][0]
-    sleeper.config["linux"]["sysctl"] = {}
-    if kind == "uts":
-        del sleeper.config["hostname"]
-    if kind == "network":  # sysfs shows a network namespace, and wants one's own
-        sleeper.config["mounts"] = [mount for mount in sleeper.config["mounts"] if mount["type"] != "sysfs"]
-    container = pyrun.start(sleeper.namespace(kind, None))
-    assert ns(container.pid, name) == ns("self", name)
-
-
-def test_time_namespace(pyrun, sleeper):
-    """A time namespace is made if it is asked for."""
-    needs.namespace("time")
-    container = pyrun.start(sleeper.namespace("time"))
-    assert ns(container.pid, "time") != ns("self", "time")
 
 
 LOOPBACK = (
@@ -89,43 +57,6 @@ def test_loopback_of_a_joined_namespace_is_left_alone(pyrun, bundle):
     with sleeping("unshare", "--net") as pid:
         one = bundle(sh=LOOPBACK).namespace("network", f"/proc/{pid}/ns/net")
         assert pyrun.run(one).lines()[0] == "0x8"
-
-
-@pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize("when", ["create", "start"])
-def test_joined(pyrun, sleeper, kind, when):
-    """A path joins that namespace: every type."""
-    name, option = TYPES[kind]
-    needs.namespace(name)
-    needs.program("unshare")
-    extra = ["--fork", "--kill-child"] if kind in ("pid", "time") else []
-    with sleeping("unshare", *extra, option) if not extra else forked(option) as pid:
-        path = f"/proc/{pid}/ns/{name}"
-        sleeper.namespace(kind, path)
-        container = pyrun.create(sleeper)
-        if when == "start":
-            container.start()
-        assert ns(container.pid, name) == ns(pid, name)
-        container.delete("--force")
-        assert Path(f"/proc/{pid}").exists()
-
-
-class forked:  # noqa: N801 (reads like a function)
-    """A sleep in a namespace that only children enter; its pid."""
-
-    def __init__(self, option):
-        self.option = option
-
-    def __enter__(self):
-        self.process = subprocess.Popen(["unshare", "--fork", "--kill-child", self.option, "sleep", "1000"])
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        pid = int(eventually(lambda: children.read_text().split(), "no child")[0])
-        eventually(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", "no sleep")
-        return pid
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
 
 
 def test_joined_containers(pyrun, sleeper, bundle):
@@ -192,43 +123,6 @@ def user(bundle):
     """A bundle with a user namespace, root being 100000."""
     needs.user_namespaces()
     return bundle({"process": {"rlimits": None}}).user_namespace()
-
-
-def test_mappings(pyrun, user):
-    """The maps are as configured; root inside is the first id outside."""
-    container = pyrun.start(user.args("sleep", "1000"))
-    assert Path(f"/proc/{container.pid}/uid_map").read_text().split() == ["0", "100000", "65536"]
-    assert Path(f"/proc/{container.pid}/gid_map").read_text().split() == ["0", "100000", "65536"]
-    assert process_status(container.pid)["Uid"].split() == ["100000"] * 4
-    assert process_status(container.pid)["Groups"] == ""
-
-
-def test_several_mappings(pyrun, user):
-    """Several ranges, in any order."""
-    linux = user.config["linux"]
-    linux["uidMappings"] = [
-        {"containerID": 5, "hostID": 200005, "size": 10},
-        {"containerID": 0, "hostID": 100000, "size": 1},
-    ]
-    linux["gidMappings"] = [
-        {"containerID": 0, "hostID": 100000, "size": 1},
-        {"containerID": 7, "hostID": 300000, "size": 1},
-    ]
-    pts = next(mount for mount in user.config["mounts"] if mount["destination"] == "/dev/pts")
-    pts["options"].remove("gid=5")
-    user.config["process"]["user"] = {"uid": 6, "gid": 7}
-    container = pyrun.start(user.args("sleep", "1000"))
-    assert process_status(container.pid)["Uid"].split()[0] == "200006"
-    assert process_status(container.pid)["Gid"].split()[0] == "300000"
-
-
-def test_user_in_user_namespace(pyrun, user):
-    """uid, gid and groups are the container's numbers."""
-    user.config["process"]["user"] = {"uid": 1, "gid": 2, "additionalGids": [3, 4]}
-    text = pyrun.output(user.sh("id -u; id -g; id -G"))
-    assert text.split() == ["1", "2", "2", "3", "4"]
-    container = pyrun.start(user.args("sleep", "1000"))
-    assert process_status(container.pid)["Groups"].split() == ["100003", "100004"]
 
 
 def test_capabilities_are_the_namespaces(pyrun, user):
@@ -349,15 +243,6 @@ def test_the_hosts_root_is_not_mapped_unasked(pyrun, user):
 
 
 # names and sysctls
-
-
-def test_hostname_and_domainname(pyrun, bundle):
-    """Both are the container's, and the host's don't change."""
-    before = os.uname()
-    one = bundle({"hostname": "a-name.example", "domainname": "domain.example"})
-    text = pyrun.output(one.sh("hostname; cat /proc/sys/kernel/domainname"))
-    assert text.split() == ["a-name.example", "domain.example"]
-    assert os.uname() == before
 
 
 def test_no_hostname(pyrun, bundle):

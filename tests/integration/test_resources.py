@@ -8,19 +8,7 @@ from pathlib import Path
 
 import needs
 import pytest
-from bundles import cgroups_of, new_id
-
-
-def cgroup_of(pid, controller):
-    """The folder of a process's cgroup for a controller, on v1 or v2."""
-    unified = ""
-    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-        _, names, path = line.split(":", 2)
-        if controller in names.split(","):
-            return Path("/sys/fs/cgroup", names) if path == "/" else Path(f"/sys/fs/cgroup/{names}{path}")
-        if not names:
-            unified = path
-    return Path(f"/sys/fs/cgroup{unified}")
+from bundles import new_id
 
 
 def with_memory_and_devices():
@@ -30,18 +18,6 @@ def with_memory_and_devices():
         {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "r"},
     ]
     return {"linux": {"resources": {"memory": {"limit": 64 << 20}, "pids": {"limit": 33}, "devices": rules}}}
-
-
-def test_limits(pyrun, bundle):
-    """Several limits are in force at once."""
-    pid = pyrun.start(bundle(with_memory_and_devices()).args("sleep", "1000")).pid
-    memory, pids = cgroup_of(pid, "memory"), cgroup_of(pid, "pids")
-    if not (pids / "pids.max").exists():
-        pytest.skip("needs the pids controller where containers are made")
-    assert (pids / "pids.max").read_text() == "33\n"
-    limit = memory / "memory.limit_in_bytes"
-    limit = limit if limit.exists() else memory / "memory.max"
-    assert int(limit.read_text()) == 64 << 20
 
 
 @pytest.mark.parametrize("allowed", [True, False])
@@ -61,24 +37,6 @@ def test_device_rules(pyrun, bundle, allowed):
         assert (result.out, result.err) == ("opened\n", "")
     else:
         assert result.err == "head: /dev/fuse-node: Operation not permitted\n"
-
-
-@pytest.mark.parametrize("form", ["/{}/deep", "{}/deep", "{}"])
-def test_cgroups_path(pyrun, bundle, form):
-    """cgroupsPath says where the cgroups are, in every hierarchy; they go when the container goes."""
-    name = new_id()
-    pyrun.ids.append(name)
-    path = form.format(name)
-    container = pyrun.start(bundle({"linux": {"cgroupsPath": path}}).args("sleep", "1000"))
-    lines = Path(f"/proc/{container.pid}/cgroup").read_text().splitlines()
-    found = {line.split(":", 2)[2] for line in lines}
-    assert len(found) == 1
-    (place,) = found
-    assert place.endswith("/" + path.lstrip("/"))
-    if path[0] == "/":
-        assert place == path
-    container.delete("--force")
-    assert not list(cgroups_of([name]))
 
 
 def test_relative_path_is_consistent(pyrun, bundle):

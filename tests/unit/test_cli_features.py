@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from oci_spec import config, defaults, features, mount_options, rules, schema
+from oci_spec import features, mount_options, schema
 from pyrun.commands import features as command
 from pyrun.features.mounts import mount
 from pyrun.story import plan
@@ -29,14 +29,6 @@ def test_nothing_unknown(document: dict[str, Any]) -> None:
     assert document["linux"].keys() == features.LINUX[1].keys()
     assert None not in document.values()
     assert None not in document["linux"].values()
-
-
-@pytest.mark.parametrize("key", ["ociVersionMin", "ociVersionMax"])
-def test_versions_are_accepted(document: dict[str, Any], key: str) -> None:
-    example: Any = defaults.document()
-    example["ociVersion"] = document[key]
-    config.parse(example)
-    rules.check(example)
 
 
 def test_mount_options_are_those_that_create_takes(document: dict[str, Any]) -> None:
