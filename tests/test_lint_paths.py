@@ -213,6 +213,12 @@ ALLOWED = {
     ),
     ("features/labels.py", "posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)"): "the host's /sys",
     ("features/labels.py", "posix.stat('/proc/self/attr/apparmor')"): "the host's /proc",
+    (
+        "features/seccomp/notify.py",
+        "posix.stat(self.path)",
+    ): "the agent's socket, of the configuration, on the host",
+    ("features/seccomp/notify.py", "calls.connect(self.path, PATIENCE)"): "the same",
+    ("features/seccomp/notify.py", "posix.readlink(f'/proc/self/fd/{fd}')"): "a descriptor",
     # features/seccomp/profile.py runs in the parent, before there is a container, on the runtime's own root folder
     ("features/seccomp/profile.py", "posix.stat(library)"): "libseccomp on the host",
     (

@@ -25,8 +25,6 @@ REFUSED = {f"{where}.{name}" for where, name in NOT_YET} | {
 SECTIONS = ("process", "root", "mounts", "hooks", "linux.resources", "linux.seccomp", "linux")
 REMARKS = {
     "process.user.umask": "022 if absent, as with runc and crun",
-    "linux.seccomp.listenerPath": "no effect: SCMP_ACT_NOTIFY, which is not there yet, would need it",
-    "linux.seccomp.listenerMetadata": "no effect: SCMP_ACT_NOTIFY, which is not there yet, would need it",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyrun.features.seccomp import compiler
 
-KILL, TRAP, ALLOW, LOG = 0x00000000, 0x00030000, 0x7FFF0000, 0x7FFC0000
+KILL, TRAP, ALLOW, LOG, NOTIFY = 0x00000000, 0x00030000, 0x7FFF0000, 0x7FFC0000, 0x7FC00000
 KILL_PROCESS, ERRNO, TRACE = 0x80000000, 0x00050000, 0x7FF00000
 X86_64, X86, AARCH64, ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
 X32_BIT = 0x40000000
@@ -52,7 +52,7 @@ def run(program: bytes, call: Call) -> int:
 
 def action_value(name: str, errno_ret: int | None) -> int:
     values = {"KILL": KILL, "KILL_THREAD": KILL, "KILL_PROCESS": KILL_PROCESS, "TRAP": TRAP, "ERRNO": ERRNO}
-    values |= {"TRACE": TRACE, "LOG": LOG, "ALLOW": ALLOW}
+    values |= {"TRACE": TRACE, "LOG": LOG, "ALLOW": ALLOW, "NOTIFY": NOTIFY}
     value = values[name.removeprefix("SCMP_ACT_")]
     return value | (1 if errno_ret is None else errno_ret) if value in (ERRNO, TRACE) else value
 

@@ -64,7 +64,7 @@ def test_all_sources_at_once(bundle: Path) -> None:
         ("specification", "process.rlimits[0].soft"),
         ("pyrun", "linux.intelRdt"),
         ("pyrun", "linux.resources.rdma"),
-        ("pyrun", "linux.seccomp.defaultAction"),
+        ("pyrun", "linux.seccomp.listenerPath"),
         ("pyrun", "mounts[0].options[0]"),
         ("host", "linux.cgroupsPath"),
         ("host", "linux.namespaces[0].path"),

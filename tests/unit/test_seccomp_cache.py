@@ -263,12 +263,12 @@ def test_stored_later(compiler: Compiler) -> None:
 
 def test_its_sentence_and_path(compiler: Compiler) -> None:
     compiler.becomes(
-        "import sys; sys.exit('linux.seccomp.syscalls[1].action: SCMP_ACT_NOTIFY: not supported yet')"
+        "import sys; sys.exit('linux.seccomp.syscalls[1].action: SCMP_ACT_SLEEP: unknown action')"
     )
     with pytest.raises(PyrunError) as caught:
         seccomp.program(PROFILE, str(compiler.cache))
     assert caught.value.json_path == "linux.seccomp.syscalls[1].action"
-    assert caught.value.sentence == "SCMP_ACT_NOTIFY: not supported yet"
+    assert caught.value.sentence == "SCMP_ACT_SLEEP: unknown action"
     assert not compiler.cache.exists()
 
 
@@ -324,9 +324,10 @@ def test_no_descriptor_is_left(compiler: Compiler) -> None:
 
 def test_flags() -> None:
     def of(*names: str) -> int:
-        return seccomp.flags({"flags": [f"SECCOMP_FILTER_FLAG_{name}" for name in names]})
+        flags = [f"SECCOMP_FILTER_FLAG_{name}" for name in names]
+        return seccomp.flags({"defaultAction": "SCMP_ACT_ALLOW", "flags": flags})
 
-    assert seccomp.flags({}) == of("SPEC_ALLOW") == 4
+    assert seccomp.flags({"defaultAction": "SCMP_ACT_ALLOW"}) == of("SPEC_ALLOW") == 4
     assert of() == 0
     assert of("TSYNC", "LOG", "SPEC_ALLOW", "LOG") == 7
     assert of("WAIT_KILLABLE_RECV") == 0
@@ -334,3 +335,16 @@ def test_flags() -> None:
         of("LOG", "NEW_LISTENER")
     assert caught.value.json_path == "linux.seccomp.flags[1]"
     assert caught.value.sentence == "SECCOMP_FILTER_FLAG_NEW_LISTENER: unknown flag"
+
+
+@pytest.mark.parametrize("by", ["default", "rule"])
+def test_flags_with_a_listener(by: str) -> None:
+    """A filter that notifies has a listener, and the flags that go with one (seccomp(2))."""
+    rule = {"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}
+    profile: dict[str, Any] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    if by == "default":
+        profile = {"defaultAction": "SCMP_ACT_NOTIFY"}
+    new_listener, tsync_esrch = 8, 16
+    assert seccomp.flags(profile) == 4 | new_listener
+    flags = ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]
+    assert seccomp.flags({**profile, "flags": flags}) == 1 | 32 | new_listener | tsync_esrch

@@ -17,13 +17,11 @@ from pyrun.base.errors import PyrunError
 from pyrun.base.output import put
 from pyrun.cgroups.controllers import table
 from pyrun.features.namespaces import NAMESPACES
+from pyrun.kernel import process
 from pyrun.story.plan import NOT_YET
 
 if TYPE_CHECKING:
     from pyrun.commandline.parse import Values
-
-# What only a listener for SCMP_ACT_NOTIFY could make use of: accepted, and without effect.
-NEEDS_LISTENER = ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",)
 
 
 def run(root: str, values: Values, arguments: list[str]) -> int:
@@ -88,8 +86,18 @@ def _seccomp() -> dict[str, Any]:
             name for name, token in compiler.ARCHITECTURES.items() if _has_architecture(compiler, token)
         ),
         "knownFlags": flags,
-        "supportedFlags": [flag for flag in flags if flag not in NEEDS_LISTENER],
+        "supportedFlags": [flag for flag in flags if _kernel_knows(flag)],
     }
+
+
+def _kernel_knows(flag: str) -> bool:
+    """Can this kernel load a filter with this flag, and with a listener if only that makes sense?"""
+    from pyrun.features.seccomp import notify, profile
+
+    for action in ("SCMP_ACT_ALLOW", notify.ACTION):
+        if not process.seccomp_knows(profile.flags({"defaultAction": action, "flags": [flag]})):
+            return False
+    return True
 
 
 def _has_architecture(compiler: Any, token: int) -> bool:

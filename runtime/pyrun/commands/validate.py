@@ -21,6 +21,7 @@ from pyrun.base.output import put
 from pyrun.cgroups import cgroupfs
 from pyrun.features import labels, namespaces
 from pyrun.features.mounts import mount
+from pyrun.features.seccomp import notify
 from pyrun.story import handles, plan
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ def _refused(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
             from pyrun.features.seccomp import profile as seccomp
 
             seccomp.flags(profile)
+            if notify.used(profile):
+                notify.path_of(profile, bundle)
             seccomp.check_execve(profile)
             from pyrun.features.seccomp import compiler
 
@@ -167,6 +170,12 @@ def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
     if linux.get("mountLabel"):
         for refusal in labels.selinux_refusals(labels.MOUNTS):
             yield HOST, refusal
+    profile = linux.get("seccomp") or {}
+    if profile.get("listenerPath") and notify.used(profile):
+        try:
+            notify.Agent(notify.path_of(profile, bundle), "").check()
+        except PyrunError as error:
+            yield HOST, error
     for index, entry in enumerate(linux.get("namespaces") or ()):
         if entry.get("path"):
             yield from _check_join(config, entry, f"linux.namespaces[{index}].path")

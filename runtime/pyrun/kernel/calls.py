@@ -217,11 +217,20 @@ def datagram_connect(path: str) -> int:
     return check(lib.k_datagram(path.encode("utf-8", "surrogateescape"), 0), "connect", path)
 
 
-def send_fd(sock: int, data: bytes, fd: int) -> None:
-    """Send one descriptor along with `data`: SCM_RIGHTS, unix(7)."""
-    check(lib.k_send_fd(sock, data, len(data), fd), "sendmsg")
+def send_fd(sock: int, data: bytes, fd: int) -> int:
+    """Send one descriptor along with `data`: SCM_RIGHTS, unix(7). How much of the data went along, if it is long."""
+    return check(lib.k_send_fd(sock, data, len(data), fd), "sendmsg")
+
+
+def receive(sock: int, size: int) -> tuple[bytes, int]:
+    """What comes next (b"" if the other end is closed), and the descriptor that it brings, or -1."""
+    data: Any = ffi.new("char[]", size)
+    fd: Any = ffi.new("int *")
+    length = check(lib.k_receive(sock, data, size, fd), "recvmsg")
+    return ffi.buffer(data, length)[:], fd[0]
 
 
 def receive_fd(sock: int) -> int:
     """Return the descriptor that the next message brings. Raises OSError(ENOMSG) if it brings none."""
-    return check(lib.k_receive_fd(sock), "recvmsg")
+    _, fd = receive(sock, 4096)
+    return check(fd if fd >= 0 else -errno.ENOMSG, "recvmsg")

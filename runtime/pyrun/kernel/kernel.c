@@ -10,6 +10,7 @@
 #include <linux/netlink.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
@@ -120,6 +121,12 @@ long k_set_up_interface(const char *name)
 long k_join_session_keyring(const char *name)
 {
     return result(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name));
+}
+
+/* Does this kernel know flags of seccomp(2)? It looks at them before the program, which isn't there: EFAULT. */
+long k_seccomp_knows(unsigned long flags)
+{
+    return result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, NULL)) == -EFAULT;
 }
 
 /* signals */
@@ -348,26 +355,22 @@ long k_send_fd(int sock, const char *data, size_t size, int fd)
     return result(sendmsg(sock, &message, MSG_NOSIGNAL));
 }
 
-/* The first descriptor of the next message, whatever its text; -ENOMSG if there is none. */
-long k_receive_fd(int sock)
+/* What comes next, and the descriptor that it brings in *fd, or -1 if there is none. */
+long k_receive(int sock, char *data, size_t size, int *fd)
 {
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(sizeof(int))];
     } control = {0};
-    char text[4096];
-    struct iovec buffer = {.iov_base = text, .iov_len = sizeof text};
+    struct iovec buffer = {.iov_base = data, .iov_len = size};
     struct msghdr message = {.msg_iov = &buffer, .msg_iovlen = 1, .msg_control = control.space,
                              .msg_controllen = sizeof control.space};
     long r = result(recvmsg(sock, &message, MSG_CMSG_CLOEXEC));
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (r < 0)
-        return r;
-    if (!header || header->cmsg_type != SCM_RIGHTS)
-        return -ENOMSG;
-    int fd;
-    memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    return fd;
+    *fd = -1;
+    if (r >= 0 && header && header->cmsg_type == SCM_RIGHTS)
+        memcpy(fd, CMSG_DATA(header), sizeof *fd);
+    return r;
 }
 
 #include "tty_calls.h"

@@ -17,6 +17,7 @@ long k_sethostname(const char *name, size_t size);
 long k_setdomainname(const char *name, size_t size);
 long k_set_up_interface(const char *name);
 long k_join_session_keyring(const char *name);
+long k_seccomp_knows(unsigned long flags);
 
 /* signals: masks are bit sets, bit N-1 for signal N */
 long k_signal_mask(unsigned long long mask);
@@ -59,7 +60,7 @@ long k_connect(const char *path, unsigned int seconds);
 long k_datagram(const char *path, int listens);
 long k_netlink(void);
 long k_send_fd(int sock, const char *data, size_t size, int fd);
-long k_receive_fd(int sock);
+long k_receive(int sock, char *data, size_t size, int *fd);
 
 /* terminals */
 long k_pty_unlock(int master);

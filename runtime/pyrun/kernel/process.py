@@ -164,3 +164,8 @@ def signal_mask(mask: int) -> None:
 def signalfd(mask: int) -> int:
     """Return a descriptor to read the blocked signals of `mask` from: signalfd(2), 128 bytes each, number first."""
     return check(lib.k_signalfd(mask), "signalfd")
+
+
+def seccomp_knows(flags: int) -> bool:
+    """Does this kernel know these flags of seccomp(2)?"""
+    return bool(lib.k_seccomp_knows(flags))

@@ -116,7 +116,6 @@ static void load_filter(struct filter *filter)
     long r = load(filter);
     if (r < 0)
         fail(filter->order, 0, -r);
-    filter->wanted = 0;
 }
 
 static void load_early(struct filter *filter)
@@ -158,6 +157,7 @@ static void obey(struct found *found, char **argv, char **envp)
         break;
     case ORDER_GOING: tell(REPORT_GOING, 0, 0); break;
     case ORDER_LOAD: load_filter(&found->filter); break;
+    case ORDER_GIVE: give_listener(&found->filter); break;
     case ORDER_EXECUTE: must(sys(SYS_execve, found->program, argv, envp), 0); break;
     case ORDER_END: break; /* makes_sense lets none pass */
     }
@@ -165,7 +165,7 @@ static void obey(struct found *found, char **argv, char **envp)
 
 static _Noreturn void run(char **argv, char **envp)
 {
-    struct found found = {.program = NULL};
+    struct found found = {.filter = {.listener = -1}};
     struct stat status;
     if (envp[0] && envp[0][0] == 'p' && !envp[0][1] && envp[1] && envp[2] && envp[3]) /* procfs_inside.py */
         open_procfs(to_number(envp[1]), to_number(envp[2]), to_number(envp[3]));

@@ -12,7 +12,8 @@ static const struct rule {
     [ORDER_BIRTH - ORDER_CALL] = {0, 0, 1},   [ORDER_LISTEN_PID - ORDER_CALL] = {0, 0, 0},
     [ORDER_WAIT - ORDER_CALL] = {2, 2, 0},    [ORDER_STATE - ORDER_CALL] = {1, 1, 0},
     [ORDER_HOOK - ORDER_CALL] = {3, 3, 1},    [ORDER_GOING - ORDER_CALL] = {0, 0, 0},
-    [ORDER_LOAD - ORDER_CALL] = {0, 0, 0},    [ORDER_EXECUTE - ORDER_CALL] = {0, 0, 1},
+    [ORDER_LOAD - ORDER_CALL] = {0, 0, 0},    [ORDER_GIVE - ORDER_CALL] = {0, 0, 0},
+    [ORDER_EXECUTE - ORDER_CALL] = {0, 0, 1},
 };
 
 /* How many texts the data is made of; 0 if its last byte is no NUL. */

@@ -4,9 +4,16 @@
  * container that ran and ended, which it cleans up as any other. `run` says it itself, and answers nothing. */
 static void repeat_answer(void)
 {
+    struct iovec part = {report.text, sizeof report.text};
     long size;
-    while ((size = sys(SYS_recvfrom, reports_to, report.text, sizeof report.text, 0, 0, 0)) > 0)
-        sys(SYS_write, 2, report.text, size);
+    while ((size = guarded ? secretly(SYS_readv, reports_to, (long)&part, 1, 0)
+                           : sys(SYS_recvfrom, reports_to, report.text, sizeof report.text, 0, 0, 0)) > 0) {
+        struct iovec said = {report.text, (unsigned long)size};
+        if (guarded)
+            secretly(SYS_writev, 2, (long)&said, 1, 0);
+        else
+            sys(SYS_write, 2, report.text, size);
+    }
 }
 
 /* Tell which order failed by its label, and what a hook has said. */

@@ -15,15 +15,27 @@ struct filter {
     uint64_t wanted, flags, size;
     const struct sock_filter *program;
     const struct order *order; /* that brought it: by its label a failure is reported */
+    int listener;              /* for a seccomp agent who doesn't have it yet; else -1 */
 };
 
-static long load(const struct filter *filter)
+#include "stage2_listener.h"
+
+static long load(struct filter *filter)
 {
-    struct {
-        unsigned short count;
-        const void *filter;
-    } program = {(unsigned short)(filter->size / sizeof *filter->program), filter->program};
-    return filter->wanted ? sys(SYS_seccomp, SECCOMP_SET_MODE_FILTER, filter->flags, &program) : 0;
+    struct sock_fprog program = {(unsigned short)(filter->size / sizeof *filter->program),
+                                 (struct sock_filter *)filter->program};
+    int listens = filter->flags & SECCOMP_FILTER_FLAG_NEW_LISTENER ? 1 : 0;
+    if (!filter->wanted)
+        return 0;
+    long r = listens ? guard(&program) : 0;
+    if (r >= 0)
+        r = sys(SYS_seccomp, SECCOMP_SET_MODE_FILTER, filter->flags, &program);
+    if (r >= 0) {
+        filter->wanted = 0;
+        guarded = listens;
+        filter->listener = listens ? (int)r : -1;
+    }
+    return r;
 }
 
 #if defined(__x86_64__)

@@ -26,13 +26,14 @@ enum order_kind {
     ORDER_HOOK,      /* timeout in seconds, how many arguments, how many variables; path, arguments, variables, each NUL */
     ORDER_GOING,     /* say that the program is next */
     ORDER_LOAD,      /* the filter, unless it is loaded */
+    ORDER_GIVE,      /* the filter's listener, if it has one, to who reads the reports; go on when he says so */
     ORDER_EXECUTE,   /* the program that was found */
     ORDER_END
 };
 
 /* What a report is about: stage 2 waits for start, it made a process of this number, it executes the program; an order
- * failed with an errno; a hook ended with a wait status. */
-enum report_kind { REPORT_READY, REPORT_BORN, REPORT_GOING, REPORT_FAILED, REPORT_ENDED };
+ * failed with an errno; a hook ended with a wait status; a filter's listener comes along, and stage 2 waits for a byte. */
+enum report_kind { REPORT_READY, REPORT_BORN, REPORT_GOING, REPORT_FAILED, REPORT_ENDED, REPORT_LISTENER };
 
 /* bytes: struct report without its text, a label at most, what a report quotes of a hook */
 enum { REPORT_HEAD = 20, LONGEST_LABEL = 1024, LAST_WORDS = 1024 };

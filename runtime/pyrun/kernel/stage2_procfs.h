@@ -53,7 +53,7 @@ static void give_up_rights(void)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    const struct filter filter = {.wanted = 1, .size = sizeof ours, .program = ours};
+    struct filter filter = {.wanted = 1, .size = sizeof ours, .program = ours};
     for (long cap = 0, r = 0; r != -EINVAL; cap++) { /* EINVAL: past the kernel's last capability */
         r = sys(SYS_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
         step(r == -EINVAL ? 0 : r);

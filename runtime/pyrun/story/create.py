@@ -21,6 +21,7 @@ from pyrun.features import (
     time_offsets,
 )
 from pyrun.features.mounts import idmap
+from pyrun.features.seccomp import notify
 from pyrun.features.seccomp import profile as seccomp
 from pyrun.story import birth, destroy, facts, groups, handles, plan, record, step, talk
 from pyrun.story.making import Making
@@ -42,6 +43,7 @@ PREPARE: tuple[Row[Making], ...] = (
     (facts.ALWAYS, "finding out where the terminal goes", handles.find_console),
     ("linux.seccomp", "making the folder of all containers", _make_root),
     ("linux.seccomp", "preparing the seccomp filter", seccomp.prepare),
+    (facts.SECCOMP_AGENT, "finding the seccomp agent", notify.find),
     ("process.apparmorProfile", "asking AppArmor", labels.add_apparmor),
     ("process.selinuxLabel", "asking SELinux", labels.add_selinux),
     ("linux.mountLabel", "labelling mounts", labels.label_mounts),

@@ -17,6 +17,7 @@ from pyrun.cgroups import driver, entrance
 from pyrun.container import states, store
 from pyrun.features import labels, oom_score, rlimits
 from pyrun.features.namespaces import NAMESPACES
+from pyrun.features.seccomp import notify
 from pyrun.features.seccomp import profile as seccomp
 from pyrun.kernel import calls, process
 from pyrun.story import birth, facts, handles, plan, process_document, step, talk
@@ -108,6 +109,7 @@ def _ask_for_move(making: Making) -> None:
 PARENT: tuple[Row[Making], ...] = (
     (facts.ALWAYS, "finding out where the terminal goes", handles.find_console),
     ("linux.seccomp", "preparing the seccomp filter", seccomp.prepare),
+    (facts.SECCOMP_AGENT, "finding the seccomp agent", notify.find),
     ("process.apparmorProfile", "asking AppArmor", labels.add_apparmor),
     ("process.selinuxLabel", "asking SELinux", labels.add_selinux),
     (facts.ALWAYS, "looking at the container", _look),
@@ -136,7 +138,7 @@ def exec_(root: str, values: Values, arguments: list[str], console_socket: int =
     """
     preserved = handles.preserved_fds(values)
     container = store.find(root, arguments[0], lock=False)
-    _check_status(container, bool(values.get("ignore-paused")))
+    status = _check_status(container, bool(values.get("ignore-paused")))
     config = jsontext.decode(container.config)
     oci_config.parse(config)
     config["process"] = process_document.of(values, arguments[1:], config.get("process") or {})
@@ -154,13 +156,13 @@ def exec_(root: str, values: Values, arguments: list[str], console_socket: int =
     making.below = places(values)
     making.mounts_joined = "mount" in joined
     making.inside.user = process_document.user(values)
-    making.inside.state = states.oci_state(container.record, states.RUNNING)
+    making.inside.state = states.oci_state(container.record, status)
     container.close()
     step.walk(PARENT, planned.asked, making)
     return making.pid
 
 
-def _check_status(container: Container, ignore_paused: bool) -> None:
+def _check_status(container: Container, ignore_paused: bool) -> str:
     status = states.status(container)
     if status not in (states.CREATED, states.RUNNING, "paused"):
         raise PyrunError(f'container "{container.id}" is {status}, and exec needs a running one')
@@ -169,6 +171,7 @@ def _check_status(container: Container, ignore_paused: bool) -> None:
             f'container "{container.id}" is paused',
             hint="resume it, or use --ignore-paused to wait until it is resumed",
         )
+    return status
 
 
 def places(values: Values) -> dict[str, str]:

@@ -6,6 +6,8 @@ container asks for is one set, by which the rows of the tables are chosen.
 
 from __future__ import annotations
 
+from pyrun.features.seccomp import notify
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -27,6 +29,7 @@ IDMAPPED_MOUNTS = "mounts with mapped ids"
 SESSION_KEYRING = "a session keyring of its own"
 NOTIFY_SOCKET = "a caller with $NOTIFY_SOCKET"
 NO_OOM_SCORE = "no process.oomScoreAdj"
+SECCOMP_AGENT = "a seccomp agent"
 # Those that become known to the child only, and are for stage 2.
 LABELS = "labels of the program"
 LATE_CWD = "a working directory that root may not enter"
@@ -65,6 +68,8 @@ def of(planned: Plan, options: Values) -> frozenset[str]:
         asked.add(SESSION_KEYRING)
     if planned.notifies:
         asked.add(NOTIFY_SOCKET)
+    if "linux.seccomp" in asked and "process" in asked and notify.used(planned.linux["seccomp"]):
+        asked.add(SECCOMP_AGENT)
     if "process.oomScoreAdj" not in asked:
         asked.add(NO_OOM_SCORE)
     return frozenset(asked)

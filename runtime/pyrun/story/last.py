@@ -161,10 +161,16 @@ LAST: tuple[Row[Last], ...] = (
     (facts.UNBORN, "setting LISTEN_PID", born.set_listen_pid),
     # from here on by the word of start
     (facts.WAITING, "waiting for start", _wait),
+    (
+        facts.SECCOMP_AGENT,
+        "giving the agent the listener of a filter that hooks are under",
+        loading.give_listener,
+    ),
     ("hooks.startContainer", "running the hooks", hooks.order_start_container),
     ("process.rlimits", "setting the limits", rlimits.set_all),
     ("process.args", "saying that the program is next", program.announce),
     ("linux.seccomp", "loading the filter", loading.load),
+    (facts.SECCOMP_AGENT, "giving the agent the listener", loading.give_listener),
     ("process.args", "executing the program", program.execute),
 )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyrun.features.mounts.make import Late
     from pyrun.features.net_devices import Devices
     from pyrun.features.protected_paths import Places
+    from pyrun.features.seccomp.notify import Agent
     from pyrun.features.users import Asked
     from pyrun.story.plan import Plan
 
@@ -27,6 +28,7 @@ class Making:
     """The parent's side of create and exec."""
 
     __slots__ = (
+        "agent",
         "below",
         "cgroup",
         "console_socket",
@@ -69,6 +71,7 @@ class Making:
         self.unsaved: list[tuple[str, str, bytes]] = []  # a seccomp program for the cache
         self.unborn = -1  # pidfd of a process that is there until stage 2 is born, or -1
         self.below: dict[str, str] = {}  # exec's --cgroup
+        self.agent: Agent | None = None  # who decides system calls by SCMP_ACT_NOTIFY
         self.net_devices: Devices | None = None
         self.mounts_joined = False  # exec's: the container had joined its mount namespace
 

@@ -104,10 +104,10 @@ def size_of(data: bytes) -> int:
 
 
 def understand(report: bytes) -> tuple[int, PyrunError | None]:
-    """What a report is about, one of READY, BORN, WILL_EXECUTE and FAILED of kernel.stage2; and the error if it is
-    FAILED."""
+    """What a report is about, one of READY, BORN, WILL_EXECUTE, LISTENER and FAILED of kernel.stage2; and the error if
+    it is FAILED."""
     kind, number, error = _int(report, 0), _int(report, 4), _int(report, 8)
-    if kind in (stage2.READY, stage2.BORN, stage2.WILL_EXECUTE):
+    if kind in (stage2.READY, stage2.BORN, stage2.WILL_EXECUTE, stage2.LISTENER):
         return kind, None
     end = size_of(report)
     said = last_words(report[end - _int(report, 16) : end])

@@ -39,9 +39,23 @@ NOT_YET = (
     ("linux", "memoryPolicy"),
     ("linux", "personality"),
 )
-# crun's annotations that are carried out (cgroups/units.py), or refused below
-FORCE_V1 = "run.oci.systemd.force_cgroup_v1"
-KNOWN_OF_CRUN = ("run.oci.systemd.subgroup", FORCE_V1)
+# crun's annotations that are carried out (cgroups/units.py)
+KNOWN_OF_CRUN = ("run.oci.systemd.subgroup",)
+# crun's annotations that are refused: why, and what to do. By some of them crun takes a seccomp filter, or who decides
+# by one, from elsewhere: without effect they would be a hole.
+NO_FILTER = "it is crun's, and not supported"
+REFUSED_OF_CRUN = {
+    "run.oci.systemd.force_cgroup_v1": (
+        "cgroup v1 for the container alone can't be had",
+        "a systemd of version 226 or newer runs on cgroup v2",
+    ),
+    "run.oci.seccomp.receiver": (NO_FILTER, "linux.seccomp.listenerPath says where a seccomp agent listens"),
+    "run.oci.seccomp.plugins": (
+        NO_FILTER,
+        "a seccomp agent at linux.seccomp.listenerPath decides system calls",
+    ),
+    "run.oci.seccomp_bpf_data": (NO_FILTER, "linux.seccomp describes the filter"),
+}
 SMALL_MEMORY = 4 << 20
 
 
@@ -181,7 +195,7 @@ def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
         for warning in rules.version_warnings(document):
             log.warn(warning)
         for name in document.get("annotations", ()):
-            if name[:8] == "run.oci." and name not in KNOWN_OF_CRUN:
+            if name[:8] == "run.oci." and name not in KNOWN_OF_CRUN and name not in REFUSED_OF_CRUN:
                 log.warn(f"annotations[{jsontext.quote(name)}]: it is crun's, and without effect here")
     except jsontext.JSONError as error:
         raise PyrunError(f"{path} is not valid JSON: {error}") from None
@@ -223,9 +237,9 @@ def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
         value = (config.get(where) or {}).get(name)
         if value or (name == "intelRdt" and value is not None):  # by its mere presence it wants resctrl
             yield PyrunError("not supported yet", f"{where}.{name}")
-    if (config.get("annotations") or {}).get(FORCE_V1):
-        hint = "a systemd of version 226 or newer runs on cgroup v2"
-        yield PyrunError("cgroup v1 for the container alone can't be had", f"annotations[{FORCE_V1!r}]", hint)
+    for name, value in (config.get("annotations") or {}).items():
+        if value and name in REFUSED_OF_CRUN:
+            yield PyrunError(REFUSED_OF_CRUN[name][0], f"annotations[{name!r}]", REFUSED_OF_CRUN[name][1])
     linux = config.get("linux") or {}
     yield from refused_resources(linux.get("resources") or {})
     for name in ("maskedPaths", "readonlyPaths"):

@@ -43,6 +43,7 @@ def begin(making: Making) -> None:
         "hasProcess": planned.process is not None,
         "ownPids": planned.has_new("pid"),
         "smallMemory": planned.has_small_memory(),
+        "seccompAgent": [making.agent.path, making.agent.metadata] if making.agent else [],
         "hooks": {kind: planned.hooks(kind) for kind in LATER_HOOKS if planned.hooks(kind)},
         "program": {"args": planned.process["args"], "env": planned.process.get("env") or []}
         if planned.process

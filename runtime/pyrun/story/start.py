@@ -13,6 +13,7 @@ from pyrun.base.errors import PyrunError, failed, render
 from pyrun.container import states
 from pyrun.container.store import Container
 from pyrun.features import hooks
+from pyrun.features.seccomp import notify
 from pyrun.kernel import calls, process, stage2
 from pyrun.story import diagnose, orders
 
@@ -66,8 +67,12 @@ def start(container: Container, alone: bool = False, keep: bool = False) -> None
 def _settle(container: Container, error: BaseException, alone: bool, keep: bool) -> None:
     """Decide what becomes of a container whose start has failed. A failing hook ends it, and the life cycle goes on at
     its last steps (runtime.md, Lifecycle)."""
-    is_hook = isinstance(error, PyrunError) and error.kind == "hook"
-    if is_hook or not (alone or keep):
+    kind = error.kind if isinstance(error, PyrunError) else ""
+    if kind == "agent":  # without it the program must not run; execve itself may wait for it
+        from pyrun.story import destroy
+
+        destroy.kill_init(container.record)
+    if kind == "hook" or not (alone or keep):
         from pyrun.story import destroy
 
         destroy.destroy(container, with_hooks=True)
@@ -119,14 +124,18 @@ def _fault(container: Container, connection: int) -> PyrunError | None:
     """Listen until the program is executed, or to what stage 2 failed at. PyrunError if it died without a word."""
     going = False
     data = b""
-    while part := protocol.receive(connection):
+    agent = notify.of_record(container.record)
+    while part := agent.receive(connection) if agent else protocol.receive(connection):
         data += part
         while len(data) >= (size := orders.size_of(data)):
             about, fault = orders.understand(data[:size])
             data = data[size:]
             if fault is not None:
                 return diagnose.explain(fault, container.record["program"], _places(container))
-            going = about == stage2.WILL_EXECUTE
+            going = going or about == stage2.WILL_EXECUTE
+            if about == stage2.LISTENER and agent:
+                state = states.oci_state(container.record, states.CREATED)
+                agent.give(connection, container.record["pid"], state, going)
     if not going:
         from pyrun.cgroups import oom
 

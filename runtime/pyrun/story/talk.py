@@ -11,13 +11,14 @@ from pyrun.base import log, protocol
 from pyrun.base.errors import PyrunError, failed
 from pyrun.features import hooks
 from pyrun.features.mounts import idmap, sources
-from pyrun.kernel import calls, stage2
+from pyrun.kernel import calls, process, stage2
 from pyrun.story import diagnose, orders, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from pyrun.features.seccomp.notify import Agent
     from pyrun.story.making import Inside, Making
     from pyrun.story.step import Row
 
@@ -77,8 +78,13 @@ def wait_for_program(making: Making) -> None:
     going = False
     try:
         while message := _hear(making):
-            going = _stage2(making, message) == stage2.WILL_EXECUTE
-    except PyrunError:
+            about = _stage2(making, message)
+            going = going or about == stage2.WILL_EXECUTE
+            if about == stage2.LISTENER and making.agent:
+                making.agent.give(making.sync, making.pid, making.inside.state, going)
+    except PyrunError as error:
+        if error.kind == "agent":  # without it the program must not run; execve itself may wait for it
+            posix.kill(making.pid, process.SIGKILL)
         posix.waitpid(making.pid, 0)
         raise
     posix.close(making.sync)
@@ -89,7 +95,7 @@ def wait_for_program(making: Making) -> None:
 
 def _hear(making: Making) -> bytes:
     """The next message that changes what we do, or b"" if the child is gone. Raises PyrunError if it has failed."""
-    while message := receive_while_alive(making.sync, making.unborn):
+    while message := receive_while_alive(making.sync, making.unborn, making.agent):
         kind = message[:1]
         if kind == protocol.WARNING:
             log.warn(message[1:].decode("utf-8", "replace"))
@@ -106,13 +112,15 @@ def _hear(making: Making) -> bytes:
     return b""
 
 
-def receive_while_alive(sock: int, pidfd: int) -> bytes:
+def receive_while_alive(sock: int, pidfd: int, agent: Agent | None = None) -> bytes:
     """The next message, or b"" if there is none and the process has ended: its child may hold the other end, too, and
-    wait for us. Without a pidfd (-1), just the next message."""
+    wait for us. Without a pidfd (-1), just the next message. A seccomp agent keeps the listener that comes along."""
     ready: list[int] = []
     while pidfd >= 0 and not ready:
         ready = calls.poll([sock, pidfd], -1)
-    return protocol.receive(sock) if pidfd < 0 or sock in ready else b""
+    if pidfd >= 0 and sock not in ready:
+        return b""
+    return agent.receive(sock) if agent else protocol.receive(sock)
 
 
 def _stage2(making: Making, message: bytes) -> int:

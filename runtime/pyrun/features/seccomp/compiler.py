@@ -29,6 +29,7 @@ from typing import Any
 from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError, render
 from pyrun.features.seccomp import bpf as seccomp_bpf
+from pyrun.features.seccomp import notify
 
 LIBRARY = "libseccomp.so.2"
 
@@ -66,6 +67,7 @@ ACTIONS = {
     "SCMP_ACT_TRAP": 0x00030000,
     "SCMP_ACT_ERRNO": ERRNO,
     "SCMP_ACT_TRACE": TRACE,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
@@ -116,6 +118,7 @@ X32_BIT = 0x40000000  # set in the number of an x32 system call
 UNKNOWN = -1  # __NR_SCMP_ERROR, seccomp.h
 NO_CALL = 0xFFFFFFFF  # the number that a tracer sets to skip a call
 MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS, linux/bpf_common.h
+GUARDS = 21  # what stage 2 puts before a program that notifies (kernel/stage2_listener.h)
 TREE_FROM = 9  # rules from which libseccomp's binary tree is shorter to walk than its list
 
 Json = dict[str, Any]
@@ -147,9 +150,10 @@ def compile_profile(profile: Json) -> bytes:
     if len(rules) >= TREE_FROM:
         built.set_attr(lib.Attr.CTL_OPTIMIZE, 2)
     program = _prologue(profile, rules, default, tokens) + _export(built)
-    if len(program) // 8 > MAX_INSTRUCTIONS:
+    room = MAX_INSTRUCTIONS - (GUARDS if notify.used(profile) else 0)
+    if len(program) // 8 > room:
         raise PyrunError(
-            f"the profile takes {len(program) // 8} BPF instructions, the kernel allows {MAX_INSTRUCTIONS}",
+            f"the profile takes {len(program) // 8} BPF instructions, of the {room} that there may be",
             "linux.seccomp",
             "fewer rules, or only the architectures of this machine",
         )
@@ -194,8 +198,6 @@ def _action(entry: Json, action_key: str, errno_key: str, where: str) -> int:
     path = f"{where}.{action_key}"
     name: str = entry[action_key]
     errno_ret: int | None = entry.get(errno_key)
-    if name == "SCMP_ACT_NOTIFY":
-        raise PyrunError(f"{name}: not supported yet", path)
     if name not in ACTIONS:
         raise PyrunError(f"{name}: unknown action", path)
     value = ACTIONS[name]

@@ -5,6 +5,8 @@ Hot module. Without no_new_privs that needs CAP_SYS_ADMIN, which the program mus
 
 from __future__ import annotations
 
+import errno
+
 from pyrun.features import capabilities
 from pyrun.kernel import stage2
 
@@ -17,6 +19,15 @@ def hold(last: Last) -> None:
     """Give stage 2 the filter."""
     if last.inside.seccomp:
         flags, filter_program = last.inside.seccomp
+        last.label(
+            "linux.seccomp",
+            "loading the filter",
+            (
+                errno.EBUSY,
+                "loading the filter for another agent: who called the runtime is under one's already",
+                "",
+            ),
+        )
         last.orders.add(stage2.FILTER, (flags,), filter_program)
 
 
@@ -31,3 +42,8 @@ def load_early(last: Last) -> None:
 def load(last: Last) -> None:
     """Directly before the program, if it isn't loaded yet."""
     last.orders.add(stage2.LOAD)
+
+
+def give_listener(last: Last) -> None:
+    """Have the agent get the listener of a filter that is loaded (notify.py)."""
+    last.orders.add(stage2.GIVE)

@@ -16,6 +16,7 @@ import time
 
 from pyrun.base import built, cold, jsontext
 from pyrun.base.errors import PyrunError, failed
+from pyrun.features.seccomp import notify
 from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
@@ -45,13 +46,12 @@ COMPILE_LIMIT = 60.0  # seconds; an engine's profile takes 30 ms
 NOT_STARTED = 127
 
 _SPEC_ALLOW = 4
-#: SECCOMP_FILTER_FLAG_*, linux/seccomp.h. The kernel takes WAIT_KILLABLE_RECV only with a listener, which
-#: exists only with SCMP_ACT_NOTIFY; without one there is nothing to wait for.
+#: SECCOMP_FILTER_FLAG_*, linux/seccomp.h.
 _FLAGS = {
-    "SECCOMP_FILTER_FLAG_TSYNC": 1,
+    "SECCOMP_FILTER_FLAG_TSYNC": notify.TSYNC,
     "SECCOMP_FILTER_FLAG_LOG": 2,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": _SPEC_ALLOW,
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 0,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": notify.WAIT_KILLABLE_RECV,
 }
 
 
@@ -73,14 +73,14 @@ def keep(making: Making) -> None:
 def flags(profile: dict[str, Any]) -> int:
     """The flags for seccomp(2). A profile that has no `flags` gets SPEC_ALLOW, what Linux does since 5.16."""
     names = profile.get("flags")
-    if names is None:
-        return _SPEC_ALLOW
-    result = 0
-    for index, name in enumerate(names):
+    result = _SPEC_ALLOW if names is None else 0
+    for index, name in enumerate(names or ()):
         if name not in _FLAGS:
             raise PyrunError(f"{name}: unknown flag", f"linux.seccomp.flags[{index}]")
         result |= _FLAGS[name]
-    return result
+    if notify.used(profile):
+        return notify.flags(result)
+    return result & ~notify.WAIT_KILLABLE_RECV  # only a listener has something to wait for
 
 
 def check_execve(profile: dict[str, Any]) -> None:
