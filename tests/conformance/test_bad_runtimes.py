@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from collections.abc import Callable
@@ -45,15 +46,48 @@ def test_not_a_program(suite: Callable[..., Ran], tmp_path: Path) -> None:
     path.write_bytes(b"\x00\x01rubbish")
     path.chmod(0o755)
     ran = suite(path, *ONE)
-    assert ran.code == 1
-    assert ran.footer["complete"]
-    assert "Exec format error" in ran.results("fail")["user.umask:user.umask"]
+    assert (ran.code, ran.records) == (2, [])
+    assert "Exec format error" in ran.stderr
 
 
-def test_fails(suite: Callable[..., Ran], bad: Callable[[str], Path]) -> None:
+def test_can_create_nothing(suite: Callable[..., Ran], bad: Callable[[str], Path]) -> None:
+    """One sentence with the runtime's last error, and no verdict: it says nothing about the runtime elsewhere."""
     ran = suite(bad("echo 'cannot: <b>boom</b>' >&2; exit 3"), *ONE)
+    assert (ran.code, ran.records) == (2, [])
+    assert "creates not even the plainest container here" in ran.stderr
+    assert "cannot: <b>boom</b> (exit code 3)" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_can_start_nothing(suite: Callable[..., Ran], bad: Callable[[str], Path], runtime: Path) -> None:
+    """A runtime that creates containers has something to show."""
+    script = f'case " $* " in *" start "*) echo boom >&2; exit 3;; esac\nexec {runtime} "$@"'
+    ran = suite(bad(script), *ONE)
     assert ran.code == 1
-    assert "cannot: <b>boom</b> (exit code 3)" in ran.results("fail")["user.umask:user.umask"]
+    assert "boom (exit code 3)" in ran.results("fail")["user.umask:user.umask"]
+
+
+@pytest.mark.parametrize("pid", ["somebody", "worker", "1", "0", "-1", "1099511627776", "true"])
+def test_names_a_pid_that_is_not_the_containers(
+    suite: Callable[..., Ran], bad: Callable[[str], Path], runtime: Path, pid: str
+) -> None:
+    """Nobody is signalled for what a runtime prints, and nobody's end is awaited."""
+    with subprocess.Popen(["sleep", "1000"]) as victim:
+        try:
+            named = {"somebody": str(victim.pid), "worker": "$PPID"}.get(pid, pid)
+            state = json.dumps({"ociVersion": "1.0.2", "id": "x", "status": "running", "pid": "PID"})
+            state = state.replace('"PID"', "PID").replace('"', '\\"').replace("PID", named)
+            script = f'case " $* " in *" state "*) echo "{state}"; exit;; esac\nexec {runtime} "$@"'
+            chosen = ("-k", "user.umask or init_killed", "--profile", "spec", "--profile", "robustness")
+            ran = suite(bad(script), *chosen, "--jobs", "1")
+            assert victim.poll() is None, f"signal {victim.returncode}"
+        finally:
+            victim.kill()
+    assert ran.footer["complete"]
+    assert "adversity.init_killed:robustness.init-killed" in ran.results("fail")
+    said = ran.results("fail")["user.umask:user.umask"]
+    assert "no usable pid" in said or "was there before create" in said
+    assert not ran.results("error")
 
 
 def test_prints_rubbish(suite: Callable[..., Ran], bad: Callable[[str], Path]) -> None:
@@ -73,8 +107,8 @@ def test_hangs_and_ignores_signals(
 ) -> None:
     script = f"trap '' TERM INT HUP; sleep 1000 {tmp_path} & while :; do wait; sleep 1; done"
     ran = suite(bad(script), *ONE, "--timeout", "0.3")
-    assert ran.code == 1
-    assert "did not return within" in ran.results("fail")["user.umask:user.umask"]
+    assert (ran.code, ran.records) == (2, [])
+    assert "did not return within" in ran.stderr
 
 
 def test_leaves_processes(suite: Callable[..., Ran], bad: Callable[[str], Path], tmp_path: Path) -> None:

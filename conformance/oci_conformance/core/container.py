@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from oci_conformance.core import bundle, probe
+from oci_conformance.core import bundle, kernel, probe
 from oci_conformance.core.bundle import Json
 from oci_conformance.core.cgroup import Cgroups
 from oci_conformance.core.console import Console
 from oci_conformance.core.runtime import Call, Runtime
 
 POLL = 0.005  # seconds between two looks
+LARGEST_PID = 1 << 22  # PID_MAX_LIMIT of the kernel
 
 
 class Refused(Exception):
@@ -49,6 +50,7 @@ class Container:
         )
         self.signal: int | None = None
         self._pid = 0
+        self._since = 0.0  # when create was called
         self._gone = False
         self._stdout: IO[bytes] = (folder / "stdout").open("a+b")
         self._stderr: IO[bytes] = (folder / "stderr").open("a+b")
@@ -69,6 +71,7 @@ class Container:
                 self.reap()
             return self.runtime.call(operation, self.id, values, cwd=cwd)
         self.created = True
+        self._since = self._since or kernel.now()
         values.setdefault("bundle", str(self.bundle))
         if self.console is not None:
             operation = "create-terminal"
@@ -127,10 +130,43 @@ class Container:
         """The container's process as the runtime's state names it, in this process's PID namespace."""
         if not self._pid:
             pid = self.state().get("pid")
-            if not isinstance(pid, int) or isinstance(pid, bool) or pid < 1:
+            if not isinstance(pid, int) or isinstance(pid, bool) or not 0 < pid < LARGEST_PID:
                 raise Broken(f"state has no usable pid: {pid!r}")
+            began = kernel.born(pid)
+            if began is not None and began < self._since:
+                raise Broken(f"state names the pid {pid}, of a process that was there before create")
             self._pid = pid
         return self._pid
+
+    def send(self, number: int) -> None:
+        """Send its process a signal, without the runtime. Raises Broken unless that process is surely the container's.
+
+        What a runtime prints is no reason to signal a process: it has to be below this one, or in this test's cgroup,
+        and younger than the call of create.
+        """
+        try:
+            handle = os.pidfd_open(self.pid)  # from here on no other process takes its place
+        except OSError as error:
+            raise Broken(
+                f"process {self.pid}, the pid in its state, can't be signalled: {error.strerror}"
+            ) from None
+        try:
+            began = kernel.born(self.pid)
+            if began is None or began < self._since or not self._is_ours():
+                raise Broken(f"process {self.pid}, the pid in its state, isn't known to be the container's")
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, number)
+        finally:
+            os.close(handle)
+
+    def _is_ours(self) -> bool:
+        """Is the process below this one, or in a cgroup with our name, since systemd may have started it?"""
+        if kernel.is_below(self._pid, os.getpid()):
+            return True
+        try:
+            return f"oci-conformance-{os.getpid()}" in Path(f"/proc/{self._pid}/cgroup").read_text()
+        except OSError:
+            return False
 
     def reap(self) -> bool:
         """Take note of the process's end if it has ended. True once it is gone."""
@@ -276,9 +312,9 @@ class Container:
             self.console.close()
         self._stdout.close()
         self._stderr.close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, Broken):
             if self._pid and not self.reap():
-                os.kill(self._pid, signal.SIGKILL)
+                self.send(signal.SIGKILL)
 
 
 def prepare(

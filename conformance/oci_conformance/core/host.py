@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from oci_conformance.core import cgroup
+from oci_conformance.core import cgroup, kernel
 from oci_conformance.core.records import HostRecord
 
 # linux/capability.h, as far as hosts differ in them
@@ -21,7 +21,13 @@ CAPABILITIES = {
     "SYS_ADMIN": 21, "SYS_NICE": 23, "SYS_RESOURCE": 24, "SYS_TIME": 25, "MKNOD": 27, "NET_ADMIN": 12, "SYS_PTRACE": 19,
     "MAC_ADMIN": 33, "SYS_CHROOT": 18,
 }  # fmt: skip
-NAMESPACES = {"userns": "user", "timens": "time", "netns": "net", "cgroupns": "cgroup"}
+# need -> name in /proc/PID/ns, flag of unshare(2) (linux/sched.h)
+NAMESPACES = {
+    "userns": ("user", 0x10000000),
+    "timens": ("time", 0x00000080),
+    "netns": ("net", 0x40000000),
+    "cgroupns": ("cgroup", 0x02000000),
+}
 
 
 @dataclass(frozen=True)
@@ -107,17 +113,14 @@ def _root(host: Host, _: str) -> str:
     return "" if host.uid == 0 else "root (the suite runs as an ordinary user)"
 
 
-def _namespace(kind: str) -> str:
-    return (
-        ""
-        if Path(f"/proc/self/ns/{NAMESPACES[kind]}").exists()
-        else f"{NAMESPACES[kind]} namespaces in this kernel"
-    )
-
-
-def _userns(host: Host, _: str) -> str:
-    allowed = _read("/proc/sys/user/max_user_namespaces").strip()
-    return "user namespaces, which this host forbids" if allowed == "0" else _namespace("userns")
+def _namespace(host: Host, kind: str) -> str:
+    """What is missing for a kind of namespace. An ordinary user makes the others inside of a user namespace."""
+    name, flag = NAMESPACES[kind]
+    if not Path(f"/proc/self/ns/{name}").exists():
+        return f"{name} namespaces in this kernel"
+    if not kernel.can_unshare(flag if host.uid == 0 else flag | NAMESPACES["userns"][1]):
+        return f"{name} namespaces, which this host forbids"
+    return ""
 
 
 def _cgroup(host: Host, name: str) -> str:
@@ -204,10 +207,10 @@ def _arch(host: Host, name: str) -> str:
 
 _CHECKS = {
     "root": _root,
-    "userns": _userns,
-    "timens": lambda host, _: _namespace("timens"),
-    "netns": lambda host, _: _namespace("netns"),
-    "cgroupns": lambda host, _: _namespace("cgroupns"),
+    "userns": lambda host, _: _namespace(host, "userns"),
+    "timens": lambda host, _: _namespace(host, "timens"),
+    "netns": lambda host, _: _namespace(host, "netns"),
+    "cgroupns": lambda host, _: _namespace(host, "cgroupns"),
     "idmap": lambda host, _: _kernel(host, "5.12"),
     "cgroup": _cgroup,
     "cgroup-v1": _cgroup_v1,

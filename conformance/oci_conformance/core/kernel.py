@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Container, Iterator
+from functools import cache
 from pathlib import Path
 
 # linux/sched.h, sys/mount.h, linux/prctl.h
@@ -29,6 +30,16 @@ def _check(result: int, what: str) -> None:
 def unshare(flags: int) -> None:
     """unshare(2)."""
     _check(_libc.unshare(flags), "unshare")
+
+
+@cache
+def can_unshare(flags: int) -> bool:
+    """May a process like this one make such namespaces? Tried in a child, as reading doesn't tell: a chroot, a limit or
+    a seccomp filter may forbid it."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(_libc.unshare(flags) != 0)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def setns(descriptor: int, kind: int = 0) -> None:
@@ -74,6 +85,32 @@ def descendants(pid: int) -> Iterator[int]:
     for child in children(pid):
         yield from descendants(child)
         yield child
+
+
+def born(pid: int) -> float | None:
+    """When a process began, in seconds of CLOCK_BOOTTIME; None if there is no such process (proc_pid_stat(5))."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def now() -> float:
+    """The time as `born` has it, rounded down as the kernel does it there."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * 100 - 1) / 100
+
+
+def is_below(pid: int, ancestor: int) -> bool:
+    """Is a process a descendant of another one?"""
+    while pid > 1:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return False
+        if pid == ancestor:
+            return True
+    return False
 
 
 def kill(pid: int, number: int) -> None:

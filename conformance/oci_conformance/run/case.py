@@ -174,7 +174,13 @@ class Case:
         env: list[str] | None = None,
         timeout: int | None = None,
     ) -> Hook:
-        """A hook that is the probe doing `commands`. `path` is that of the host unless given."""
+        """A hook that is the probe doing `commands`. `path` is that of the host unless given.
+
+        It reads the state from its standard input first, whatever it then does: a runtime that writes to a hook which
+        is gone already may be killed by SIGPIPE, and that would depend on the moment.
+        """
+        if not {"stdin", "state", "drain"}.intersection(commands):
+            commands = ("drain", *commands)
         hook: Hook = {"path": path or str(self.program), "args": ["probe", *commands]}
         if env is not None:
             hook["env"] = env

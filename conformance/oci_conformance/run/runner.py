@@ -250,11 +250,25 @@ def _plan(options: Options, ids: frozenset[str], folder: Path) -> Plan:
         out=options.out,
         again=_again(options),
     )
-    return replace(plan, bundle_version=_bundle_version(plan))
+    tried = _try(plan)
+    if not tried.creates:
+        raise CannotRun(f"{plan.path} creates not even the plainest container here: {tried.said}")
+    if tried.said:
+        print(f"{plan.path} runs not even the plainest bundle: {tried.said}", file=sys.stderr)
+    return replace(plan, bundle_version=tried.version)
 
 
-def _bundle_version(plan: Plan) -> str:
-    """The newest version, up to that which is tested, whose bundles the runtime runs.
+@dataclass(frozen=True)
+class Tried:
+    """What came of a first try."""
+
+    version: str  # the newest one, up to that which is tested, whose bundles the runtime runs
+    creates: bool  # a container could be created, of some version
+    said: str  # its last error, if it runs no version's bundle
+
+
+def _try(plan: Plan) -> Tried:
+    """Try out the runtime with bundles of each version.
 
     A runtime that refuses bundles of the tested version still has everything else to show. That it refuses them is
     shown by the tests of `ociVersion`.
@@ -264,9 +278,10 @@ def _bundle_version(plan: Plan) -> str:
     process.start()
     theirs.close()
     try:
-        return str(mine.recv())
-    except EOFError:  # it didn't survive its runtime
-        return plan.spec
+        tried: Tried = mine.recv()
+        return tried
+    except EOFError:
+        return Tried(plan.spec, True, "it ended the process that called it")
     finally:
         process.join()
         mine.close()
@@ -275,9 +290,8 @@ def _bundle_version(plan: Plan) -> str:
 
 def _try_versions(connection: Connection, plan: Plan) -> None:
     worker.set_up(plan)
-    candidates = VERSIONS[VERSIONS.index(plan.spec) :]
-    said = ""
-    for version in candidates:
+    said, creates = "", False
+    for version in VERSIONS[VERSIONS.index(plan.spec) :]:
         folder = Path(tempfile.mkdtemp(prefix="v", dir=plan.folder))
         folder.chmod(0o755)
         (folder / "root").mkdir()
@@ -286,14 +300,16 @@ def _try_versions(connection: Connection, plan: Plan) -> None:
         try:
             case.run({}, "cwd")
         except Exception as error:
-            said = said or str(error)
+            said = str(error)
         else:
-            connection.send(version)
+            connection.send(Tried(version, True, ""))
             return
         finally:
+            creates = creates or any(each.existed for each in case.containers)
             case.clean()
-    print(f"{plan.path} runs not even the simplest bundle: {said}", file=sys.stderr)
-    connection.send(plan.spec)
+        if any(call.code == runtimes.TIMED_OUT for call in runtime.calls):
+            break  # the next version would take as long
+    connection.send(Tried(plan.spec, creates, said))
 
 
 _NOTHING = Test("nothing", "", (), lambda case: None, (), False, "spec", False)

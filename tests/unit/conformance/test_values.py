@@ -27,6 +27,7 @@ class Stand:
 
     host = host.look()
     program = Path("/probe")
+    hook = Case.hook
 
     def base(self, id: str) -> object:
         return bundle.base("1.3.0", 0, 0, "/x")

@@ -1404,6 +1404,15 @@ static int standard_input(CALL) {
     return error;
 }
 
+/* `drain`, which says nothing: standard input is read to its end and forgotten, so that whoever writes to it isn't hit
+   by SIGPIPE. One that never ends is left after 3 s without a byte. */
+static void swallow_input(void) {
+    char bytes[4096];
+    struct pollfd input = {0, POLLIN, 0};
+    while (poll(&input, 1, 3000) > 0 && read(0, bytes, sizeof bytes) > 0)
+        ;
+}
+
 static void run(const char *line);
 
 /* Byte by byte, so that a command that reads standard input finds what follows its line. */
@@ -1508,6 +1517,10 @@ static int carry_out(struct call *call) {
 }
 
 static void run(const char *line) {
+    if (!strcmp(line, "drain")) {
+        swallow_input();
+        return;
+    }
     char *copy = strdup(line), *words[MAX_WORDS + 2], *at = copy;
     struct call call = {line, -1, words + 1, copy};
     if (!copy)

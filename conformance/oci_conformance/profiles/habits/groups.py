@@ -233,7 +233,7 @@ def kill_all(t: Case) -> None:
 def kill_rest(t: Case) -> None:
     """A container in the host's PID namespace whose first process has ended: KILL ends the second."""
     container, second = _two(t)
-    os.kill(container.pid, signal.SIGKILL)
+    container.send(signal.SIGKILL)
     container.wait()
     call = container.call("kill", signal="KILL")
     t.check("habits.kill-all-gone", call.ok, "kill succeeds", call.sentence)

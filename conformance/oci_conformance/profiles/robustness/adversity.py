@@ -38,7 +38,7 @@ def force_missing(t: Case) -> None:
 def init_killed(t: Case) -> None:
     """The process of a created container is killed by somebody else."""
     c = t.create({}, "exit 0")
-    os.kill(c.pid, signal.SIGKILL)
+    c.send(signal.SIGKILL)
     c.wait()
     stopped = c.until("stopped")
     started = c.call("start")
