@@ -72,6 +72,10 @@ ALLOWED = {
         "a descriptor, by the host's /proc, before pivot_root"
     ),
     ("features/devices.py", "posix.stat('/dev')"): "the host's /dev, before pivot_root",
+    (
+        "features/mounts/make.py",
+        "posix.open('/sys', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)",
+    ): "the host's /sys, before pivot_root",
     ("paths/proc_files.py", "posix.open('/proc', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): (
         "the host's /proc, before pivot_root, checked to be the root of a procfs"
     ),

@@ -343,3 +343,17 @@ def test_tmpcopyup_settings_win(pyrun, bundle):
     one = bundle(sh="stat -c %a /data")
     (one.rootfs / "data").mkdir(mode=0o755)
     assert pyrun.output(one.mount("/data", "tmpfs", "tmpfs", "tmpcopyup", "mode=1770")) == "1770\n"
+
+
+def test_sysfs_with_the_hosts_network_and_a_user_namespace(pyrun, bundle):
+    """The kernel refuses a new sysfs there: the container has the host's, read-only as asked for, with the host's
+    network devices and what is mounted below; masked paths in it are masked."""
+    needs.user_namespaces()
+    one = bundle({"process": {"rlimits": None}}).user_namespace().namespace("network", None)
+    script = (
+        "ls /sys/class/net | sort; touch /sys/x 2>/dev/null || echo read-only; "
+        "touch /sys/fs/cgroup/x 2>/dev/null || echo read-only below; ls /sys/firmware | wc -l"
+    )
+    lines = pyrun.output(one.sh(script)).splitlines()
+    assert lines[-3:] == ["read-only", "read-only below", "0"]
+    assert lines[:-3] == sorted(os.listdir("/sys/class/net"))

@@ -43,7 +43,6 @@ def test_files_and_folders(pyrun, bundle, source, destination, words):
 @pytest.mark.parametrize(
     ("kind", "namespace", "words"),
     [
-        ("sysfs", "network", "add a network namespace, or bind /sys"),
         ("proc", "pid", "add a pid namespace, or bind /proc"),
         ("mqueue", "ipc", "add a ipc namespace, or bind /dev/mqueue"),
     ],

@@ -31,12 +31,6 @@ BUSY = "files in it are open for writing"
 # type of file system or kind of mount, error, system call (or any), cause and remedy
 CAUSES = (
     (
-        "sysfs",
-        errno.EPERM,
-        "",
-        NAMESPACE.format("network", '/sys ("source": "/sys", "options": ["rbind", "ro"])'),
-    ),
-    (
         "proc",
         errno.EPERM,
         "",

@@ -166,7 +166,12 @@ def _filesystem(root: int, mount: Mount, sync: int) -> int:
     target, made = _target_directory(root, mount)
     try:
         items = _mode(mount, target, made) + mount.options.data
-        fd = _detached(mount, items)
+        try:
+            fd = _detached(mount, items)
+        except PermissionError:
+            if mount.kind != "sysfs":
+                raise
+            fd = _hosts_sys(mount.options)
         if mount.options.tmpcopyup:
             tmpcopyup.copy_up(target, fd, filesystem.settings(items))
         _map_ids(mount, fd, sync)
@@ -174,6 +179,17 @@ def _filesystem(root: int, mount: Mount, sync: int) -> int:
         return fd
     finally:
         posix.close(target)
+
+
+def _hosts_sys(options: Options) -> int:
+    """The host's /sys, with all that is mounted in it, detached: a new sysfs shows a network namespace, and the kernel
+    refuses it to a user namespace that owns none, as with the host's network. runc's callers and crun bind it, too."""
+    host = posix.open("/sys", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)
+    tree = mounts.clone_tree(host, recursive=True)
+    posix.close(host)
+    if options.set & RDONLY:
+        filesystem.change(tree, True, RDONLY, 0)
+    return tree
 
 
 def _mode(mount: Mount, target: int, made: bool) -> list[str]:
