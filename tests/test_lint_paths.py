@@ -200,6 +200,26 @@ ALLOWED = {
         "features/time_offsets.py",
         "posix.open(f'{own}/ns/time_for_children', posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=proc)",
     ): "a link of the host's /proc, opened by the parent, that only the kernel can follow",
+    # features/intel_rdt.py runs in the parent, and its paths are those of the host's resctrl, which /proc names
+    **{
+        ("features/intel_rdt.py", call): "the host's resctrl"
+        for call in (
+            "calls.read_file('/proc/self/mountinfo')",
+            "posix.stat(path)",
+            "calls.read_file(f'{group}/schemata')",
+            "posix.mkdir(rdt['class'], 493)",
+            "posix.rmdir(rdt['class'])",
+            "posix.mkdir(path, 493)",
+            "calls.write_file(f\"{rdt['class']}/schemata\", text + '\\n')",
+            "calls.read_file(f'{top}/info/last_cmd_status')",
+            "calls.write_file(f'{folder}/tasks', str(making.pid))",
+            "posix.rmdir(folder)",
+            "calls.read_file(f\"{rdt['class']}/schemata\")",
+            "calls.write_file(f\"{rdt['class']}/schemata\", line.strip() + '\\n')",
+            "posix.listdir(f'{folder}/mon_data')",
+            "calls.read_file(path)",
+        )
+    },
     # features/net_devices.py runs in the parent, on the host's /proc
     (
         "features/net_devices.py",

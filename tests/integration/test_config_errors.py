@@ -79,8 +79,6 @@ FAULTS = [
 NOT_YET = [
     ("process.scheduler", {"policy": "SCHED_BATCH"}),
     ("process.ioPriority", {"class": "IOPRIO_CLASS_BE", "priority": 1}),
-    ("linux.intelRdt", {"closID": "x"}),
-    ("linux.intelRdt", {}),
     ("linux.memoryPolicy", {"mode": "MPOL_DEFAULT"}),
     ("linux.resources.blockIO", {"weight": 100}),
     ("linux.resources.network", {"classID": 1}),

@@ -62,7 +62,6 @@ def test_all_sources_at_once(bundle: Path) -> None:
     assert set(found) >= {
         ("specification", "process.cwd"),
         ("specification", "process.rlimits[0].soft"),
-        ("pyrun", "linux.intelRdt"),
         ("pyrun", "linux.resources.rdma"),
         ("pyrun", "linux.seccomp.listenerPath"),
         ("pyrun", "mounts[0].options[0]"),
@@ -73,14 +72,14 @@ def test_all_sources_at_once(bundle: Path) -> None:
         ("host", "hooks.poststop[0].path"),
         ("specification", "procces"),
     }
-    one = found["pyrun", "linux.intelRdt"]
+    one = found["pyrun", "mounts[0].options[0]"]
     assert one == {
         "severity": "error",
         "source": "pyrun",
-        "path": "linux.intelRdt",
-        "found": "an object",
-        "wanted": "not supported yet",
-        "section": "config-linux.md#intelrdt",
+        "path": "mounts[0].options[0]",
+        "found": '"idmap=uids=0-0-1"',
+        "wanted": "there are uidMappings, too: mappings can be given once",
+        "section": "config.md#linux-mount-options",
     }
     assert found["specification", "procces"]["severity"] == "warning"
     errors = [one for one in found.values() if one["severity"] == "error"]

@@ -8,6 +8,7 @@ from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError
 from pyrun.cgroups import oom, stats
 from pyrun.container import roots, states, store
+from pyrun.features import intel_rdt
 from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
@@ -41,7 +42,7 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     process.own_signals()
     try:
         if values.get("stats"):
-            _put(found, "stats", stats.collect(found.record["cgroup"], found.record["pid"]))
+            _put(found, "stats", _collect(found.record))
         else:
             _follow(found, interval / 10**9)
     except BrokenPipeError:
@@ -60,7 +61,7 @@ def _follow(found: store.Container, interval: float) -> None:
     while True:
         left = due - time.monotonic()
         if left <= 0:
-            _put(found, "stats", stats.collect(record["cgroup"], record["pid"]))
+            _put(found, "stats", _collect(record))
             due = max(due + interval, time.monotonic())
             continue
         ready = calls.poll(watched, min(int(left * 1000) + 1, LONGEST_WAIT))
@@ -68,6 +69,13 @@ def _follow(found: store.Container, interval: float) -> None:
             _put(found, "oom")
         if pidfd in ready:
             return
+
+
+def _collect(record: dict[str, Any]) -> dict[str, Any]:
+    data = stats.collect(record["cgroup"], record["pid"])
+    if record.get("rdt"):
+        data["intel_rdt"] = intel_rdt.statistics(record["rdt"])
+    return data
 
 
 def _put(found: store.Container, kind: str, data: dict[str, Any] | None = None) -> None:

@@ -12,6 +12,7 @@ from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups import change
 from pyrun.cgroups.controllers import table
 from pyrun.container import roots, states, store
+from pyrun.features import intel_rdt
 from pyrun.kernel import calls
 from pyrun.story import plan
 
@@ -43,7 +44,7 @@ OPTIONS = (
     ("pids-limit", "pids", "limit", "number"),
     ("blkio-weight", "blockIO", "weight", "number"),
 )
-NOT_YET = ("l3-cache-schema", "mem-bw-schema")
+SCHEMATA = ("l3-cache-schema", "mem-bw-schema")
 UNITS = "bkmgtp"  # powers of 1024
 
 
@@ -65,7 +66,14 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     # Kubernetes sends the rules of create again; those that are in force already are left in peace.
     if not resources.get("devices") or resources["devices"] == rules:
         resources.pop("devices", None)
-    change.apply(found.record["cgroup"], resources, rules)
+    schemata = [(f"--{name}", str(values[name])) for name in SCHEMATA if values.get(name)]
+    before = intel_rdt.change(found.record.get("rdt"), schemata) if schemata else ""
+    try:
+        change.apply(found.record["cgroup"], resources, rules)
+    except BaseException:
+        if schemata:
+            intel_rdt.restore(found.record["rdt"], before)
+        raise
     if "devices" in resources:
         found.add({"devices": resources["devices"]})
     return 0
@@ -89,9 +97,6 @@ def _from_file(values: Values) -> dict[str, Any]:
 
 
 def _from_options(values: Values) -> dict[str, Any]:
-    for name in NOT_YET:
-        if values.get(name):
-            raise PyrunError(f"--{name} is not supported yet")
     resources: dict[str, Any] = {}
     for name, part, key, kind in OPTIONS:
         if name in values:

@@ -19,7 +19,7 @@ from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError, printable, words
 from pyrun.base.output import put
 from pyrun.cgroups import cgroupfs
-from pyrun.features import labels, namespaces
+from pyrun.features import intel_rdt, labels, namespaces
 from pyrun.features.mounts import mount
 from pyrun.features.seccomp import notify
 from pyrun.story import handles, plan
@@ -176,6 +176,8 @@ def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
             notify.Agent(notify.path_of(profile, bundle), "").check()
         except PyrunError as error:
             yield HOST, error
+    if linux.get("intelRdt") is not None and not intel_rdt.mounted():
+        yield HOST, intel_rdt.not_mounted()
     for index, entry in enumerate(linux.get("namespaces") or ()):
         if entry.get("path"):
             yield from _check_join(config, entry, f"linux.namespaces[{index}].path")

@@ -12,6 +12,7 @@ from pyrun.features import (
     device_nodes,
     hooks,
     id_maps,
+    intel_rdt,
     labels,
     namespaces,
     net_devices,
@@ -48,6 +49,7 @@ PREPARE: tuple[Row[Making], ...] = (
     ("process.selinuxLabel", "asking SELinux", labels.add_selinux),
     ("linux.mountLabel", "labelling mounts", labels.label_mounts),
     ("linux.netDevices", "looking up network devices", net_devices.find),
+    ("linux.intelRdt", "looking up the class of resctrl", intel_rdt.find),
 )
 
 # From the first row on, `delete --force` finds whatever is made.
@@ -55,6 +57,7 @@ PARENT: tuple[Row[Making], ...] = (
     (facts.ALWAYS, "writing down what will be made", record.begin),
     (facts.NOTIFY_SOCKET, "making the folder of sd_notify", sdnotify.prepare),
     (facts.ALWAYS, "making the cgroups", groups.make),
+    ("linux.intelRdt", "making groups of resctrl", intel_rdt.make),
     (facts.ALWAYS, "listening for start", birth.listen),
     (facts.ALWAYS, "making the file of stage 2", birth.make_stage2),
     (facts.DEVICES_FOR_USERS, "making device nodes", device_nodes.prepare),
@@ -70,6 +73,7 @@ PARENT: tuple[Row[Making], ...] = (
     # Device rules before the init may enter the cgroups: it must not meet them half written.
     (facts.ALWAYS, "limiting devices", groups.limit_devices),
     ("linux.netDevices", "moving network devices", net_devices.move),
+    ("linux.intelRdt", "entering groups of resctrl", intel_rdt.enter),
     (facts.ALWAYS, "letting the init go on", talk.let_go_on),
     ("linux.resources", "limiting resources", groups.limit),
     (facts.HOOKS_OF_THE_RUNTIME, "waiting for the mounts", talk.wait_for_mounts),

@@ -13,7 +13,7 @@ from pyrun.base.errors import PyrunError, failed, render, words
 from pyrun.cgroups import driver
 from pyrun.container import states
 from pyrun.container.store import Container
-from pyrun.features import hooks
+from pyrun.features import hooks, intel_rdt
 from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
@@ -32,6 +32,8 @@ def destroy(container: Container, with_hooks: bool) -> None:
     kill_init(record)
     if record.get("cgroup"):
         driver.of(record["cgroup"]).remove(record["cgroup"])
+    if record.get("rdt"):
+        intel_rdt.remove(record["rdt"])
     try:
         container.remove()
     except OSError as error:

@@ -15,7 +15,7 @@ from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups import driver, entrance
 from pyrun.container import states, store
-from pyrun.features import labels, oom_score, rlimits
+from pyrun.features import intel_rdt, labels, oom_score, rlimits
 from pyrun.features.namespaces import NAMESPACES
 from pyrun.features.seccomp import notify
 from pyrun.features.seccomp import profile as seccomp
@@ -118,7 +118,8 @@ PARENT: tuple[Row[Making], ...] = (
     (facts.ALWAYS, "starting the process", _clone),
     (facts.ALWAYS, "closing what the process has", birth.close_handed),
     (facts.ALWAYS, "asking for a move into the unit", _ask_for_move),
-    # These two are inherited by the process that stage 2 makes.
+    # These are inherited by the process that stage 2 makes.
+    ("linux.intelRdt", "entering groups of resctrl", intel_rdt.enter),
     ("process.oomScoreAdj", "setting the OOM score", oom_score.write),
     (facts.NO_OOM_SCORE, "taking the container's OOM score", oom_score.inherit),
     ("process.rlimits", "raising hard limits", rlimits.raise_hard),

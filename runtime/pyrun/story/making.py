@@ -42,6 +42,7 @@ class Making:
         "options",
         "pid",
         "plan",
+        "rdt",
         "resources",
         "root",
         "seat",
@@ -54,6 +55,7 @@ class Making:
     container: Container  # its state folder, locked if we create it
     cgroup: Record
     driver: Driver  # of these cgroups
+    rdt: dict[str, Any]  # its class of resctrl, see features/intel_rdt.py
     resources: dict[str, Any]  # linux.resources in today's meaning
     seat: int  # the v2 cgroup that the child is born in, or -1
     sync: int  # our end of the connection with the child

@@ -35,7 +35,6 @@ NOT_YET = (
     ("process", "scheduler"),
     ("process", "ioPriority"),
     ("process", "execCPUAffinity"),
-    ("linux", "intelRdt"),
     ("linux", "memoryPolicy"),
     ("linux", "personality"),
 )
@@ -235,7 +234,7 @@ def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
     """What this runtime can't do yet, each with its property. Empty values ask for nothing, and engines send them."""
     for where, name in NOT_YET:
         value = (config.get(where) or {}).get(name)
-        if value or (name == "intelRdt" and value is not None):  # by its mere presence it wants resctrl
+        if value:
             yield PyrunError("not supported yet", f"{where}.{name}")
     for name, value in (config.get("annotations") or {}).items():
         if value and name in REFUSED_OF_CRUN:
