@@ -33,32 +33,45 @@ class PyrunError(Exception):
     """What a user can cause and mend.
 
     `sentence` says what failed and why, `json_path` which property of config.json asked for it ("" if none did), `hint`
-    what to do ("" if we don't know). `kind` lets callers tell a few cases apart without reading text.
+    what to do ("" if we don't know). `kind` lets callers tell a few cases apart without reading text; so does `errno`,
+    0 if no system call failed. None of these changes once it is raised.
     """
 
-    def __init__(self, sentence: str, json_path: str = "", hint: str = "", kind: str = "") -> None:
+    def __init__(
+        self, sentence: str, json_path: str = "", hint: str = "", kind: str = "", errno: int = 0
+    ) -> None:
         Exception.__init__(self, sentence)
         self.sentence = sentence
         self.json_path = json_path
         self.hint = hint
         self.kind = kind
+        self.errno = errno
+
+    def at(self, json_path: str, doing: str = "") -> PyrunError:
+        """Return the same error as one of this property, and of what was being done, for who knows more than the place
+        where it was raised."""
+        sentence = f"{doing}: {self.sentence}" if doing else self.sentence
+        return PyrunError(sentence, json_path, self.hint, self.kind, self.errno)
 
 
-def words(error: OSError) -> str:
-    """Return the reason of an OSError: "openat2 /x: does not exist". No engine takes it for a missing program."""
+def words(error: OSError, path: str = "") -> str:
+    """Return the reason of an OSError: "openat2 /x: does not exist". No engine takes it for a missing program. `path`
+    is the object, where the call knew a descriptor only."""
     number = error.errno or 0
     call, _, said = (error.strerror or "").partition(": ")
     call = call if said else ""
     reason = _SAFE_WORDS.get(number) or (posix.strerror(number) if number else str(error))
     if number == errno.EFBIG and call:
         reason = said  # with the limit
-    where = f"{call} {error.filename}" if call and error.filename else call or error.filename or ""
+    path = path or error.filename or ""
+    where = f"{call} {path}" if call and path else call or path
     return f"{where}: {reason}" if where else reason
 
 
-def failed(doing: str, error: OSError, json_path: str = "", hint: str = "") -> PyrunError:
-    """Return an OSError as the user's sentence. `doing` is a gerund phrase, such as "mounting tmpfs on /dev"."""
-    return PyrunError(f"{doing}: {words(error)}", json_path, hint)
+def failed(doing: str, error: OSError, json_path: str = "", hint: str = "", path: str = "") -> PyrunError:
+    """Return an OSError as the user's sentence. `doing` is a gerund phrase, such as "mounting tmpfs on /dev"; `path` as
+    for `words`."""
+    return PyrunError(f"{doing}: {words(error, path)}", json_path, hint, errno=error.errno or 0)
 
 
 def render(error: PyrunError) -> str:

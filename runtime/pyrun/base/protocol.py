@@ -62,11 +62,10 @@ def receive(sock: int) -> bytes:
 def pack_error(error: PyrunError) -> bytes:
     """Return an error as a message."""
     # cut, so that it fits into LONGEST even if each character becomes twelve in JSON
-    parts = [error.sentence[:4096], error.json_path[:512], error.hint[:512], error.kind]
+    parts = [error.sentence[:4096], error.json_path[:512], error.hint[:512], error.kind, error.errno]
     return ERROR + jsontext.encode(parts).encode()
 
 
 def unpack_error(message: bytes) -> PyrunError:
     """Return the error that a message brings."""
-    sentence, json_path, hint, kind = jsontext.decode(message[1:])
-    return PyrunError(sentence, json_path, hint, kind)
+    return PyrunError(*jsontext.decode(message[1:]))

@@ -30,6 +30,5 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
     except FileExistsError:
         raise PyrunError(f"{path} exists already and stays as it is", hint="remove it first") from None
     except OSError as error:
-        error.filename = path
-        raise failed("writing the configuration", error) from None
+        raise failed("writing the configuration", error, path=path) from None
     return 0

@@ -90,8 +90,7 @@ def _from_file(values: Values) -> dict[str, Any]:
     except jsontext.JSONError as error:
         raise PyrunError(f"--resources: {path} is not valid JSON: {error}") from None
     except OSError as error:
-        error.filename = path
-        raise failed("reading the resources", error) from None
+        raise failed("reading the resources", error, path=path) from None
     checked: dict[str, Any] = document  # by _check, next
     return checked
 

@@ -69,8 +69,7 @@ def make_all(
             if words := make(root, device, in_user_namespace, trees[index]):
                 warn(f"linux.devices[{index}]: {words}")
         except PyrunError as error:
-            error.json_path = f"linux.devices[{index}]"
-            raise
+            raise error.at(f"linux.devices[{index}]") from None
 
 
 def plain(path: str) -> str:

@@ -8,6 +8,7 @@ Source: config.md, POSIX-platform Hooks.
 
 from __future__ import annotations
 
+import errno
 import posix
 import time
 
@@ -27,9 +28,9 @@ LAST_WORDS = 1024  # bytes of a hook's output that an error quotes
 
 # Why a hook can't be executed, in words that no engine takes for the container's program: errno -> why.
 REASONS = {
-    2: "it does not exist, or the interpreter that it names doesn't",
-    8: "it is no program of this machine, and no script with #! in its first line",
-    13: "access refused: it isn't executable, or its file system is mounted noexec",
+    errno.ENOENT: "it does not exist, or the interpreter that it names doesn't",
+    errno.ENOEXEC: "it is no program of this machine, and no script with #! in its first line",
+    errno.EACCES: "access refused: it isn't executable, or its file system is mounted noexec",
 }
 
 

@@ -177,8 +177,7 @@ def read(bundle: str, path: str) -> bytes:
             raise PyrunError(f"{path} is not a regular file")
         return calls.read_all(fd, LARGEST_CONFIG)
     except OSError as error:
-        error.filename = path
-        raise failed("reading the configuration", error) from None
+        raise failed("reading the configuration", error, path=path) from None
     finally:
         posix.close(fd)
 

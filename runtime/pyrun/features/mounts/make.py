@@ -79,10 +79,9 @@ def make_all(
         except OSError as error:
             raise causes.explain(mount, root, error) from None
         except PyrunError as error:
-            if not error.json_path:
-                error.json_path = mount.json_path
-                error.sentence = f"{mount.describe()}: {error.sentence}"
-            raise
+            if error.json_path:
+                raise
+            raise error.at(mount.json_path, mount.describe()) from None
     return kernels, late
 
 
