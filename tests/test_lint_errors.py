@@ -17,9 +17,9 @@ def name(path: Path) -> str:
 
 
 def edited(tree: ast.Module) -> Iterator[str]:
-    """Assignments to an attribute of what an except clause has caught."""
+    """Assignments to an attribute of what an except clause has caught, but for click's errors, which are made so."""
     for handler in ast.walk(tree):
-        if isinstance(handler, ast.ExceptHandler) and handler.name:
+        if isinstance(handler, ast.ExceptHandler) and handler.name and "click" not in ast.unparse(handler):
             for node in ast.walk(handler):
                 if isinstance(node, ast.Assign):
                     for target in node.targets:

@@ -13,7 +13,7 @@ import pytest
 
 from oci_spec import schema
 from pyrun.commandline.table import COMMANDS
-from pyrun.story import create, exec_, facts, inside, inside_exec, last, making
+from pyrun.story import carried, create, exec_, facts, inside, inside_exec, last, making
 
 # The rows of a story in the order of the work: the parent's until the child is born, the child's, and so on.
 PARENTS = {"create": (*create.PREPARE, *create.PARENT), "exec": exec_.PARENT}
@@ -130,3 +130,29 @@ def test_each_field_is_used(kind: type) -> None:
     texts = "".join(inspect.getsource(module) for module in (create, exec_, last))
     left = {name for name in kind.__slots__ if name not in fields and f".{name}" not in texts}  # type: ignore[attr-defined]
     assert not left
+
+
+def test_each_property_of_the_spec_is_carried_out_by_what_is_named() -> None:
+    """Those that ride along name a row that there is, or a command; and no row makes that superfluous."""
+    rows = [*TABLES.values(), last.LAST]
+    words = {row[1] for table in rows for row in table}
+    asking = {row[0] for table in rows for row in table}
+    for path, where in carried.ALONG.items():
+        assert path in carried.SPEC, path
+        assert path not in asking, path
+        assert where in words | {
+            "reading the configuration",
+            "becoming stage 2",
+            "start",
+            "delete",
+            "exec",
+        }, path
+
+
+def test_what_has_no_row_is_refused_by_its_name() -> None:
+    """A spec of one more property refuses it."""
+    left = carried.left(inside.INSIDE)
+    assert "process.oomScoreAdj" in left
+    assert "linux.sysctl" not in left
+    refused = carried.refusals({"process": {"oomScoreAdj": 0}, "linux": {"seccomp": {}}}, left)
+    assert [error.json_path for error in refused] == ["process.oomScoreAdj"]

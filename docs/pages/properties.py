@@ -7,11 +7,11 @@ from typing import Any
 
 from oci_spec import schema
 from pyrun.cgroups.controllers import table
-from pyrun.story.plan import NOT_YET
+from pyrun.story.create import NOT_YET
 
 HEAD = """# Properties of config.json
 
-<!-- Made by docs/pages/properties.py from spec/oci_spec and the refusals in story/plan.py: change those. -->
+<!-- Made by docs/pages/properties.py from spec/oci_spec and the rows of story/: change those. -->
 
 Every property that runtime-spec 1.3.0 has for Linux, what it means, and the section that describes it. `[]` stands for
 an item of an array, `{}` for a value under any name. **Bold** properties are required where their object is there.
@@ -19,9 +19,7 @@ an item of an array, `{}` for a value under any name. **Bold** properties are re
 "Not yet" means that a configuration which asks for it is refused by its name. Everything else is carried out. Unknown
 properties are ignored, and `pyrun validate` warns of them.
 """
-REFUSED = {f"{where}.{name}" for where, name in NOT_YET} | {
-    f"linux.resources.{name}" for name in table.NOT_YET
-}
+REFUSED = NOT_YET | {f"linux.resources.{name}" for name in table.NOT_YET}
 SECTIONS = ("process", "root", "mounts", "hooks", "linux.resources", "linux.seccomp", "linux")
 REMARKS = {
     "process.user.umask": "022 if absent, as with runc and crun",

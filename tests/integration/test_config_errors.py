@@ -68,7 +68,6 @@ FAULTS = [
     ("linux.cgroupsPath", "/a/../../b", "linux.cgroupsPath"),
     ("linux.rootfsPropagation", "x", "linux.rootfsPropagation"),
     ("linux.maskedPaths", ["x"], "linux.maskedPaths[0]"),
-    ("linux.resources.pids", {}, "linux.resources.pids.limit"),
     ("linux.resources.memory", {"swappiness": 101}, "linux.resources.memory.swappiness"),
     ("linux.resources.devices", [{"access": "rwm"}], "linux.resources.devices[0].allow"),
     ("linux.seccomp", {}, "linux.seccomp.defaultAction"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from oci_spec import defaults
 from pyrun.base.errors import PyrunError
 from pyrun.commands import validate
-from pyrun.story import plan
+from pyrun.story import create, plan
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_it_refuses_what_create_refuses(tmp_path_factory: pytest.TempPathFactory
     path.write_text(json.dumps(document))
     try:
         config, _ = plan.load(str(bundle), "")
-        plan.make(config, str(bundle))
+        plan.make(config, str(bundle), create.NOT_YET)
         refusal = None
     except PyrunError as error:
         refusal = error.json_path

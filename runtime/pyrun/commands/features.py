@@ -18,7 +18,7 @@ from pyrun.base.output import put
 from pyrun.cgroups.controllers import table
 from pyrun.features.namespaces import NAMESPACES
 from pyrun.kernel import process
-from pyrun.story.plan import NOT_YET
+from pyrun.story.create import NOT_YET
 
 if TYPE_CHECKING:
     from pyrun.commandline.parse import Values
@@ -46,8 +46,8 @@ def document() -> dict[str, Any]:
 
 
 def _linux() -> dict[str, Any]:
-    rdt = ("linux", "intelRdt") not in NOT_YET
-    policy = ("linux", "memoryPolicy") not in NOT_YET
+    rdt = "linux.intelRdt" not in NOT_YET
+    policy = "linux.memoryPolicy" not in NOT_YET
     return {
         "namespaces": sorted(NAMESPACES),
         "capabilities": list(names.CAPABILITIES),
@@ -67,7 +67,7 @@ def _linux() -> dict[str, Any]:
             "flags": list(names.MEMORY_POLICY_FLAGS) if policy else [],
         },
         "mountExtensions": {"idmap": {"enabled": True}},
-        "netDevices": {"enabled": ("linux", "netDevices") not in NOT_YET},
+        "netDevices": {"enabled": "linux.netDevices" not in NOT_YET},
     }
 
 

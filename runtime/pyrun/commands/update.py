@@ -14,7 +14,7 @@ from pyrun.cgroups.controllers import table
 from pyrun.container import roots, states, store
 from pyrun.features import intel_rdt
 from pyrun.kernel import calls
-from pyrun.story import plan
+from pyrun.story import carried
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,5 +141,5 @@ def _check(resources: dict[str, Any]) -> None:
     except ConfigError as error:
         path = error.path if error.path.startswith(WHERE) else f"{WHERE}.{error.path}".removesuffix(".")
         raise PyrunError(error.sentence(), path) from None
-    for refusal in plan.refused_resources(resources):
+    for refusal in carried.refused_resources(resources):
         raise refusal

@@ -22,7 +22,7 @@ from pyrun.cgroups import cgroupfs
 from pyrun.features import intel_rdt, labels, namespaces
 from pyrun.features.mounts import mount
 from pyrun.features.seccomp import notify
-from pyrun.story import handles, plan
+from pyrun.story import create, handles, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +131,7 @@ def _look_up(path: str, document: Config) -> tuple[str, str]:
 
 def _refused(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
     """Yield what create refuses by name, on every host."""
-    for refusal in plan.refusals(config):
+    for refusal in plan.refusals(config, create.NOT_YET):
         yield RUNTIME, refusal
     for index, entry in enumerate(config.get("mounts") or ()):
         try:

@@ -24,7 +24,9 @@ from pyrun.features import (
 from pyrun.features.mounts import idmap
 from pyrun.features.seccomp import notify
 from pyrun.features.seccomp import profile as seccomp
-from pyrun.story import birth, destroy, facts, groups, handles, plan, record, step, talk
+from pyrun.story import birth, carried, destroy, facts, groups, handles, plan, record, step, talk
+from pyrun.story.inside import INSIDE
+from pyrun.story.last import LAST
 from pyrun.story.making import Making
 
 TYPE_CHECKING = False
@@ -91,6 +93,10 @@ PARENT: tuple[Row[Making], ...] = (
 )
 
 
+# Properties of the spec that have no row yet.
+NOT_YET = carried.left(PREPARE, PARENT, INSIDE, LAST)
+
+
 def create(root: str, container_id: str, options: Values, console_socket: int = -1) -> Container:
     """Create a container and return it, locked.
 
@@ -98,7 +104,7 @@ def create(root: str, container_id: str, options: Values, console_socket: int = 
     fails; then nothing is left of the container.
     """
     roots.check_id(container_id)
-    planned, data = plan.of_bundle(f"{root}/{container_id}", options)
+    planned, data = plan.of_bundle(f"{root}/{container_id}", options, NOT_YET)
     making = Making(root, container_id, planned, options)
     making.console_socket = console_socket
     making.data = data

@@ -20,8 +20,10 @@ from pyrun.features.namespaces import NAMESPACES
 from pyrun.features.seccomp import notify
 from pyrun.features.seccomp import profile as seccomp
 from pyrun.kernel import calls, process
-from pyrun.story import birth, facts, handles, plan, process_document, step, talk
+from pyrun.story import birth, carried, facts, handles, plan, process_document, step, talk
+from pyrun.story.inside_exec import INSIDE
 from pyrun.story.inside_exec import run as be_the_process
+from pyrun.story.last import LAST
 from pyrun.story.making import Making
 
 TYPE_CHECKING = False
@@ -131,6 +133,10 @@ PARENT: tuple[Row[Making], ...] = (
 )
 
 
+# Properties of a process that have no row yet.
+NOT_YET = frozenset([path for path in carried.left(PARENT, INSIDE, LAST) if path[:8] == "process."])
+
+
 def exec_(root: str, values: Values, arguments: list[str], console_socket: int = -1) -> int:
     """Run a program in a running container; returns its pid on the host once it is executed.
 
@@ -148,7 +154,7 @@ def exec_(root: str, values: Values, arguments: list[str], console_socket: int =
     for namespace in (config.get("linux") or {}).get("namespaces") or ():
         if namespace.pop("path", None):  # by now it may be gone, or another's: the init's are joined
             joined.append(namespace["type"])
-    planned = plan.make(config, container.record["bundle"])
+    planned = plan.make(config, container.record["bundle"], NOT_YET)
     planned.preserve_fds, planned.listen_fds = preserved
     planned.asked = facts.of(planned, values)
     making = Making(container.root, container.id, planned, values)

@@ -41,7 +41,7 @@ WAITING = "an init that waits for start"
 def of(planned: Plan, options: Values) -> frozenset[str]:
     """All that a container asks for, or a process of exec."""
     asked = {ALWAYS}
-    _add_properties(asked, planned.config, "")
+    asked |= properties(planned.config)
     for name in options:
         asked.add(f"--{name}")
     kinds = planned.namespaces
@@ -73,6 +73,13 @@ def of(planned: Plan, options: Values) -> frozenset[str]:
     if "process.oomScoreAdj" not in asked:
         asked.add(NO_OOM_SCORE)
     return frozenset(asked)
+
+
+def properties(config: dict[str, Any]) -> set[str]:
+    """The JSON paths of all that a configuration asks for."""
+    found: set[str] = set()
+    _add_properties(found, config, "")
+    return found
 
 
 def _add_properties(asked: set[str], values: dict[str, Any], prefix: str) -> None:

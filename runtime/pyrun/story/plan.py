@@ -18,7 +18,7 @@ from pyrun.features import rootfs, sdnotify
 from pyrun.features.mounts import mount
 from pyrun.features.namespaces import NAMESPACES
 from pyrun.kernel import calls
-from pyrun.story import facts, handles
+from pyrun.story import carried, facts, handles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,14 +30,6 @@ if TYPE_CHECKING:
 
 LARGEST_CONFIG = 16 << 20  # bytes
 
-# Properties that the specification has and this runtime doesn't yet: refused where they are set to something.
-NOT_YET = (
-    ("process", "scheduler"),
-    ("process", "ioPriority"),
-    ("process", "execCPUAffinity"),
-    ("linux", "memoryPolicy"),
-    ("linux", "personality"),
-)
 # crun's annotations that are carried out (cgroups/units.py)
 KNOWN_OF_CRUN = ("run.oci.systemd.subgroup",)
 # crun's annotations that are refused: why, and what to do. By some of them crun takes a seccomp filter, or who decides
@@ -101,7 +93,7 @@ class Plan:
         self.listen_fds = 0
         self.joins: list[Join] = []  # the namespaces given by a path, when they are open
         self.notifies = False  # our caller waits for sd_notify(3)
-        self.asked: frozenset[str] = frozenset()  # facts.of it
+        self.asked: frozenset[str] = frozenset()  # facts.of it, when the options are taken
 
     def hooks(self, kind: str) -> list[dict[str, Any]]:
         """The hooks of one kind."""
@@ -203,7 +195,7 @@ def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
     return checked, data
 
 
-def of_bundle(state_folder: str, options: Values) -> tuple[Plan, bytes]:
+def of_bundle(state_folder: str, options: Values, not_yet: frozenset[str]) -> tuple[Plan, bytes]:
     """The plan of a bundle, as the options of create and run want it, and the bytes of its configuration. Raises
     PyrunError if it isn't one, or asks for what can't be had. `state_folder` is where the container's state will be."""
     bundle = handles.absolute(str(options.get("bundle", "")))
@@ -213,7 +205,7 @@ def of_bundle(state_folder: str, options: Values) -> tuple[Plan, bytes]:
     notifies = b"NOTIFY_SOCKET" in posix.environ and bool(config.get("process")) and rootfs.has_mounts(config)
     if notifies:
         sdnotify.add_to(config, state_folder)
-    planned = make(config, bundle)
+    planned = make(config, bundle, not_yet)
     planned.notifies = notifies
     planned.pivot = not options.get("no-pivot")
     planned.new_keyring = not options.get("no-new-keyring")
@@ -222,24 +214,21 @@ def of_bundle(state_folder: str, options: Values) -> tuple[Plan, bytes]:
     return planned, data
 
 
-def make(config: dict[str, Any], bundle: str) -> Plan:
-    """Decide; PyrunError names the property that can't be had."""
-    for refusal in refusals(config):
+def make(config: dict[str, Any], bundle: str, not_yet: frozenset[str]) -> Plan:
+    """Decide. Raises PyrunError with the property that can't be had, if there is one."""
+    for refusal in refusals(config, not_yet):
         raise refusal
     return Plan(config, bundle)
 
 
-def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
-    """What this runtime can't do yet, each with its property. Empty values ask for nothing, and engines send them."""
-    for where, name in NOT_YET:
-        value = (config.get(where) or {}).get(name)
-        if value:
-            yield PyrunError("not supported yet", f"{where}.{name}")
+def refusals(config: dict[str, Any], not_yet: frozenset[str]) -> Iterator[PyrunError]:
+    """What can't be had, or not together with the rest, each with its property; `not_yet` are properties without a
+    row."""
     for name, value in (config.get("annotations") or {}).items():
         if value and name in REFUSED_OF_CRUN:
             yield PyrunError(REFUSED_OF_CRUN[name][0], f"annotations[{name!r}]", REFUSED_OF_CRUN[name][1])
     linux = config.get("linux") or {}
-    yield from refused_resources(linux.get("resources") or {})
+    yield from carried.refusals(config, not_yet)
     for name in ("maskedPaths", "readonlyPaths"):
         for index, path in enumerate(linux.get(name) or ()):
             if not path.strip("/."):
@@ -252,10 +241,3 @@ def refusals(config: dict[str, Any]) -> Iterator[PyrunError]:
         )
     if "mount" not in namespaces:
         yield from rootfs.refusals_without_namespace(config)
-
-
-def refused_resources(resources: dict[str, Any]) -> Iterator[PyrunError]:
-    """What of `linux.resources` this runtime can't do yet."""
-    for name in table.asked(resources):
-        if name in table.NOT_YET:
-            yield PyrunError("not supported yet", f"linux.resources.{name}")
