@@ -28,11 +28,12 @@ class Tree:
         shutil.copytree(REPOSITORY / "build/lib/pyrun", path / "build/lib/pyrun", symlinks=True)
 
     def insert(self, file: str, before: str, text: str) -> None:
-        """Put lines into a file, before the line that begins with `before`, of which there is one."""
+        """Put a line into a file, before the only one that begins with `before`, and as far from the margin."""
         path = self.path / file
         lines = path.read_text().splitlines(keepends=True)
-        (at,) = [number for number, line in enumerate(lines) if line.startswith(before)]
-        path.write_text("".join([*lines[:at], text, *lines[at:]]))
+        (at,) = [number for number, line in enumerate(lines) if line.lstrip().startswith(before)]
+        indent = lines[at][: len(lines[at]) - len(lines[at].lstrip())]
+        path.write_text("".join([*lines[:at], indent + text, *lines[at:]]))
 
     def write(self, file: str, text: str) -> None:
         """Make a file that isn't there yet."""

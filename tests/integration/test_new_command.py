@@ -33,8 +33,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     """The sources with two more commands, built."""
     tree = Tree(tmp_path_factory.mktemp("tree"))
     option = '((("--word", "-w"), TEXT, "WORD", "what to say"),)'
-    tree.insert(TABLE, '    "spec": (', f'    "greet": (("NAME",), {option}, "greet somebody", HOT),\n')
-    tree.insert(TABLE, '    "spec": (', '    "measure-words": (("WORD",), (), "measure a word", COLD),\n')
+    tree.insert(TABLE, '"spec": (', f'"greet": (("NAME",), {option}, "greet somebody", HOT),\n')
+    tree.insert(TABLE, '"spec": (', '"measure-words": (("WORD",), (), "measure a word", COLD),\n')
     tree.write("runtime/pyrun/commands/greet.py", HOT)
     tree.write("runtime/pyrun/commands/measure_words.py", COLD)
     tree.build()
