@@ -237,6 +237,7 @@ ALLOWED = {
     ),
     ("features/labels.py", "posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)"): "the host's /sys",
     ("features/labels.py", "posix.stat('/proc/self/attr/apparmor')"): "the host's /proc",
+    ("features/crun_annotations.py", "posix.open(path, flags, 420)"): "the parent, by the configuration",
     (
         "features/seccomp/notify.py",
         "posix.stat(self.path)",

@@ -285,8 +285,8 @@ def test_newer_version(pyrun, bundle, version):
 
 def test_annotations_of_crun(pyrun, bundle):
     """What crun would do for an annotation isn't done without a word; other annotations are nobody's business."""
-    one = bundle({"annotations": {"run.oci.keep_original_groups": "1", "org.example": "x"}}, sh="echo run")
+    one = bundle({"annotations": {"run.oci.handler": "wasm", "org.example": "x"}}, sh="echo run")
     result = pyrun.run(one)
     assert (result.code, result.out) == (0, "run\n")
-    name = 'annotations["run.oci.keep_original_groups"]'
+    name = "annotations['run.oci.handler']"
     assert result.err == f"pyrun: warning: {name}: it is crun's, and without effect here\n"

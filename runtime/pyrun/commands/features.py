@@ -16,6 +16,7 @@ from pyrun.base import built
 from pyrun.base.errors import PyrunError
 from pyrun.base.output import put
 from pyrun.cgroups.controllers import table
+from pyrun.features import crun_annotations
 from pyrun.features.namespaces import NAMESPACES
 from pyrun.kernel import process
 from pyrun.story.create import NOT_YET
@@ -41,7 +42,7 @@ def document() -> dict[str, Any]:
         "mountOptions": mount_options.known(),
         "linux": _linux(),
         "annotations": {key: value for key, value in annotations.items() if value},
-        "potentiallyUnsafeConfigAnnotations": [],  # no annotation of a configuration changes what pyrun does
+        "potentiallyUnsafeConfigAnnotations": sorted(crun_annotations.CARRIED_OUT),
     }
 
 

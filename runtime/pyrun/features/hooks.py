@@ -14,6 +14,7 @@ import time
 
 from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError, words
+from pyrun.features import crun_annotations
 from pyrun.kernel import calls, process, stage2
 
 TYPE_CHECKING = False
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pyrun.story.making import Inside, Making
 
 LONGEST_WAIT = (1 << 31) - 1  # milliseconds: poll(2) takes an int
+NO_FILES = (-1, -1)
 LAST_WORDS = 1024  # bytes of a hook's output that an error quotes
 
 # Why a hook can't be executed, in words that no engine takes for the container's program: errno -> why.
@@ -36,12 +38,14 @@ REASONS = {
 
 def prestart(making: Making) -> None:
     """Run the prestart hooks."""
-    run_all("prestart", making.plan.hooks("prestart"), making.inside.state)
+    inside = making.inside
+    run_all("prestart", making.plan.hooks("prestart"), inside.state, files=inside.hook_files)
 
 
 def create_runtime(making: Making) -> None:
     """Run the createRuntime hooks."""
-    run_all("createRuntime", making.plan.hooks("createRuntime"), making.inside.state)
+    inside = making.inside
+    run_all("createRuntime", making.plan.hooks("createRuntime"), inside.state, files=inside.hook_files)
 
 
 def create_container(inside: Inside) -> None:
@@ -49,36 +53,68 @@ def create_container(inside: Inside) -> None:
     for all."""
     state = {**inside.state, "pid": posix.getpid()}
     posix.umask(inside.umask)
-    run_all("createContainer", inside.plan.hooks("createContainer"), state, folder=inside.root)
+    run_all("createContainer", inside.plan.hooks("createContainer"), state, inside.root, inside.hook_files)
     posix.umask(0)
 
 
-def run_all(kind: str, hooks: list[dict[str, Any]], state: dict[str, Any], folder: int = -1) -> None:
+def run_all(
+    kind: str,
+    hooks: list[dict[str, Any]],
+    state: dict[str, Any],
+    folder: int = -1,
+    files: tuple[int, int] = NO_FILES,
+) -> None:
     """Run the hooks of one kind in order. Raises PyrunError (kind "hook") at the first that fails."""
     for index in range(len(hooks)):
-        run(kind, index, hooks[index], state, folder)
+        run(kind, index, hooks[index], state, folder, files)
 
 
-def run(kind: str, index: int, hook: dict[str, Any], state: dict[str, Any], folder: int = -1) -> None:
-    """Run one hook, in this folder or else in the bundle.
+def run_later(kind: str, index: int, hook: dict[str, Any], state: dict[str, Any]) -> None:
+    """Run one hook after create, with the files that annotations name for what it writes. Raises PyrunError (kind
+    "hook")."""
+    try:
+        files = crun_annotations.hook_files(state.get("annotations") or {})
+    except PyrunError as error:
+        raise PyrunError(error.sentence, error.json_path, error.hint, "hook", error.errno) from None
+    try:
+        run(kind, index, hook, state, files=files)
+    finally:
+        for fd in files:
+            if fd >= 0:
+                posix.close(fd)
+
+
+def run(
+    kind: str,
+    index: int,
+    hook: dict[str, Any],
+    state: dict[str, Any],
+    folder: int = -1,
+    files: tuple[int, int] = NO_FILES,
+) -> None:
+    """Run one hook, in this folder or else in the bundle; what it writes to stdout and stderr goes to `files`, or else
+    into the error if it fails.
 
     Raises PyrunError (kind "hook") if it can't be executed, fails, or takes longer than its timeout.
     """
     json_path = f"hooks.{kind}[{index}]"
     try:
-        _run(hook, state, json_path, folder)
+        _run(hook, state, json_path, folder, files)
     except OSError as error:
         raise PyrunError(f"running {hook['path']}: {words(error)}", json_path, kind="hook") from None
 
 
-def _run(hook: dict[str, Any], state: dict[str, Any], json_path: str, folder: int) -> None:
+def _run(
+    hook: dict[str, Any], state: dict[str, Any], json_path: str, folder: int, files: tuple[int, int]
+) -> None:
     stdin = calls.memfd("state", jsontext.encode(state).encode())
     out_read, out_write = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
     failed_read, failed_write = posix.pipe2(posix.O_CLOEXEC)
     caller = posix.getpid()
     pid = posix.fork()
     if pid == 0:
-        _execute(hook, stdin, out_write, failed_write, caller, state["bundle"], folder)
+        outputs = [file if file >= 0 else out_write for file in files]
+        _execute(hook, stdin, outputs, failed_write, caller, state["bundle"], folder)
     posix.close(out_write)
     posix.close(failed_write)
     posix.close(stdin)
@@ -128,7 +164,7 @@ def _enter(bundle: str, folder: int) -> None:
 
 
 def _execute(
-    hook: dict[str, Any], stdin: int, out: int, failed: int, caller: int, bundle: str, folder: int
+    hook: dict[str, Any], stdin: int, outputs: list[int], failed: int, caller: int, bundle: str, folder: int
 ) -> None:
     try:
         process.prctl(
@@ -141,8 +177,8 @@ def _execute(
             posix._exit(127)
         process.default_signals()
         posix.dup2(stdin, 0)
-        posix.dup2(out, 1)
-        posix.dup2(out, 2)
+        for number, output in enumerate(outputs):
+            posix.dup2(output, number + 1)
         for fd in (1, 2):
             posix.set_blocking(fd, True)
         calls.close_range_on_exec(3)

@@ -31,8 +31,9 @@ def write(making: Making) -> None:
             map_ids(making.pid, kind, mappings, f"linux.{kind}Mappings")
 
 
-def become_root(_: Inside) -> None:
-    """Be root of the user namespace, without the groups that came along. Raises PyrunError if it has no root."""
+def become_root(inside: Inside) -> None:
+    """Be root of the user namespace, without the groups that came along, unless they are kept. Raises PyrunError if it
+    has no root."""
     try:
         posix.setresgid(0, 0, 0)
         posix.setresuid(0, 0, 0)
@@ -41,7 +42,8 @@ def become_root(_: Inside) -> None:
     process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)  # a change of identity had cleared it,
     process.prctl(process.PR_SET_DUMPABLE, 0)  # and may have ended this (fs.suid_dumpable)
     try:
-        posix.setgroups([])
+        if not inside.plan.keeps_groups:
+            posix.setgroups([])
     except OSError:
         pass  # denied by the namespace's setgroups file; stage 2 reports it if groups are asked for
 

@@ -13,6 +13,7 @@ import errno
 import posix
 
 from pyrun.base.errors import PyrunError, failed
+from pyrun.features import crun_annotations
 from pyrun.features.mounts import filesystem
 from pyrun.kernel import stage2
 from pyrun.paths import proc_files, under_root
@@ -123,12 +124,13 @@ def label_mounts(making: Making) -> None:
     check_selinux(MOUNTS)
     if not _is_known(label):
         raise PyrunError(f"SELinux' policy doesn't know the label {label!r}", MOUNTS)
+    kind = (making.plan.config.get("annotations") or {}).get(crun_annotations.MOUNT_CONTEXT) or "context"
     for mount in making.plan.mounts:
         options = mount.options
         if not mount.kind or options.bind or options.remount or mount.kind in UNLABELLED:
             continue
         if not [item for item in options.data if item.partition("=")[0].endswith("context")]:
-            mount.label = label
+            mount.label, mount.label_kind = label, kind
 
 
 def _is_known(label: str) -> bool:

@@ -9,6 +9,7 @@ import errno
 import posix
 import sys
 
+from pyrun.features import crun_annotations
 from pyrun.kernel import stage2
 
 TYPE_CHECKING = False
@@ -33,6 +34,10 @@ def set_groups(last: Last) -> None:
     Without the right to set groups stage 2 tries all the same, and reports that it can't.
     """
     groups: list[int] = last.user.get("additionalGids") or []
+    if last.plan.keeps_groups:  # an annotation of crun's: nothing is set, and nothing given up
+        if groups:
+            last.inside.warn(f"process.user.additionalGids: left out, for {crun_annotations.KEEP_GROUPS}")
+        return
     try:
         posix.setgroups([])
     except OSError:

@@ -210,7 +210,7 @@ def _join(
     its result. A failure is told, and ends us."""
     at = None
     try:
-        if planned.namespaces.get("user") and posix.geteuid() == 0:
+        if planned.namespaces.get("user") and posix.geteuid() == 0 and not planned.keeps_groups:
             posix.setgroups([])
         if cgroup_fd >= 0:
             procs = posix.open("cgroup.procs", posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=cgroup_fd)

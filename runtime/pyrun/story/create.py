@@ -9,6 +9,7 @@ from __future__ import annotations
 from pyrun.base.errors import PyrunError
 from pyrun.container import roots, store
 from pyrun.features import (
+    crun_annotations,
     device_nodes,
     hooks,
     id_maps,
@@ -52,6 +53,7 @@ PREPARE: tuple[Row[Making], ...] = (
     ("linux.mountLabel", "labelling mounts", labels.label_mounts),
     ("linux.netDevices", "looking up network devices", net_devices.find),
     ("linux.intelRdt", "looking up the class of resctrl", intel_rdt.find),
+    (facts.HOOK_FILES, "opening files for hooks", crun_annotations.open_hook_files),
 )
 
 # From the first row on, `delete --force` finds whatever is made.
@@ -84,9 +86,11 @@ PARENT: tuple[Row[Making], ...] = (
     (facts.HOOKS_OF_THE_RUNTIME, "letting the init resume", talk.resume),
     (facts.ALWAYS, "waiting for stage 2", talk.wait_for_stage2),
     (facts.IDMAPPED_MOUNTS, "closing user namespaces of mounts", idmap.close_all),
+    (facts.HOOK_FILES, "closing files for hooks", crun_annotations.close_hook_files),
     ("linux.resources", "limiting memory", groups.limit_in_the_end),
     ("--pid-file", "writing the pid file", handles.write_pid_file),
     ("--pidfd-socket", "sending a pidfd", handles.send_pidfd),
+    (facts.PIDFD_RECEIVER, "sending a pidfd to its receiver", handles.send_pidfd_to_receiver),
     (facts.ALWAYS, "writing down that it is created", record.finish),
     ("linux.netDevices", "closing network namespaces", net_devices.close),
     ("linux.seccomp", "keeping the seccomp program", seccomp.keep),

@@ -127,6 +127,6 @@ def run_poststop(record: dict[str, Any]) -> None:
     stop_hooks = record.get("hooks", {}).get("poststop") or []
     for index in range(len(stop_hooks)):
         try:
-            hooks.run("poststop", index, stop_hooks[index], state)
+            hooks.run_later("poststop", index, stop_hooks[index], state)
         except PyrunError as error:
             log.warn(render(error))

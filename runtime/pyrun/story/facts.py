@@ -6,6 +6,7 @@ container asks for is one set, by which the rows of the tables are chosen.
 
 from __future__ import annotations
 
+from pyrun.features import crun_annotations
 from pyrun.features.seccomp import notify
 
 TYPE_CHECKING = False
@@ -30,6 +31,8 @@ SESSION_KEYRING = "a session keyring of its own"
 NOTIFY_SOCKET = "a caller with $NOTIFY_SOCKET"
 NO_OOM_SCORE = "no process.oomScoreAdj"
 SECCOMP_AGENT = "a seccomp agent"
+HOOK_FILES = "annotations of files for hooks"
+PIDFD_RECEIVER = "the annotation of a pidfd receiver"
 # Those that become known to the child only, and are for stage 2.
 LABELS = "labels of the program"
 LATE_CWD = "a working directory that root may not enter"
@@ -70,6 +73,12 @@ def of(planned: Plan, options: Values) -> frozenset[str]:
         asked.add(NOTIFY_SOCKET)
     if "linux.seccomp" in asked and "process" in asked and notify.used(planned.linux["seccomp"]):
         asked.add(SECCOMP_AGENT)
+    if "annotations" in asked:
+        annotated = planned.config["annotations"]
+        if annotated.get(crun_annotations.HOOKS_STDOUT) or annotated.get(crun_annotations.HOOKS_STDERR):
+            asked.add(HOOK_FILES)
+        if annotated.get(crun_annotations.PIDFD_RECEIVER):
+            asked.add(PIDFD_RECEIVER)
     if "process.oomScoreAdj" not in asked:
         asked.add(NO_OOM_SCORE)
     return frozenset(asked)

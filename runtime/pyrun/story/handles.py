@@ -9,6 +9,7 @@ import errno
 import posix
 
 from pyrun.base.errors import PyrunError, failed
+from pyrun.features import crun_annotations
 from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
@@ -113,14 +114,25 @@ def write_pid_file(making: Making) -> None:
 
 def send_pidfd(making: Making) -> None:
     """--pidfd-socket: send a pidfd of the init, or of exec's process. Raises PyrunError if nobody takes it."""
-    path = str(making.options["pidfd-socket"])
+    _send_pidfd(str(making.options["pidfd-socket"]), making.pid, "")
+
+
+def send_pidfd_to_receiver(making: Making) -> None:
+    """crun's annotation run.oci.pidfd_receiver: the same. Raises PyrunError if nobody takes it."""
+    name = crun_annotations.PIDFD_RECEIVER
+    _send_pidfd(making.plan.config["annotations"][name], making.pid, crun_annotations.json_path(name))
+
+
+def _send_pidfd(path: str, pid: int, json_path: str) -> None:
     if not path:
         return
     try:
         sock = calls.connect(path, PATIENCE)
-        pidfd = process.pidfd_open(making.pid)
+        pidfd = process.pidfd_open(pid)
         calls.send_fd(sock, b"pidfd", pidfd)
         posix.close(pidfd)
         posix.close(sock)
     except OSError as error:
-        raise failed(f"sending a pidfd to {path}", error, "", SOCKETS.get(error.errno or 0, "")) from None
+        raise failed(
+            f"sending a pidfd to {path}", error, json_path, SOCKETS.get(error.errno or 0, "")
+        ) from None

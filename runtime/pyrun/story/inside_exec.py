@@ -36,7 +36,7 @@ def _join(inside: Inside) -> None:
     """Join the namespaces, and find the root: that of the mount namespace, wherever the init's program has chrooted to;
     unless it isn't the container's, as the namespace was joined, or the container was created in a chroot."""
     try:
-        if "user" in inside.plan.namespaces and posix.geteuid() == 0:
+        if "user" in inside.plan.namespaces and posix.geteuid() == 0 and not inside.plan.keeps_groups:
             posix.setgroups([])
         if inside.join:
             process.join(inside.pidfd, inside.join)

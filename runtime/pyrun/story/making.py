@@ -88,6 +88,7 @@ class Inside:
         "created_fd",
         "cwd",
         "folder",
+        "hook_files",
         "join",
         "joins_pid",
         "kernels",
@@ -138,6 +139,7 @@ class Inside:
         self.root_node: list[int] | None = None
         self.seccomp: tuple[int, bytes] | None = None
         self.labels: Labels | None = None
+        self.hook_files = (-1, -1)  # where stdout and stderr of hooks go
         self.user: Asked | None = None  # exec's --user
         self.waits = True  # for the parent's GO
         self.nodes: list[int] = []  # mounts of linux.devices that the parent has made, or -1

@@ -14,7 +14,7 @@ from oci_spec.fields import ConfigError
 from pyrun.base import jsontext, log
 from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups.controllers import table
-from pyrun.features import rootfs, sdnotify
+from pyrun.features import crun_annotations, rootfs, sdnotify
 from pyrun.features.mounts import mount
 from pyrun.features.namespaces import NAMESPACES
 from pyrun.kernel import calls
@@ -30,23 +30,6 @@ if TYPE_CHECKING:
 
 LARGEST_CONFIG = 16 << 20  # bytes
 
-# crun's annotations that are carried out (cgroups/units.py)
-KNOWN_OF_CRUN = ("run.oci.systemd.subgroup",)
-# crun's annotations that are refused: why, and what to do. By some of them crun takes a seccomp filter, or who decides
-# by one, from elsewhere: without effect they would be a hole.
-NO_FILTER = "it is crun's, and not supported"
-REFUSED_OF_CRUN = {
-    "run.oci.systemd.force_cgroup_v1": (
-        "cgroup v1 for the container alone can't be had",
-        "a systemd of version 226 or newer runs on cgroup v2",
-    ),
-    "run.oci.seccomp.receiver": (NO_FILTER, "linux.seccomp.listenerPath says where a seccomp agent listens"),
-    "run.oci.seccomp.plugins": (
-        NO_FILTER,
-        "a seccomp agent at linux.seccomp.listenerPath decides system calls",
-    ),
-    "run.oci.seccomp_bpf_data": (NO_FILTER, "linux.seccomp describes the filter"),
-}
 SMALL_MEMORY = 4 << 20
 
 
@@ -58,6 +41,7 @@ class Plan:
         "bundle",
         "config",
         "joins",
+        "keeps_groups",
         "linux",
         "listen_fds",
         "mounts",
@@ -92,6 +76,8 @@ class Plan:
         self.preserve_fds = 0  # all that are passed on after stderr, and how many of them are LISTEN_FDS
         self.listen_fds = 0
         self.joins: list[Join] = []  # the namespaces given by a path, when they are open
+        # of the caller; the configuration's own are left out then
+        self.keeps_groups = bool((config.get("annotations") or {}).get(crun_annotations.KEEP_GROUPS))
         self.notifies = False  # our caller waits for sd_notify(3)
         self.asked: frozenset[str] = frozenset()  # facts.of it, when the options are taken
 
@@ -184,9 +170,8 @@ def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
         rules.check(document)
         for warning in rules.version_warnings(document):
             log.warn(warning)
-        for name in document.get("annotations", ()):
-            if name[:8] == "run.oci." and name not in KNOWN_OF_CRUN and name not in REFUSED_OF_CRUN:
-                log.warn(f"annotations[{jsontext.quote(name)}]: it is crun's, and without effect here")
+        for name in crun_annotations.without_effect(document.get("annotations") or {}):
+            log.warn(f"{crun_annotations.json_path(name)}: it is crun's, and without effect here")
     except jsontext.JSONError as error:
         raise PyrunError(f"{path} is not valid JSON: {error}") from None
     except ConfigError as error:
@@ -224,9 +209,7 @@ def make(config: dict[str, Any], bundle: str, not_yet: frozenset[str]) -> Plan:
 def refusals(config: dict[str, Any], not_yet: frozenset[str]) -> Iterator[PyrunError]:
     """What can't be had, or not together with the rest, each with its property; `not_yet` are properties without a
     row."""
-    for name, value in (config.get("annotations") or {}).items():
-        if value and name in REFUSED_OF_CRUN:
-            yield PyrunError(REFUSED_OF_CRUN[name][0], f"annotations[{name!r}]", REFUSED_OF_CRUN[name][1])
+    yield from crun_annotations.refusals(config.get("annotations") or {})
     linux = config.get("linux") or {}
     yield from carried.refusals(config, not_yet)
     for name in ("maskedPaths", "readonlyPaths"):

@@ -97,7 +97,8 @@ def _start(container: Container, alone: bool) -> None:
     if container.record.get("smallMemory"):
         _check_memory(container)
     state = states.oci_state(container.record, states.RUNNING)
-    hooks.run_all("poststart", container.record["hooks"].get("poststart") or [], state)
+    for index, hook in enumerate(container.record["hooks"].get("poststart") or ()):
+        hooks.run_later("poststart", index, hook, state)
 
 
 def _go(container: Container, alone: bool) -> bool:

@@ -206,11 +206,11 @@ def _detached(mount: Mount, items: list[str]) -> int:
     too_long = any(len(text.encode()) > LONGEST_VALUE for text in (source, *items))
     if options.needs_mount2 or too_long or any("\\" in item for item in items):
         if mount.label:
-            items = [*items, f'context="{mount.label}"']
+            items = [*items, f'{mount.label_kind}="{mount.label}"']
         return old_kernel.new_filesystem(mount.kind, source, options, items)
     settings = options.superblock + filesystem.settings(items)
     if mount.label:
-        settings.append(("context", mount.label))
+        settings.append((mount.label_kind, mount.label))
     return filesystem.new(mount.kind, source, settings, 0)
 
 

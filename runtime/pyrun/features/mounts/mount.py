@@ -31,6 +31,7 @@ class Mount:
         "is_idmapped",
         "kind",
         "label",
+        "label_kind",
         "options",
         "source",
         "source_fd",
@@ -52,7 +53,8 @@ class Mount:
             [],
         )  # its own, see idmap.py
         self.ids_fd = -1  # a user namespace that has them
-        self.label = ""  # SELinux', of the new file system
+        self.label = ""  # SELinux', of the new file system, and how it is labelled: mount(8)
+        self.label_kind = "context"
 
     @property
     def json_path(self) -> str:

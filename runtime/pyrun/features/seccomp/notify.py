@@ -18,7 +18,7 @@ import errno
 import posix
 
 from pyrun.base import jsontext, protocol
-from pyrun.base.errors import PyrunError, failed
+from pyrun.base.errors import PyrunError, words
 from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
@@ -160,10 +160,10 @@ class Agent:
             posix.close(sock)
 
     def _failure(self, doing: str, error: OSError) -> PyrunError:
-        error.filename = self.path
-        failure = failed(doing, error, PATH, REMEDIES.get(error.errno or 0, ""))
-        failure.kind = "agent"
-        return failure
+        number = error.errno or 0
+        return PyrunError(
+            f"{doing}: {words(error, self.path)}", PATH, REMEDIES.get(number, ""), kind="agent", errno=number
+        )
 
 
 def of_record(record: dict[str, Any]) -> Agent | None:
