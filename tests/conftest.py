@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,16 @@ settings.load_profile("patient")
 def pytest_configure(config: pytest.Config) -> None:
     """Leave the caller's world, before pytest asks where temporary files go."""
     session.start(config)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a case by its value where pytest would number it: by such a name it is read in a report, and chosen."""
+    if val is None or isinstance(val, (int, float)) or hasattr(val, "__name__"):
+        return None  # pytest's own names
+    if isinstance(val, str) and len(val) <= 60:
+        return None
+    text = val.decode("ascii", "replace") if isinstance(val, bytes) else str(val)
+    return re.sub(r"[\[\]{}()'\"]+", "", text)[:60] or "empty"
 
 
 @pytest.fixture(scope="session")

@@ -78,6 +78,40 @@ def device(path, kind="c", major=1, minor=3, **more):
     return entry
 
 
+CASES = [
+    (device("/dev/char"), "character special file 1:3 666 0 0"),
+    (device("/dev/unbuffered", "u"), "character special file 1:3 666 0 0"),
+    (device("/dev/block", "b", 7, 0), "block special file 7:0 666 0 0"),
+    (device("/dev/fifo", "p"), "fifo 0:0 666 0 0"),
+    (device("/dev/mode", fileMode=0o640), "character special file 1:3 640 0 0"),
+    (device("/dev/mode0", fileMode=0), "character special file 1:3 0 0 0"),
+    (device("/dev/owner", uid=1000, gid=1001), "character special file 1:3 666 1000 1001"),
+    (device("/dev/sub/folder/x", fileMode=0o600, uid=5), "character special file 1:3 600 5 0"),
+    (device("/run/outside"), "character special file 1:3 666 0 0"),
+    (device("/new/folder/x", "p", fileMode=0o622), "fifo 0:0 622 0 0"),
+    (device("/dev/big", "c", 4095, 1048575), "character special file fff:fffff 666 0 0"),
+]
+
+
+def in_user_namespace(one, *folders):
+    """Give a bundle a user namespace, and its root these folders of the root file system."""
+    needs.user_namespaces()
+    needs.capability("CAP_MKNOD")
+    one.config["process"]["rlimits"] = None
+    one.user_namespace()
+    for folder in folders:
+        os.chown(one.rootfs / folder, 100000, 100000)
+    return one
+
+
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_device(pyrun, bundle, case):
+    """A listed device is there, with its type, number, mode and owner, wherever its path is."""
+    entry, wanted = CASES[case]
+    one = bundle({"linux": {"devices": [entry]}}, sh=f"stat -c '%F %t:%T %a %u %g' {entry['path']}")
+    assert pyrun.output(one) == wanted + "\n"
+
+
 def test_mode_with_type_bits(pyrun, bundle):
     """A fileMode that has the type's bits, as some engines send it, means its permissions."""
     one = bundle({"linux": {"devices": [device("/dev/x", fileMode=0o20640)]}}, sh="stat -c %a /dev/x")
