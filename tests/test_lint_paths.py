@@ -85,15 +85,20 @@ ALLOWED = {
     ("paths/proc_files.py", "calls.openat2(proc, f'self/{path}', flags, resolve)"): (
         "below the checked procfs: no mount crossed, no link followed but its own, which no mount covers"
     ),
-    ("features/rootfs.py", "calls.read_file(f'/proc/self/fdinfo/{folder}')"): (
-        "the host's /proc, before pivot_root"
+    ("features/mounts/mount_tree.py", "calls.read_file(f'/proc/self/fdinfo/{fd}')"): "a descriptor of ours",
+    (
+        "features/mounts/mount_tree.py",
+        "calls.read_file('/proc/self/mountinfo')",
+    ): "before pivot_root: the host's /proc",
+    ("features/mounts/mount_tree.py", "calls.openat2(fd, path, calls.O_PATH, RESOLVE)"): (
+        "below a mount of ours without links, and what is found is compared with the kernel's number of the mount"
     ),
     ("features/rootfs.py", "calls.read_file('/proc/self/mountinfo')"): (
         "the host's /proc, before pivot_root"
     ),
     (
         "features/rootfs.py",
-        "mounts.mount(None, _unescape(fields[4]), None, mounts.MS_PRIVATE, None)",
+        "mounts.mount(None, mount_tree.unescape(fields[4]), None, mounts.MS_PRIVATE, None)",
     ): "a mount point of the host, and only its propagation in this namespace changes",
     ("features/rootfs.py", "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)"): "the root",
     (
@@ -121,14 +126,6 @@ ALLOWED = {
     ): "a hook's path is the host's, and / is still the host's when it runs",
     ("features/hooks.py", "posix.chdir(bundle)"): "the host's bundle, for hooks that run on the host",
     ("features/hooks.py", "posix.chdir('/')"): "the host's root, still",
-    (
-        "features/mounts/old_kernel.py",
-        "mounts.mount(None, target, None, propagation | (mounts.MS_REC if recursive else 0), None)",
-    ): "target is the host's /proc/self/fd/N",
-    (
-        "features/mounts/old_kernel.py",
-        "mounts.mount(None, target, None, flags | mounts.MS_REMOUNT | mounts.MS_BIND, None)",
-    ): "target is the host's /proc/self/fd/N",
     (
         "features/mounts/old_kernel.py",
         "posix.open('/', calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC)",

@@ -62,13 +62,21 @@ def test_same_container(
     assert old == ordinary
 
 
-def test_recursive_attributes_are_refused(faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle]) -> None:
-    """What can't be had is an error that names the mount, never a mount without the attribute."""
+def test_recursive_attributes_below_another_mount(
+    faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle]
+) -> None:
+    """A mount that can't be reached, since another lies over it, is an error that names the entry, never a mount
+    without the attribute. (That others have it is in test_old_and_new_mount_calls.py.)"""
     container_id, bundle = rich
-    bundle.mount("/tmp", "", "/tmp", "rbind", "rnosuid")
+    (bundle.path / "data/sub").mkdir(parents=True)
+    over = f"mount -t tmpfs t {bundle.path}/data/sub"
+    script = f'mount --bind {bundle.path}/data {bundle.path}/data && {over} && {over} && exec "$@"'
+    pyrun.wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+    bundle.mount("/data", "", "data", "rbind", "rnosuid")
     ended = faults.without(LINUX_5_10, "create", "--bundle", str(bundle.path), container_id)
     assert ended.code == 1
     assert ended.err.startswith(f"pyrun: mounts[{len(bundle.config['mounts']) - 1}]: ")
+    assert "something is mounted over it" in ended.err
     pyrun.assert_gone(container_id)
 
 

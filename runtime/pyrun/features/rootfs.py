@@ -9,7 +9,7 @@ import errno
 import posix
 
 from pyrun.base.errors import PyrunError, failed
-from pyrun.features.mounts import causes, filesystem
+from pyrun.features.mounts import causes, filesystem, mount_tree
 from pyrun.kernel import calls, mounts
 
 TYPE_CHECKING = False
@@ -103,21 +103,11 @@ def mount_root(folder: int, shared: bool) -> int:
 
 def _make_parent_private(folder: int) -> None:
     """Find the mount that holds `folder` and make it private."""
-    wanted = b""
-    for line in calls.read_file(f"/proc/self/fdinfo/{folder}").split(b"\n"):
-        if line.startswith(b"mnt_id:"):
-            wanted = line.split()[1]
+    wanted = mount_tree.identity(folder)
     for line in calls.read_file("/proc/self/mountinfo").split(b"\n"):
         fields = line.split(b" ")
         if fields[0] == wanted:
-            mounts.mount(None, _unescape(fields[4]), None, mounts.MS_PRIVATE, None)
-
-
-def _unescape(field: bytes) -> str:
-    """A path of mountinfo: blank, tab, newline and backslash stand as octal numbers (proc_pid_mountinfo(5))."""
-    for octal, plain in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
-        field = field.replace(octal, plain)
-    return field.decode("utf-8", "surrogateescape")
+            mounts.mount(None, mount_tree.unescape(fields[4]), None, mounts.MS_PRIVATE, None)
 
 
 def enter(root: int, pivot: bool, shared: bool) -> None:

@@ -1,7 +1,8 @@
 """What mount(2) can do where the new mount calls can't: Linux 5.10 and 5.11, very long options, old flags.
 
 Hot module, loaded only when needed. Targets are descriptors, named by /proc/self/fd of the host's /proc: this runs
-before pivot_root, so nothing of the container stands in that path. None of them is looked up twice.
+before pivot_root, so nothing of the container stands in that path. None of them is looked up twice. What a mount has
+afterwards is what the new calls would have given it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,14 @@ from __future__ import annotations
 import errno
 import posix
 
+from oci_spec.mount_options import (
+    MOUNT_ATTR__ATIME,
+    MOUNT_ATTR_NOATIME,
+    MOUNT_ATTR_RELATIME,
+    MOUNT_ATTR_STRICTATIME,
+)
 from pyrun.base.errors import PyrunError
-from pyrun.features.mounts import filesystem, overlay
+from pyrun.features.mounts import filesystem, mount_tree, overlay
 from pyrun.kernel import calls, mounts, process
 from pyrun.paths import under_root
 
@@ -22,35 +29,58 @@ if TYPE_CHECKING:
 
 LONGEST_DATA = 4095  # bytes of options that mount(2) takes: a page with the byte that ends them
 
-# MOUNT_ATTR_* -> MS_*
+# MOUNT_ATTR_* -> MS_*, but for access times
 ATTRIBUTES = (
     (0x1, 1),  # RDONLY
     (0x2, 2),  # NOSUID
     (0x4, 4),  # NODEV
     (0x8, 8),  # NOEXEC
-    (0x10, 1024),  # NOATIME
-    (0x20, 1 << 24),  # STRICTATIME
     (0x80, 2048),  # NODIRATIME
     (0x200000, 256),  # NOSYMFOLLOW
 )
-ST_FLAGS = 1 | 2 | 4 | 8 | 1024 | 2048  # statvfs(3): the same numbers as MS_*
+ST_FLAGS = 1 | 2 | 4 | 8 | 2048  # statvfs(3): the same numbers as MS_*
+ST_NOATIME, ST_RELATIME, ST_NOSYMFOLLOW = 1024, 4096, 8192
+MS_NOATIME, MS_RELATIME, MS_STRICTATIME, MS_NOSYMFOLLOW = 1024, 1 << 21, 1 << 24, 256
+ATIMES = {
+    MOUNT_ATTR_RELATIME: MS_RELATIME,
+    MOUNT_ATTR_NOATIME: MS_NOATIME,
+    MOUNT_ATTR_STRICTATIME: MS_STRICTATIME,
+}
 
 
 def change(fd: int, recursive: bool, set_: int, clear: int, propagation: int) -> None:
-    """Change an attached mount; attributes of a whole tree need mount_setattr(2) and are refused (ENOSYS)."""
-    target = f"/proc/self/fd/{fd}"
+    """Change an attached mount, or the tree of mounts that begins with it."""
     if propagation:
-        mounts.mount(None, target, None, propagation | (mounts.MS_REC if recursive else 0), None)
-    if set_ or clear:
-        if recursive and not set_ == mounts.MOUNT_ATTR_RDONLY:
-            raise calls.failure("mount_setattr", errno.ENOSYS)
-        flags = posix.fstatvfs(fd).f_flag & ST_FLAGS
-        for attribute, old in ATTRIBUTES:
-            if clear & attribute:
-                flags &= ~old
-            if set_ & attribute:
-                flags |= old
-        mounts.mount(None, target, None, flags | mounts.MS_REMOUNT | mounts.MS_BIND, None)
+        flags = propagation | (mounts.MS_REC if recursive else 0)
+        mounts.mount(None, f"/proc/self/fd/{fd}", None, flags, None)
+    if not (set_ or clear):
+        return
+    _change_one(fd, set_, clear)
+    if recursive:
+        for below in mount_tree.below(fd):
+            try:
+                _change_one(below, set_, clear)
+            finally:
+                posix.close(below)
+
+
+def _change_one(fd: int, set_: int, clear: int) -> None:
+    """mount(2) sets all of a mount's flags at once. So those that nobody spoke of are found out before, and with them
+    those that are locked in a user namespace."""
+    has = posix.fstatvfs(fd).f_flag
+    flags = has & ST_FLAGS | (MS_NOSYMFOLLOW if has & ST_NOSYMFOLLOW else 0)
+    for attribute, old in ATTRIBUTES:
+        if clear & attribute:
+            flags &= ~old
+        if set_ & attribute:
+            flags |= old
+    if clear & MOUNT_ATTR__ATIME:
+        flags |= ATIMES[set_ & MOUNT_ATTR__ATIME]
+    elif has & ST_NOATIME:
+        flags |= MS_NOATIME
+    else:
+        flags |= MS_RELATIME if has & ST_RELATIME else MS_STRICTATIME
+    mounts.mount(None, f"/proc/self/fd/{fd}", None, flags | mounts.MS_REMOUNT | mounts.MS_BIND, None)
 
 
 def new_filesystem(kind: str, source: str, options: Options, items: list[str]) -> int:
