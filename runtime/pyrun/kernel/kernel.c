@@ -93,6 +93,16 @@ long k_all_cpus(void)
     return result(syscall(SYS_sched_setaffinity, 0, sizeof mask, mask));
 }
 
+long k_sched_setattr(int pid, const char *attributes)
+{
+    return result(syscall(SYS_sched_setattr, pid, attributes, 0));
+}
+
+long k_ioprio_set(int pid, int priority)
+{
+    return result(syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, pid, priority));
+}
+
 long k_permitted_capabilities(unsigned long long *permitted)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

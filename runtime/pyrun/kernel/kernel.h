@@ -12,6 +12,8 @@ long k_execveat(int dirfd, const char *path, char **argv, char **envp, int flags
 long k_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
 long k_raise_hard_limit(int pid, int resource, unsigned long long hard);
 long k_all_cpus(void);
+long k_sched_setattr(int pid, const char *attributes);
+long k_ioprio_set(int pid, int priority);
 long k_permitted_capabilities(unsigned long long *permitted);
 long k_sethostname(const char *name, size_t size);
 long k_setdomainname(const char *name, size_t size);

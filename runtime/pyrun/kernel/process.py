@@ -98,6 +98,16 @@ def all_cpus() -> None:
     lib.k_all_cpus()
 
 
+def sched_setattr(pid: int, attributes: bytes) -> None:
+    """sched_setattr(2); `attributes` are a struct sched_attr."""
+    check(lib.k_sched_setattr(pid, attributes), "sched_setattr")
+
+
+def ioprio_set(pid: int, priority: int) -> None:
+    """ioprio_set(2) for one process."""
+    check(lib.k_ioprio_set(pid, priority), "ioprio_set")
+
+
 def permitted_capabilities() -> int:
     """Return this process's permitted set as a bit mask: capget(2)."""
     mask = ffi.new("unsigned long long *")

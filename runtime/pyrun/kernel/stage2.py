@@ -27,4 +27,6 @@ NR_PRLIMIT64, NR_SETGROUPS, NR_SETSID, NR_UMASK = (
     lib.NR_umask,
 )
 NR_SETRESGID, NR_SETRESUID = lib.NR_setresgid, lib.NR_setresuid
+NR_PERSONALITY, NR_SET_MEMPOLICY = lib.NR_personality, lib.NR_set_mempolicy
+NR_SCHED_SETAFFINITY = lib.NR_sched_setaffinity
 TIOCSCTTY = lib.REQUEST_TIOCSCTTY

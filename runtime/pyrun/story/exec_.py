@@ -125,6 +125,8 @@ PARENT: tuple[Row[Making], ...] = (
     ("process.oomScoreAdj", "setting the OOM score", oom_score.write),
     (facts.NO_OOM_SCORE, "taking the container's OOM score", oom_score.inherit),
     ("process.rlimits", "raising hard limits", rlimits.raise_hard),
+    # From here on its pid is the program's.
+    (facts.ALWAYS, "letting the process be born inside", talk.let_be_born),
     (facts.ALWAYS, "letting the process go on", talk.let_go_on),
     (facts.ALWAYS, "waiting for the program", talk.wait_for_program),
     ("--pid-file", "writing the pid file", handles.write_pid_file),

@@ -11,7 +11,17 @@ import errno
 import posix
 
 from pyrun.base.errors import failed
-from pyrun.features import capabilities, cwd, environment, hooks, labels, program, rlimits, stdio, user
+from pyrun.features import (
+    capabilities,
+    cwd,
+    environment,
+    hooks,
+    labels,
+    program,
+    rlimits,
+    stdio,
+    user,
+)
 from pyrun.features.seccomp import loading
 from pyrun.kernel import calls, process, stage2
 from pyrun.story import born, facts, orders, step

@@ -67,10 +67,29 @@ def wait_for_mounts(making: Making) -> None:
 def wait_for_stage2(making: Making) -> None:
     """Listen until stage 2 waits for start. Its pid is another than the init's if a PID namespace is joined."""
     while message := _hear(making):
-        if _stage2(making, message) == stage2.READY:
+        about = _stage2(making, message)
+        if about == stage2.BORN:
+            let_go_on(making)
+        elif about == stage2.READY:
             posix.close(making.sync)
             return
     raise _died(making)
+
+
+def let_be_born(making: Making) -> None:
+    """Where exec's process is born in the container's PID namespace: let it come to that. Its parent says its pid and
+    ends, and it waits for our word."""
+    if making.unborn < 0:
+        return
+    let_go_on(making)
+    try:
+        while message := _hear(making):
+            if _stage2(making, message) == stage2.BORN:
+                return
+    except PyrunError:
+        posix.waitpid(making.pid, 0)
+        raise
+    raise _ended(making)
 
 
 def wait_for_program(making: Making) -> None:
@@ -89,8 +108,7 @@ def wait_for_program(making: Making) -> None:
         raise
     posix.close(making.sync)
     if not going:
-        status = posix.waitpid(making.pid, 0)[1]
-        raise PyrunError(f"the process {hooks.describe_status(status)} before its program could be executed")
+        raise _ended(making)
 
 
 def _hear(making: Making) -> bytes:
@@ -124,8 +142,8 @@ def receive_while_alive(sock: int, pidfd: int, agent: Agent | None = None) -> by
 
 
 def _stage2(making: Making, message: bytes) -> int:
-    """What a report of stage 2 is about. One that it was born in a PID namespace is answered. Raises PyrunError if it
-    has failed."""
+    """What a report of stage 2 is about; if it was born in a PID namespace, that one is the child from now on. Raises
+    PyrunError if it has failed."""
     about, error = orders.understand(message)
     if error is not None:
         planned = making.plan
@@ -134,7 +152,6 @@ def _stage2(making: Making, message: bytes) -> int:
     if about == stage2.BORN:
         posix.waitpid(making.pid, 0)
         making.pid, making.unborn = orders.born(message), -1
-        protocol.tell(making.sync, protocol.GO)
     return about
 
 
@@ -144,3 +161,8 @@ def _died(making: Making) -> PyrunError:
     status = posix.waitpid(making.pid, 0)[1]
     text = f"the container's init {hooks.describe_status(status)} before it was ready"
     return PyrunError(text, hint=oom.killed_for_memory(making.cgroup))
+
+
+def _ended(making: Making) -> PyrunError:
+    status = posix.waitpid(making.pid, 0)[1]
+    return PyrunError(f"the process {hooks.describe_status(status)} before its program could be executed")
