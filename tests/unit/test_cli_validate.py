@@ -98,7 +98,7 @@ def test_what_is_hardly_a_configuration(content: bytes, bundle: Path) -> None:
 def test_text_names_everything(bundle: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     config = example()
     config["process"]["args"] = []
-    config["linux"]["personality"] = {"domain": "LINUX32"}
+    config["linux"]["maskedPaths"] = ["/"]
     config["vm"] = {}
     (bundle / "config.json").write_text(json.dumps(config))
     assert validate.run("", {}, [str(bundle)]) == 1
@@ -111,10 +111,10 @@ def test_text_names_everything(bundle: Path, capfdbinary: pytest.CaptureFixture[
         "  wanted  at least one item\n"
         "  see     config.md#process\n"
         "\n"
-        "linux.personality\n"
-        "  found   an object\n"
-        "  pyrun   not supported yet\n"
-        "  see     config-linux.md#personality\n"
+        "linux.maskedPaths[0]\n"
+        '  found   "/"\n'
+        "  pyrun   the root itself can't be covered\n"
+        "  see     config-linux.md#masked-paths\n"
         "\n"
         "warning vm: a section for another platform, ignored\n"
     )

@@ -17,6 +17,7 @@ from pyrun.features import (
     environment,
     hooks,
     labels,
+    personality,
     program,
     rlimits,
     stdio,
@@ -132,6 +133,7 @@ LAST: tuple[Row[Last], ...] = (
     ("process.apparmorProfile", "confining the program", labels.confine),
     ("process.selinuxLabel", "labelling the program", labels.label_program),
     (facts.LABELS, "closing the host's procfs", labels.close),
+    ("linux.personality", "setting the personality", personality.set_),
     # who the program is
     ("process.user.umask", "setting the umask", user.set_umask),
     ("process.capabilities.ambient", "giving up the caller's ambient set", capabilities.clear_ambient),
