@@ -393,7 +393,7 @@ def test_process_document_and_program(sleeper, tmp_path):
         ('{"cwd": "/", "args": ["true"], "env": "x"}', "process.env: "),
         ('{"cwd": "/", "args": ["x"], "rlimits": [{"type": "X", "soft": 1, "hard": 1}]}', "process.rlimits[0]"),
         ('{"cwd": "/", "args": ["true"], "args": ["false"]}', "args"),
-        ('{"cwd": "/", "args": ["true"], "scheduler": {"policy": "SCHED_OTHER"}}', "process.scheduler"),
+        ('{"cwd": "/", "args": ["true"], "scheduler": {"policy": "SCHED_X"}}', "process.scheduler.policy: "),
     ],
 )  # fmt: skip
 def test_bad_process_document(sleeper, tmp_path, text, words):

@@ -19,6 +19,7 @@ from pyrun.features import (
     net_devices,
     oom_score,
     rlimits,
+    scheduler,
     sdnotify,
     time_offsets,
 )
@@ -85,6 +86,7 @@ PARENT: tuple[Row[Making], ...] = (
     ("hooks.createRuntime", "running createRuntime hooks", hooks.create_runtime),
     (facts.HOOKS_OF_THE_RUNTIME, "letting the init resume", talk.resume),
     (facts.ALWAYS, "waiting for stage 2", talk.wait_for_stage2),
+    ("process.scheduler", "setting the scheduler", scheduler.set_),
     (facts.IDMAPPED_MOUNTS, "closing user namespaces of mounts", idmap.close_all),
     (facts.HOOK_FILES, "closing files for hooks", crun_annotations.close_hook_files),
     ("linux.resources", "limiting memory", groups.limit_in_the_end),

@@ -15,7 +15,7 @@ from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups import driver, entrance
 from pyrun.container import states, store
-from pyrun.features import intel_rdt, labels, oom_score, rlimits
+from pyrun.features import intel_rdt, labels, oom_score, rlimits, scheduler
 from pyrun.features.namespaces import NAMESPACES
 from pyrun.features.seccomp import notify
 from pyrun.features.seccomp import profile as seccomp
@@ -127,6 +127,7 @@ PARENT: tuple[Row[Making], ...] = (
     ("process.rlimits", "raising hard limits", rlimits.raise_hard),
     # From here on its pid is the program's.
     (facts.ALWAYS, "letting the process be born inside", talk.let_be_born),
+    ("process.scheduler", "setting the scheduler", scheduler.set_),
     (facts.ALWAYS, "letting the process go on", talk.let_go_on),
     (facts.ALWAYS, "waiting for the program", talk.wait_for_program),
     ("--pid-file", "writing the pid file", handles.write_pid_file),
