@@ -76,7 +76,6 @@ FAULTS = [
 ]  # fmt: skip
 # Properties that the specification has and pyrun doesn't yet: refused by name, never ignored.
 NOT_YET = [
-    ("process.ioPriority", {"class": "IOPRIO_CLASS_BE", "priority": 1}),
     ("linux.memoryPolicy", {"mode": "MPOL_DEFAULT"}),
     ("linux.resources.blockIO", {"weight": 100}),
     ("linux.resources.network", {"classID": 1}),

@@ -14,6 +14,7 @@ from pyrun.features import (
     hooks,
     id_maps,
     intel_rdt,
+    io_priority,
     labels,
     namespaces,
     net_devices,
@@ -73,6 +74,7 @@ PARENT: tuple[Row[Making], ...] = (
     (facts.ALWAYS, "closing what the init has", birth.close_handed),
     (facts.NEW_USER_NAMESPACE, "mapping ids", id_maps.write),
     ("process.oomScoreAdj", "setting the OOM score", oom_score.write),
+    ("process.ioPriority", "setting the I/O priority", io_priority.write),
     ("process.rlimits", "raising hard limits", rlimits.raise_hard),
     (facts.ALWAYS, "asking for a unit", groups.begin),
     # Device rules before the init may enter the cgroups: it must not meet them half written.

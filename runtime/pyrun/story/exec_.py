@@ -15,7 +15,7 @@ from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups import driver, entrance
 from pyrun.container import states, store
-from pyrun.features import intel_rdt, labels, oom_score, rlimits, scheduler
+from pyrun.features import intel_rdt, io_priority, labels, oom_score, rlimits, scheduler
 from pyrun.features.namespaces import NAMESPACES
 from pyrun.features.seccomp import notify
 from pyrun.features.seccomp import profile as seccomp
@@ -124,6 +124,7 @@ PARENT: tuple[Row[Making], ...] = (
     ("linux.intelRdt", "entering groups of resctrl", intel_rdt.enter),
     ("process.oomScoreAdj", "setting the OOM score", oom_score.write),
     (facts.NO_OOM_SCORE, "taking the container's OOM score", oom_score.inherit),
+    ("process.ioPriority", "setting the I/O priority", io_priority.write),
     ("process.rlimits", "raising hard limits", rlimits.raise_hard),
     # From here on its pid is the program's.
     (facts.ALWAYS, "letting the process be born inside", talk.let_be_born),
