@@ -17,6 +17,7 @@ from pyrun.features import (
     environment,
     hooks,
     labels,
+    memory_policy,
     personality,
     program,
     rlimits,
@@ -134,6 +135,7 @@ LAST: tuple[Row[Last], ...] = (
     ("process.selinuxLabel", "labelling the program", labels.label_program),
     (facts.LABELS, "closing the host's procfs", labels.close),
     ("linux.personality", "setting the personality", personality.set_),
+    ("linux.memoryPolicy", "setting the memory policy", memory_policy.set_),
     # who the program is
     ("process.user.umask", "setting the umask", user.set_umask),
     ("process.capabilities.ambient", "giving up the caller's ambient set", capabilities.clear_ambient),
