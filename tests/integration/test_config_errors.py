@@ -76,7 +76,6 @@ FAULTS = [
 ]  # fmt: skip
 # Properties that the specification has and pyrun doesn't yet: refused by name, never ignored.
 NOT_YET = [
-    ("linux.resources.blockIO", {"weight": 100}),
     ("linux.resources.network", {"classID": 1}),
     ("linux.resources.rdma", {"mlx5_1": {"hcaHandles": 1}}),
 ]

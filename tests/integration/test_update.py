@@ -313,7 +313,7 @@ def test_memory_and_swap_in_both_directions(pyrun: Pyrun, bundle: Make) -> None:
         ("--memory -2", '--memory: "-2" is not a number of bytes, such as 1048576, 64M or -1'),
         ("--cpu-share x", '--cpu-share: "x" is not a number'),
         ("--cpu-share -1", "linux.resources.cpu.shares: found -1, wanted an integer from 0 to 18446744073709551615"),
-        ("--blkio-weight 500", "linux.resources.blockIO: not supported yet"),
+        ("--blkio-weight 70000", "linux.resources.blockIO.weight: found 70000, wanted an integer from"),
         ("--memory 1m --resources -", "--resources says all that there is to change, and --memory can't be added"),
         ("--resources /nonexistent", "reading the resources: /nonexistent: does not exist"),
         ("--resources /", "reading the resources: /: Is a directory"),

@@ -43,6 +43,13 @@ def _missing(directory: str, name: str) -> str:
     if name.startswith(("memory.memsw", "memory.swap")):
         why = "it doesn't account for swap; boot with swapaccount=1, or set no limit of swap"
         return f"this kernel has no {name}: {why}"
+    if name.startswith("blkio.leaf_weight"):
+        return "Linux has no such weights since version 5.0"
+    if name.startswith(("io.weight", "blkio.weight")):
+        return (
+            f"this kernel has no {name}: none of its schedulers has weights "
+            "(CONFIG_BFQ_GROUP_IOSCHED, CONFIG_BLK_CGROUP_IOCOST)"
+        )
     return f"this kernel has no {name}"
 
 
@@ -131,6 +138,18 @@ def _device_above(directory: str, name: str, value: str) -> str:
     return f"the cgroup above, {directory[: directory.rindex('/')]}, does not allow it"
 
 
+def _no_disk(directory: str, name: str, value: str) -> str:
+    return f"this machine has no disk {value.split(' ')[0]}; a partition has no limits of its own"
+
+
+def _no_bfq(directory: str, name: str, value: str) -> str:
+    return "the scheduler of this disk is not bfq: see /sys/block/*/queue/scheduler"
+
+
+def _no_cost(directory: str, name: str, value: str) -> str:
+    return "weights are not enabled for this disk: see io.cost.qos of the root cgroup"
+
+
 def _numbers(text: str) -> set[int]:
     """The numbers of a list such as "0-3,7"; none if it isn't one."""
     found: set[int] = set()
@@ -159,4 +178,9 @@ _CAUSES: tuple[tuple[str, int, Cause], ...] = (
     ("cpu.max", errno.ERANGE, _cpu_time),
     ("cpu.rt_", errno.EINVAL, _real_time),
     ("devices.allow", errno.EPERM, _device_above),
+    ("blkio.", errno.ENODEV, _no_disk),
+    ("blkio.bfq.weight_device", errno.EOPNOTSUPP, _no_bfq),
+    ("io.", errno.ENODEV, _no_disk),
+    ("io.bfq.weight", errno.EOPNOTSUPP, _no_bfq),
+    ("io.weight", errno.EOPNOTSUPP, _no_cost),
 )

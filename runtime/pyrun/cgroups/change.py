@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from pyrun.cgroups.files import Before
 
 # Files with a line per device: a device without a line has these settings.
-UNSET = {"io.max": "rbps=max wbps=max riops=max wiops=max", "io.weight": "default", "io.latency": "target=0"}
+UNSET = {
+    "io.max": "rbps=max wbps=max riops=max wiops=max",
+    "io.weight": "default",
+    "io.bfq.weight": "default",
+    "io.latency": "target=0",
+    "blkio.bfq.weight_device": "default",
+    "blkio.weight_device": "default",
+    "blkio.throttle.read_bps_device": "0",
+    "blkio.throttle.write_bps_device": "0",
+    "blkio.throttle.read_iops_device": "0",
+    "blkio.throttle.write_iops_device": "0",
+}
 ROUNDS = 4
 
 
@@ -46,7 +57,10 @@ def put_back(before: list[Before]) -> list[str]:
     """
     wanted: dict[tuple[str, str, str], str] = {}
     for directory, name, written, old in before:
-        key = written.split(" ")[0] if name in UNSET else ""
+        first, _, rest = written.partition(" ")
+        key = (
+            "" if name not in UNSET else first if rest else "default"
+        )  # a weight alone is that of all devices
         wanted.setdefault((directory, name, key), content(name, key, old))
     differing = list(wanted)[::-1]
     for _ in range(ROUNDS):

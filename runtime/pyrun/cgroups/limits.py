@@ -31,22 +31,42 @@ def apply(record: Record, resources: dict[str, Any], before: list[Before] | None
     """Limit the container's cgroups. What the files hold until then is added to `before`. Device rules come last.
     Raises PyrunError if something can't be had."""
     where = by_controller(record["hierarchies"], record["path"])
-    v2 = v2_of(record["hierarchies"])
-    unified = v2["mount"] + record["path"] if v2 else ""
-    if resources.get("unified") and not v2:
+    hierarchy = v2_of(record["hierarchies"])
+    unified = hierarchy["mount"] + record["path"] if hierarchy else ""
+    if resources.get("unified") and not unified:
         raise PyrunError("this machine has no cgroup v2", "linux.resources.unified")
-    rest = []
-    for directory, controller, writes in table.writes(resources, where, unified):
-        if not directory:
-            rest.append((controller, writes))
-            continue
-        _limit_above(directory, record["made"], writes, before)
-        files.write_all(directory, writes, before)
-        _check_ignored(directory, writes)
-    if rest:
-        _apply_v2(unified, v2["mount"] if v2 else "", rest, before)
+    groups = table.writes(resources, where, unified)
+    failures: dict[str, str] = {}
+    if [True for directory, _, _ in groups if not directory]:
+        failures = _enable(unified, hierarchy["mount"] if hierarchy else "", groups)
+        if where:  # what is to be written depends on what is there, and more may be there now
+            groups = table.writes(resources, where, unified)
+    for directory, controller, writes in groups:
+        if directory:
+            _limit_above(directory, record["made"], writes, before)
+            files.write_all(directory, writes, before)
+            _check_ignored(directory, writes)
+        elif controller not in failures:
+            files.write_all(unified, writes, before)
     if "devices" in resources:
         _devices(where.get("devices", ""), unified, resources["devices"])
+
+
+def _enable(unified: str, mount: str, groups: Sequence[tuple[str, str, list[Write]]]) -> dict[str, str]:
+    """Enable the controllers that the v2 cgroup needs; it is "" if there is none. Returns those that can't be had, but
+    needn't be. Raises PyrunError for the others."""
+    from pyrun.cgroups import v2
+
+    wanted = [controller for directory, controller, _ in groups if not directory]
+    failures = v2.enable(unified, mount, wanted) if unified else dict.fromkeys(wanted, "it is not mounted")
+    for directory, controller, writes in groups:
+        if directory or controller not in failures:
+            continue
+        required = [entry for entry in writes if not entry[3]]  # the others may be missing
+        if required:
+            sentence = f"the cgroup controller {controller!r} can't be had: {failures[controller]}"
+            raise PyrunError(sentence, required[0][2])
+    return failures
 
 
 def _limit_above(
@@ -70,26 +90,6 @@ def writes(record: Record, resources: dict[str, Any]) -> list[Write]:
     where = by_controller(record["hierarchies"], record["path"])
     unified = v2_directory(record["hierarchies"], record["path"])
     return [entry for _, _, found in table.writes(resources, where, unified) for entry in found]
-
-
-def _apply_v2(
-    unified: str, mount: str, groups: Sequence[tuple[str, list[Write]]], before: list[Before] | None
-) -> None:
-    """Limit the v2 cgroup, "" if there is none."""
-    from pyrun.cgroups import v2
-
-    wanted = [controller for controller, _ in groups]
-    failures = v2.enable(unified, mount, wanted) if unified else dict.fromkeys(wanted, "it is not mounted")
-    for controller, writes in groups:
-        if controller not in failures:
-            continue
-        required = [entry for entry in writes if not entry[3]]  # the others may be missing
-        if required:
-            sentence = f"the cgroup controller {controller!r} can't be had: {failures[controller]}"
-            raise PyrunError(sentence, required[0][2])
-    for controller, writes in groups:
-        if controller not in failures:
-            files.write_all(unified, writes, before)
 
 
 def _devices(v1_directory: str, unified: str, rules: Sequence[dict[str, Any]]) -> None:

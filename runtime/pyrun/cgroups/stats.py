@@ -11,7 +11,7 @@ from __future__ import annotations
 import posix
 
 from pyrun.cgroups import files, groups, hierarchies
-from pyrun.cgroups.controllers import hugepage_limits
+from pyrun.cgroups.controllers import block_io, hugepage_limits
 from pyrun.cgroups.files import UNLIMITED, number, pairs, text
 
 TYPE_CHECKING = False
@@ -32,25 +32,6 @@ V1_CPUSET = (
     "cpu_exclusive", "mem_hardwall", "mem_exclusive", "memory_migrate", "memory_spread_page", "memory_spread_slab",
     "memory_pressure", "sched_load_balance", "sched_relax_domain_level",
 )  # fmt: skip
-# property: the files that may hold it, the first that does counts
-V1_BLKIO = (
-    ("ioServiceBytesRecursive", ("blkio.bfq.io_service_bytes_recursive", "blkio.throttle.io_service_bytes_recursive")),
-    ("ioServicedRecursive", ("blkio.bfq.io_serviced_recursive", "blkio.throttle.io_serviced_recursive")),
-    ("ioQueueRecursive", ("blkio.bfq.io_queued_recursive",)),
-    ("ioServiceTimeRecursive", ("blkio.bfq.io_service_time_recursive",)),
-    ("ioWaitTimeRecursive", ("blkio.bfq.io_wait_time_recursive",)),
-    ("ioMergedRecursive", ("blkio.bfq.io_merged_recursive",)),
-    ("ioTimeRecursive", ("blkio.bfq.time_recursive",)),
-    ("sectorsRecursive", ("blkio.bfq.sectors_recursive",)),
-)  # fmt: skip
-V2_BLKIO = {
-    "rbytes": ("ioServiceBytesRecursive", "Read"),
-    "wbytes": ("ioServiceBytesRecursive", "Write"),
-    "dbytes": ("ioServiceBytesRecursive", "Discard"),
-    "rios": ("ioServicedRecursive", "Read"),
-    "wios": ("ioServicedRecursive", "Write"),
-    "dios": ("ioServicedRecursive", "Discard"),
-}
 # columns of /proc/PID/net/dev: proc_pid_net(5)
 NET_COLUMNS = (
     ("RxBytes", 0), ("RxPackets", 1), ("RxErrors", 2), ("RxDropped", 3),
@@ -68,7 +49,7 @@ def collect(record: Record, pid: int) -> dict[str, Any]:
         "cpuset": _cpuset_v1(where["cpuset"]) if "cpuset" in where else _cpuset_v2(unified),
         "memory": _memory_v1(where["memory"]) if "memory" in where else _memory_v2(unified),
         "pids": _pids(where.get("pids") or unified),
-        "blkio": _blkio_v1(where["blkio"]) if "blkio" in where else _blkio_v2(unified),
+        "blkio": block_io.stats(where.get("blkio", ""), unified),
         "hugetlb": hugepage_limits.stats(where.get("hugetlb", ""), unified),
         "intel_rdt": {},
         "network_interfaces": _network(pid),
@@ -187,41 +168,6 @@ def _pids(directory: str) -> dict[str, int]:
         "current": int(current) if current else len(groups.processes(directory)),
         "limit": 0 if limit == UNLIMITED else limit,
     }
-
-
-def _blkio_v1(directory: str) -> dict[str, Any]:
-    found = {}
-    for key, names in V1_BLKIO:
-        for name in names:
-            entries = [
-                _blkio_entry(line.split()) for line in text(f"{directory}/{name}").split("\n") if ":" in line
-            ]
-            if entries:
-                found[key] = entries
-                break
-    return found
-
-
-def _blkio_entry(words: list[str]) -> dict[str, Any]:
-    """ "8:0 Read 4096", or without a word in between."""
-    return _device(words[0], words[1] if len(words) > 2 else "", int(words[-1]))
-
-
-def _device(numbers: str, operation: str, value: int) -> dict[str, Any]:
-    major, _, minor = numbers.partition(":")
-    return {"major": int(major), "minor": int(minor), "op": operation, "value": value}
-
-
-def _blkio_v2(directory: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for line in text(f"{directory}/io.stat").split("\n"):
-        words = line.split()
-        for word in words[1:]:
-            name, _, value = word.partition("=")
-            if name in V2_BLKIO:
-                key, operation = V2_BLKIO[name]
-                found.setdefault(key, []).append(_device(words[0], operation, int(value)))
-    return found
 
 
 def _pressure(path: str) -> dict[str, Any]:

@@ -57,6 +57,7 @@ V1_NUMBERS = {
     "memory.limit_in_bytes": "MemoryMax",
     "cpu.shares": "CPUShares",
     "blkio.weight": "BlockIOWeight",
+    "blkio.bfq.weight": "BlockIOWeight",
 }
 CPU_LISTS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
 
@@ -162,6 +163,10 @@ def limits(writes: Sequence[Write]) -> list[Property]:
             period = text
         elif name == "io.weight" and (weight := text.removeprefix("default ")).isdigit():
             found.append(("IOWeight", ("t", int(weight))))
+        elif name == "io.bfq.weight" and (weight := text.removeprefix("default ")).isdigit():
+            from pyrun.cgroups.controllers import block_io
+
+            found.append(("IOWeight", ("t", block_io.io_weight(int(weight)))))
     if quota or period:
         found += _cpu_quota(f"{quota} {period}")
     return found

@@ -105,6 +105,8 @@ def test_cpu_quota_is_time_in_a_second(text: str, expected: list[tuple[str, int]
         ("memory.swap.max", "0", "MemorySwapMax", 0),
         ("pids.max", "7", "TasksMax", 7),
         ("cpu.weight", "59", "CPUWeight", 59),
+        ("io.weight", "default 4950", "IOWeight", 4950),
+        ("io.bfq.weight", "default 500", "IOWeight", 4950),
     ],
 )
 def test_a_limit_is_a_property(file: str, text: str, name: str, value: int) -> None:

@@ -45,6 +45,12 @@ def _hugepage_limits() -> ModuleType:
     return hugepage_limits
 
 
+def _block_io() -> ModuleType:
+    from pyrun.cgroups.controllers import block_io
+
+    return block_io
+
+
 def _unified() -> ModuleType:
     from pyrun.cgroups.controllers import unified
 
@@ -57,9 +63,10 @@ CONTROLLERS = (
     ("cpu", "cpu", _cpu),
     ("pids", "pids", _pids),
     ("hugepageLimits", "hugetlb", _hugepage_limits),
+    ("blockIO", "blkio", _block_io),
     ("unified", "", _unified),
 )
-NOT_YET = ("blockIO", "network", "rdma")
+NOT_YET = ("network", "rdma")
 
 
 def asked(resources: Mapping[str, Any]) -> list[str]:
