@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from bundles import Bundle, Container, Pyrun
-from test_resources import cgroup_of
 
 Make = Callable[..., Bundle]
 BLOCK = "linux.resources.blockIO"
@@ -21,6 +20,18 @@ RATES = {
     "throttleReadIOPSDevice": ("blkio.throttle.read_iops_device", "riops"),
     "throttleWriteIOPSDevice": ("blkio.throttle.write_iops_device", "wiops"),
 }
+
+
+def cgroup_of(pid: int, controller: str) -> Path:
+    """The folder of a process's cgroup for a controller, on v1 or v2."""
+    unified = ""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        if controller in names.split(","):
+            return Path("/sys/fs/cgroup", names) / path[1:]
+        if not names:
+            unified = path
+    return Path("/sys/fs/cgroup") / unified[1:]
 
 
 def disk() -> tuple[int, int]:

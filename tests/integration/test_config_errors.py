@@ -74,11 +74,6 @@ FAULTS = [
     ("linux.seccomp", {"defaultAction": "SCMP_ACT_NONE"}, "linux.seccomp.defaultAction"),
     ("linux.personality", {"domain": "BSD"}, "linux.personality.domain"),
 ]  # fmt: skip
-# Properties that the specification has and pyrun doesn't yet: refused by name, never ignored.
-NOT_YET = [
-    ("linux.resources.network", {"classID": 1}),
-    ("linux.resources.rdma", {"mlx5_1": {"hcaHandles": 1}}),
-]
 
 
 def put(config, where, value):
@@ -97,15 +92,6 @@ def test_fault(pyrun, bundle, where, value, named):
     """What the specification forbids is an error that names the property."""
     one = bundle(change=lambda config: put(config, where, value))
     assert pyrun.refused(one).startswith(named)
-
-
-@pytest.mark.parametrize(("where", "value"), NOT_YET)
-def test_not_supported_yet(pyrun, bundle, where, value):
-    """What isn't supported yet is refused by name, or does what it says: it is never ignored."""
-    one = bundle(change=lambda config: put(config, where, value))
-    result = pyrun("create", "-b", str(one.path), pyrun.id())
-    assert result.code == 1
-    assert result.err.startswith(f"pyrun: {where}")
 
 
 @pytest.mark.parametrize(

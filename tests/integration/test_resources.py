@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -158,3 +159,43 @@ def test_tun_can_always_be_opened(any_host, bundle):
     }
     script = "mknod /dev/tun c 10 200 && true < /dev/tun && true > /dev/tun && echo opened"
     assert any_host.output(one.sh(script)) == "opened\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "path", "controller"),
+    [
+        pytest.param({"network": {"classID": 1}}, "network.classID", "net_cls", id="class of packets"),
+        pytest.param(
+            {"network": {"priorities": [{"name": "lo", "priority": 1}]}},
+            "network.priorities[0]",
+            "net_prio",
+            id="priority of packets",
+        ),
+        pytest.param({"rdma": {"mlx5_0": {"hcaHandles": 1}}}, 'rdma["mlx5_0"]', "rdma", id="RDMA"),
+    ],
+)
+def test_what_the_host_has_no_controller_for_is_refused(any_host, bundle, asked, path, controller):
+    """The sentence names the property and the controller that is missing; so for create and update."""
+    start = f"linux.resources.{path}: the cgroup controller '{controller}' can't be had: "
+    one = bundle({"linux": {"resources": asked}})
+    if any_host("create", "-b", str(one.path), any_host.id()).code == 0:
+        pytest.skip(f"needs a host without the controller {controller}")
+    assert any_host.refused(one).startswith(start)
+    container = any_host.create(bundle().args("sleep", "1000"))
+    document = json.dumps(asked).encode()
+    assert any_host.error("update", "--resources", "-", container.id, data=document).startswith(start)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"network": {"classID": 0, "priorities": []}},
+        {"network": {"priorities": [{"name": "lo", "priority": 0}]}},
+        {"rdma": {}},
+        {"blockIO": {"weight": 0, "leafWeight": 0, "weightDevice": [], "throttleReadBpsDevice": []}},
+    ],
+    ids=["no class", "no priority", "no RDMA device", "no block I/O"],
+)
+def test_what_asks_for_nothing_needs_no_controller(any_host, bundle, asked):
+    """Engines send zeros and empty lists for everybody."""
+    any_host.create(bundle({"linux": {"resources": asked}}).args("sleep", "1000"))

@@ -330,8 +330,6 @@ def test_refused_options(pyrun: Pyrun, bundle: Make, options: str, sentence: str
         ("", "--resources: - is not valid JSON: "),
         ("[]", "linux.resources: found an empty array, wanted an object"),
         ('{"memory": {"limit": "1"}}', 'linux.resources.memory.limit: found "1", wanted an integer from'),
-        ('{"rdma": {"x": {"hcaHandles": 1}}}', "linux.resources.rdma: not supported yet"),
-        ('{"network": {"classID": 1}}', "linux.resources.network: not supported yet"),
         ('{"memory": {"limit": 1}, "memory": {}}', "--resources: - is not valid JSON: "),
         ('{"unified": {"a/b": "1"}}', 'linux.resources.unified["a/b"]: found "a/b", wanted the name of a file'),
     ],

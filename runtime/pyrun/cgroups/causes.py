@@ -142,6 +142,14 @@ def _no_disk(directory: str, name: str, value: str) -> str:
     return f"this machine has no disk {value.split(' ')[0]}; a partition has no limits of its own"
 
 
+def _no_interface(directory: str, name: str, value: str) -> str:
+    return f"there is no network device {value.split(' ')[0]} in the runtime's network namespace"
+
+
+def _no_rdma(directory: str, name: str, value: str) -> str:
+    return f"this machine has no RDMA device {value.split(' ')[0]}"
+
+
 def _no_bfq(directory: str, name: str, value: str) -> str:
     return "the scheduler of this disk is not bfq: see /sys/block/*/queue/scheduler"
 
@@ -181,6 +189,8 @@ _CAUSES: tuple[tuple[str, int, Cause], ...] = (
     ("blkio.", errno.ENODEV, _no_disk),
     ("blkio.bfq.weight_device", errno.EOPNOTSUPP, _no_bfq),
     ("io.", errno.ENODEV, _no_disk),
+    ("net_prio.", errno.ENODEV, _no_interface),
+    ("rdma.", errno.ENODEV, _no_rdma),
     ("io.bfq.weight", errno.EOPNOTSUPP, _no_bfq),
     ("io.weight", errno.EOPNOTSUPP, _no_cost),
 )

@@ -24,6 +24,8 @@ UNSET = {
     "blkio.throttle.write_bps_device": "0",
     "blkio.throttle.read_iops_device": "0",
     "blkio.throttle.write_iops_device": "0",
+    "net_prio.ifpriomap": "0",
+    "rdma.max": "hca_handle=max hca_object=max",
 }
 ROUNDS = 4
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import posix
 
 from pyrun.cgroups import files, groups, hierarchies
-from pyrun.cgroups.controllers import block_io, hugepage_limits
+from pyrun.cgroups.controllers import block_io, hugepage_limits, rdma
 from pyrun.cgroups.files import UNLIMITED, number, pairs, text
 
 TYPE_CHECKING = False
@@ -58,6 +58,8 @@ def collect(record: Record, pid: int) -> dict[str, Any]:
         psi = _pressure(f"{unified}/{name}.pressure") if unified else {}
         if psi:
             data[part]["psi"] = psi
+    if found := rdma.stats(where.get("rdma") or unified):
+        data["rdma_stats"] = found
     return data
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +12,12 @@ from hypothesis import strategies as st
 
 from pyrun.base.errors import PyrunError
 from pyrun.cgroups import limits
-from pyrun.cgroups.controllers import cpu, hugepage_limits, memory, pids, table, unified
+from pyrun.cgroups.controllers import cpu, hugepage_limits, memory, network, pids, rdma, table, unified
+from pyrun.story import carried
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyrun.cgroups.files import Write
 
 MIB = 1 << 20
@@ -214,6 +218,19 @@ def test_unified_refuses_what_is_no_file_of_a_cgroup(name: str) -> None:
             "linux.resources.hugepageLimits[0].limit",
             id="huge pages",
         ),
+        pytest.param(
+            {"network": {"classID": 1}}, "net_cls", "linux.resources.network.classID", id="network class"
+        ),
+        pytest.param(
+            {"network": {"priorities": [{"name": "lo", "priority": 5}]}},
+            "net_prio",
+            "linux.resources.network.priorities[0]",
+            id="network priority",
+        ),
+        pytest.param(
+            {"rdma": {"mlx5_0": {"hcaHandles": 0}}}, "rdma", 'linux.resources.rdma["mlx5_0"]', id="rdma"
+        ),
+        pytest.param({"blockIO": {"weight": 10}}, "io", "linux.resources.blockIO.weight", id="block I/O"),
     ],
 )
 def test_a_controller_that_the_host_has_not_got_is_named(
@@ -225,6 +242,71 @@ def test_a_controller_that_the_host_has_not_got_is_named(
     with pytest.raises(PyrunError, match=f"the cgroup controller '{controller}' can't be had") as caught:
         limits.apply(nowhere, resources)
     assert caught.value.json_path == json_path
+
+
+def test_network_v1() -> None:
+    """Each controller's file, whichever hierarchy that is in."""
+    asked = {
+        "classID": 0x100001,
+        "priorities": [{"name": "lo", "priority": 5}, {"name": "eth0", "priority": 0}],
+    }
+    assert network.v1(asked) == [
+        ("net_cls.classid", "1048577", "linux.resources.network.classID", False),
+        ("net_prio.ifpriomap", "lo 5", "linux.resources.network.priorities[0]", False),
+        ("net_prio.ifpriomap", "eth0 0", "linux.resources.network.priorities[1]", True),
+    ]
+
+
+def test_each_controller_has_its_hierarchy(tmp_path: Path) -> None:
+    """net_cls and net_prio may be mounted apart, and one without the other."""
+    for name in ("net_cls", "net_prio"):
+        (tmp_path / name / "x").mkdir(parents=True)
+    (tmp_path / "net_cls/x/net_cls.classid").write_text("0")
+    (tmp_path / "net_prio/x/net_prio.ifpriomap").write_text("lo 0")
+    there: Any = [
+        {"name": name, "controllers": [name], "mount": str(tmp_path / name)}
+        for name in ("net_cls", "net_prio")
+    ]
+    record: Any = {"id": "x", "path": "/x", "hierarchies": there, "made": [], "kept": []}
+    asked = {"network": {"classID": 7, "priorities": [{"name": "lo", "priority": 5}]}}
+    limits.apply(record, asked)
+    assert (tmp_path / "net_cls/x/net_cls.classid").read_text() == "7"
+    assert (tmp_path / "net_prio/x/net_prio.ifpriomap").read_text() == "lo 5"
+    with pytest.raises(PyrunError, match="the cgroup controller 'net_cls' can't be had"):
+        limits.apply({**record, "hierarchies": there[1:]}, asked)
+
+
+@pytest.mark.parametrize("version", [rdma.v1, rdma.v2], ids=["v1", "v2"])
+def test_rdma(version: Callable[..., list[Write]]) -> None:
+    """Only what is given is limited; a number that the kernel can't count to is unlimited."""
+    asked = {"mlx5_0": {"hcaHandles": 3, "hcaObjects": 2**32 - 1}, "mlx5_1": {"hcaObjects": 0}}
+    assert pairs(version(asked)) == [
+        ("rdma.max", "mlx5_0 hca_handle=3 hca_object=max"),
+        ("rdma.max", "mlx5_1 hca_object=0"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "lo 7", "x\ny", "x\t"])
+def test_a_name_of_two_words_is_no_device(name: str) -> None:
+    """The kernel would take its second word for a number."""
+    with pytest.raises(PyrunError, match="not the name of"):
+        network.v1({"priorities": [{"name": name, "priority": 5}]})
+    with pytest.raises(PyrunError, match="not the name of"):
+        rdma.v1({name: {"hcaHandles": 5}})
+
+
+def test_a_property_without_a_row_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the specification has and nothing carries out is never ignored; empty values ask for nothing."""
+    monkeypatch.setattr(table, "NOT_YET", ("rdma", "network"))
+    resources = {"rdma": {"x": {"hcaHandles": 0}}, "network": {"classID": 0}, "pids": {"limit": 5}}
+    config = {"linux": {"resources": resources, "personality": {"domain": "LINUX"}}, "unknown": 1}
+    refused = [error.json_path for error in carried.refusals(config, frozenset({"linux.personality"}))]
+    assert refused == ["linux.personality", "linux.resources.rdma"]
+
+
+def test_every_property_of_the_specification_has_its_row() -> None:
+    """None is refused for want of code."""
+    assert table.NOT_YET == ()
 
 
 def test_a_limit_of_0_huge_pages_needs_no_controller() -> None:

@@ -58,6 +58,8 @@ def test_v2(tmp_path: Path) -> None:
             "io.stat": "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n253:16 \n",
             "hugetlb.2MB.current": "2097152\n",
             "hugetlb.2MB.events": "max 9\n",
+            "rdma.max": "mlx5_0 hca_handle=2 hca_object=max\n",
+            "rdma.current": "mlx5_0 hca_handle=1 hca_object=7\n",
             "hugetlb.1GB.current": "1\n",
             "hugetlb.1GB.rsvd.current": "1073741824\n",
         },
@@ -83,6 +85,10 @@ def test_v2(tmp_path: Path) -> None:
     assert data["hugetlb"] == {
         "2MB": {"usage": 2097152, "failcnt": 9},
         "1GB": {"usage": 1073741824, "failcnt": 0},  # what is reserved, where the kernel counts that
+    }
+    assert data["rdma_stats"] == {
+        "rdma_limit": [{"device": "mlx5_0", "hca_handles": 2, "hca_objects": 2**32 - 1}],
+        "rdma_current": [{"device": "mlx5_0", "hca_handles": 1, "hca_objects": 7}],
     }
     assert data["network_interfaces"] is None
 

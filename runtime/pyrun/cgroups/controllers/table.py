@@ -12,6 +12,8 @@ A file to write belongs to the controller that its name begins with. Files are l
 
 from __future__ import annotations
 
+from oci_spec.resources import RESOURCES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +53,18 @@ def _block_io() -> ModuleType:
     return block_io
 
 
+def _network() -> ModuleType:
+    from pyrun.cgroups.controllers import network
+
+    return network
+
+
+def _rdma() -> ModuleType:
+    from pyrun.cgroups.controllers import rdma
+
+    return rdma
+
+
 def _unified() -> ModuleType:
     from pyrun.cgroups.controllers import unified
 
@@ -64,9 +78,12 @@ CONTROLLERS = (
     ("pids", "pids", _pids),
     ("hugepageLimits", "hugetlb", _hugepage_limits),
     ("blockIO", "blkio", _block_io),
+    ("network", "net_cls", _network),
+    ("rdma", "rdma", _rdma),
     ("unified", "", _unified),
 )
-NOT_YET = ("network", "rdma")
+# Whatever the specification has and no row is refused by name; devices are limited after all others, by limits.py.
+NOT_YET = tuple([key for key in RESOURCES[1] if key not in ("devices", *[row[0] for row in CONTROLLERS])])
 
 
 def asked(resources: Mapping[str, Any]) -> list[str]:
