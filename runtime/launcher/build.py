@@ -111,19 +111,23 @@ def sources(store: Path, pins: Path) -> dict[str, Path]:
 def _freeze(work: Path) -> None:
     """Write data.S with the frozen modules and stage 2, and build_facts.h with their names and the build's facts."""
     kernel = _load(TOP / "runtime/pyrun/kernel/build.py")
-    modules = freeze.closure(FROZEN_FROM, [*ROOTS, STANDINS])
-    table, offset = [], 0
-    for module in modules:
-        table.append(f'FROZEN("{module.name}", {offset}, {len(module.code)}, {int(module.is_package)})')
-        offset += len(module.code)
-    _write(work / "frozen.bin", b"".join(module.code for module in modules))
+    tables = {
+        "FROZEN_MODULES": freeze.closure(FROZEN_FROM, [*ROOTS, STANDINS]),
+        "BOOTSTRAP_MODULES": freeze.interpreters_own(),
+    }
+    lines, code = [f'#define {name} "{value}"' for name, value in facts().items()], b""
+    for table, modules in tables.items():
+        lines.append(f"#define {table} \\")
+        for module in modules:
+            size, is_package = len(module.code), int(module.is_package)
+            lines.append(f'FROZEN("{module.name}", {len(code)}, {size}, {is_package}) \\')
+            code += module.code
+        lines.append("")
+    _write(work / "build_facts.h", "\n".join([*lines, ""]))
+    _write(work / "frozen.bin", code)
     kernel.compile_stage2(work / "stage2", os.environ.get("CC") or "gcc")
     with contextlib.redirect_stdout(None):  # cffi tells what it does
         kernel.emit(work / "_pyrun_kernel.c")
-    lines = [f'#define {name} "{value}"' for name, value in facts().items()]
-    _write(
-        work / "build_facts.h", "\n".join([*lines, "#define FROZEN_MODULES \\", " \\\n".join(table), "", ""])
-    )
     labels = [("frozen_code", "frozen_end", "frozen.bin"), ("stage2_start", "stage2_end", "stage2")]
     text = [".section .rodata", '.section .note.GNU-stack,"",%progbits', ".section .rodata"]
     for start, end, file in labels:

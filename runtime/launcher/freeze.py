@@ -7,6 +7,7 @@ a hot module may import besides other hot ones is a short list; a forbidden impo
 
 from __future__ import annotations
 
+import _imp
 import ast
 import marshal
 from pathlib import Path
@@ -96,6 +97,12 @@ def imports(tree: ast.Module, package: str) -> list[tuple[str, str, int]]:
                 )
             found += [(node.module or "", alias.name, node.lineno) for alias in node.names]
     return found
+
+
+def interpreters_own() -> list[Module]:
+    """The import system, which the interpreter has frozen, too; of the interpreter that runs this."""
+    names = ("_frozen_importlib", "_frozen_importlib_external")
+    return [Module(name, marshal.dumps(_imp.get_frozen_object(name)), False) for name in names]
 
 
 def closure(start: list[str], roots: list[Path]) -> list[Module]:
