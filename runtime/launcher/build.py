@@ -161,10 +161,12 @@ def build(output: Path, work: Path, trace: bool = False) -> str:
     ]
     headers = [work / "build_facts.h", LAUNCHER / "snapshot.h"]
     main = cc.compile(LAUNCHER / "pyrun.c", [*OURS, *["-DPYRUN_TRACE_IMPORTS"] * trace], headers)
-    builtin = cc.compile(LAUNCHER / "builtin.c", OURS, [])
+    builtin = cc.compile(LAUNCHER / "builtin.c", OURS, [work / "build_facts.h"])
     snapshot = [
         cc.compile(LAUNCHER / "pyrun.c", [*OURS, "-DPYRUN_SNAPSHOT"], headers, "pyrun-snapshot"),
         cc.compile(LAUNCHER / "snapshot.c", OURS, headers),
+        cc.compile(LAUNCHER / "heap.c", OURS, headers),
+        cc.compile(LAUNCHER / "rows.c", OURS, headers),
     ]
     objects = {
         "snapshot": [*common, builtin, *snapshot],

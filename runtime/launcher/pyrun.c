@@ -7,8 +7,12 @@
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "snapshot.h"
 #include "build_facts.h" /* made by build.py: names of the frozen modules, VERSION, COMMIT, PYTHON */
@@ -123,25 +127,78 @@ static int internal_error(void)
 }
 
 #ifdef PYRUN_TRACE_IMPORTS
-/* For tests, in a binary of their own: the names of all loaded modules, a line each, to descriptor 9. */
-static void trace_imports(void)
+/* For tests, in a binary of their own: the names of all loaded modules and of all functions that were called, also in
+ * processes that were born, a line each, to descriptor 9. */
+static struct {
+    size_t used;
+    char text[1 << 20];
+} *calls;
+
+static int note_call(PyObject *seen, PyFrameObject *frame, int what, PyObject *Py_UNUSED(argument))
+{
+    if (what != PyTrace_CALL)
+        return 0;
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    if (!PySet_Contains(seen, (PyObject *)code) && !PySet_Add(seen, (PyObject *)code)) {
+        char line[512];
+        int length = snprintf(line, sizeof line, "%s %s\n", PyUnicode_AsUTF8(code->co_filename),
+                              PyUnicode_AsUTF8(code->co_qualname));
+        size_t at = __atomic_fetch_add(&calls->used, (size_t)length, __ATOMIC_RELAXED);
+        if (at + (size_t)length < sizeof calls->text)
+            memcpy(calls->text + at, line, (size_t)length);
+    }
+    Py_DECREF(code);
+    return 0;
+}
+
+static void begin_trace(void)
+{
+    calls = mmap(NULL, sizeof *calls, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (calls != MAP_FAILED)
+        PyEval_SetProfile(note_call, PySet_New(NULL));
+}
+
+static void end_trace(void)
 {
     PyObject *key, *value;
     Py_ssize_t position = 0;
     while (PyDict_Next(PyImport_GetModuleDict(), &position, &key, &value))
         dprintf(9, "%s\n", PyUnicode_AsUTF8(key));
+    dprintf(9, "%s", calls->text);
 }
+#else
+static void begin_trace(void) {}
+static void end_trace(void) {}
 #endif
 
 #ifdef PYRUN_SNAPSHOT
-/* Build time: import all that is frozen, and become the data of the binary. */
-static void prepare(void)
+/* Run the Python program of a file, which may use what is built in. */
+static void run_script(const char *path)
+{
+    struct stat told;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    char *text = file < 0 || fstat(file, &told) ? NULL : calloc(1, (size_t)told.st_size + 1);
+    if (!text || read(file, text, (size_t)told.st_size) != told.st_size)
+        die(PyStatus_Error("the script can't be read"));
+    PyObject *code = Py_CompileString(text, path, Py_file_input);
+    PyObject *names = Py_BuildValue("{s:O,s:s}", "__builtins__", PyEval_GetBuiltins(), "__name__", "__main__");
+    if (!code || !names || !PyEval_EvalCode(code, names, names))
+        _exit(internal_error());
+}
+
+/* Build time: import all that is frozen, run a script if one is given, and become the data of the binary. */
+static void prepare(const char *script)
 {
     for (const struct _frozen *module = modules; module->name; module++)
         if (!PyImport_ImportModule(module->name))
             _exit(internal_error());
     PyGC_Collect();
-    snapshot_take();
+    PyType_ClearCache(); /* a look-up would release the names that were looked up at build time, all over the place */
+    if (script) {
+        heap_end();
+        run_script(script);
+    }
+    snapshot_take(!!script);
 }
 
 /* posix.environ is this process's environment, not the builder's (who had none, see build.py). */
@@ -162,18 +219,27 @@ static void renew_environment(void)
         _exit(internal_error());
 }
 
-static void begin(void)
+/* Whether it looks like a command that makes processes. A wrong guess costs time, nothing else. */
+static int is_heavy(char **argv)
 {
-    if (!snapshot_is_taken()) {
+    for (; *argv; argv++)
+        if (!strcmp(*argv, "create") || !strcmp(*argv, "run") || !strcmp(*argv, "exec"))
+            return 1;
+    return 0;
+}
+
+static void begin(char **argv)
+{
+    if (!heap_is_taken()) {
         snapshot_begin();
         start_interpreter();
-        prepare();
+        prepare(argv[1]);
     }
-    snapshot_resume();
+    snapshot_resume(is_heavy(argv));
     renew_environment();
 }
 #else
-static void begin(void)
+static void begin(char **Py_UNUSED(argv))
 {
     start_interpreter();
 }
@@ -181,16 +247,15 @@ static void begin(void)
 
 int main(int argc, char **argv)
 {
-    begin();
+    begin(argv);
     signal(SIGPIPE, SIG_IGN); /* a reader that has gone is an error of write, which may be none, as an interpreter has it */
+    begin_trace();
     PyObject *arguments = list_of_arguments(argc, argv);
     PyObject *module = arguments ? PyImport_ImportModule("pyrun.main") : NULL;
     PyObject *result = module ? PyObject_CallMethod(module, "main", "O", arguments) : NULL;
     int status = result ? (int)PyLong_AsLong(result) : internal_error();
     if (PyErr_Occurred())
         status = internal_error();
-#ifdef PYRUN_TRACE_IMPORTS
-    trace_imports();
-#endif
+    end_trace();
     _exit(status); /* nothing is buffered, and what is in memory can be left to the kernel */
 }

@@ -87,9 +87,9 @@ def test_sections_are_what_readelf_says() -> None:
     image = REPOSITORY / "build/bin/pyrun"
     path = image if image.is_file() else Path(sys.executable)
     text = subprocess.run(["readelf", "-SW", path], capture_output=True, text=True, check=True).stdout
-    pattern = r"\[ *\d+\] (\S*) +\S+ +[0-9a-f]{16} ([0-9a-f]{6,}) ([0-9a-f]{6,}) [0-9a-f]{2} +([A-Z]*) "
+    pattern = r"\[ *\d+\] (\S*) +\S+ +([0-9a-f]{16}) ([0-9a-f]{6,}) ([0-9a-f]{6,}) [0-9a-f]{2} +([A-Z]*) "
     said = [
-        (m[1], "W" in m[4] and "T" not in m[4], int(m[2], 16), int(m[3], 16))
+        (m[1], "W" in m[5] and "T" not in m[5], *(int(m[n], 16) for n in (2, 3, 4)))
         for m in re.finditer(pattern, text)
     ]
     ours = [tuple(each) for each in link.sections(path.read_bytes())]
