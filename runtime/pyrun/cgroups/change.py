@@ -33,8 +33,8 @@ ROUNDS = 4
 def apply(record: Record, resources: dict[str, Any], device_rules: list[dict[str, Any]]) -> None:
     """Put those properties of `linux.resources` into effect that are given; if one can't be, put all back.
 
-    `device_rules` are those in force, which can't be read from cgroup v2. PyrunError, which also says what could not
-    be put back.
+    `device_rules` are those in force, which can't be read from cgroup v2. Raises PyrunError if one can't be put into
+    effect, and says what could not be put back.
     """
     before: list[Before] = []
     cgroups = driver.of(record)

@@ -43,7 +43,7 @@ _DEFAULTS = (
 
 
 def ordered(config: Sequence[dict[str, Any]]) -> tuple[bool, list[Rule]]:
-    """(whether all is allowed that no rule covers, the rules in order). PyrunError.
+    """Return whether all is allowed that no rule covers, and the rules in order. Raises PyrunError for a bad rule.
 
     Absent or -1 numbers mean all, an absent type both kinds, an absent access all three. A rule that covers
     everything makes those before it void, and is the answer's first half.

@@ -30,8 +30,10 @@ MOST_EXCEPTIONS = 10_000
 
 
 def apply(directory: str, allowed: bool, rules: Sequence[Rule]) -> None:
-    """Put the rules into effect, from whatever is: first what is added, then what is taken. PyrunError; of kind
-    "rights" if the kernel lets us change none."""
+    """Put the rules into effect, whatever they were: first what is added, then what is taken.
+
+    Raises PyrunError if the kernel refuses one, of kind "rights" if it lets us change none.
+    """
     wanted = exceptions(allowed, rules)
     listed = files.fetch(directory, "devices.list")
     present: Exceptions = {}
@@ -45,9 +47,9 @@ def apply(directory: str, allowed: bool, rules: Sequence[Rule]) -> None:
 
 
 def exceptions(allowed: bool, rules: Sequence[Rule]) -> Exceptions:
-    """What remains of the rules: devices with the access that is an exception from `allowed`. PyrunError.
+    """Return what remains of the rules: devices with the access that is an exception from `allowed`.
 
-    A rule that takes back a part of an earlier, wider one can't be said in cgroup v1, and is refused.
+    Raises PyrunError for a rule that takes back a part of an earlier, wider one, which cgroup v1 can't say.
     """
     found: Exceptions = {}
     sets = {(bit, kind): _Set() for bit in (READ, WRITE, MKNOD) for kind in "cb"}

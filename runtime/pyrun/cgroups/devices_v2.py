@@ -38,7 +38,7 @@ _RESULT, _CONTEXT, _KIND, _ASKED, _MAJOR, _MINOR, _SCRATCH = 0, 1, 2, 3, 4, 5, 6
 
 
 def program(allowed: bool, rules: Sequence[Rule]) -> bytes:
-    """The instructions for rules in order (see devices.ordered): 8 bytes each. PyrunError if they are too many."""
+    """Return the instructions for rules in order (see devices.ordered), 8 bytes each. Raises PyrunError if too many."""
     code = [
         _instruction(_LOAD_WORD, _KIND, _CONTEXT),
         _instruction(_MOVE_REGISTER, _ASKED, _KIND),
@@ -107,7 +107,8 @@ def _instruction(code: int, target: int = 0, source: int = 0, offset: int = 0, v
 
 def apply(directory: str, allowed: bool, rules: Sequence[Rule]) -> None:
     """Put the rules into effect in a cgroup, atomically in the place of an earlier program of ours.
-    PyrunError; of kind "rights" if bpf(2) isn't for us.
+
+    Raises PyrunError if the kernel refuses them, of kind "rights" if bpf(2) isn't for us.
     """
     from pyrun.kernel import bpf
 
@@ -133,7 +134,7 @@ def apply(directory: str, allowed: bool, rules: Sequence[Rule]) -> None:
 
 
 def detach(directory: str) -> None:
-    """Take our program from a cgroup that will stay, if it has one. PyrunError."""
+    """Take our program from a cgroup that will stay, if it has one. Raises PyrunError if the kernel refuses."""
     from pyrun.kernel import bpf
 
     cgroup = ours = -1

@@ -50,7 +50,7 @@ def _seat(record: Record, hierarchy: Hierarchy, below: Mapping[str, str]) -> str
 
 
 def check_places(record: Record, below: Mapping[str, str]) -> None:
-    """PyrunError if `below` names a controller that this machine hasn't got."""
+    """Raise PyrunError if `below` names a controller that this machine hasn't got."""
     known = {""}
     for hierarchy in record["hierarchies"]:
         known.update((hierarchy["name"], *hierarchy["controllers"]))

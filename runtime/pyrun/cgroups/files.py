@@ -32,7 +32,7 @@ def read(path: str) -> str:
 
 
 def fetch(directory: str, name: str) -> str:
-    """The text of a file that every cgroup of its kind has. PyrunError."""
+    """Return the text of a file that every cgroup of its kind has. Raises PyrunError if it can't be read."""
     try:
         return read(f"{directory}/{name}")
     except OSError as error:
@@ -63,9 +63,9 @@ def pairs(path: str) -> dict[str, int]:
 
 
 def write(directory: str, name: str, value: str, json_path: str, optional: bool = False) -> None:
-    """Write `value` to one file of a cgroup.
+    """Write `value` to one file of a cgroup. A file that isn't there is no error if `optional`.
 
-    PyrunError names value, file, cgroup and reason. A file that isn't there is no error if `optional`.
+    Raises PyrunError if the kernel refuses it, with value, file, cgroup and reason.
     """
     try:
         put(directory, name, value)

@@ -165,7 +165,7 @@ def remove_below(directory: str) -> bool:
 
 
 def rmdir(directory: str) -> bool:
-    """Remove one cgroup; fine if it is gone or never was, False if it is in use. PyrunError."""
+    """Remove one cgroup; False if it is in use. One that is gone is fine. Raises PyrunError if we may not remove it."""
     try:
         posix.rmdir(directory)
     except OSError as error:

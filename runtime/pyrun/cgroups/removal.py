@@ -62,8 +62,8 @@ def _leave_frozen(hierarchy: Hierarchy, directory: str, killed: Sequence[int]) -
 def remove(record: Record) -> None:
     """Kill what remains and remove what `create` made, and what the container made below; up to 10 s.
 
-    Cgroups that are gone are fine. A cgroup that was there before stays, without our device rules where
-    these are a program. Directories above go when they are empty and a pyrun made them. PyrunError.
+    Cgroups that are gone are fine. A cgroup that was there before stays, without our device rules where these are a
+    program. Directories above go when they are empty and a pyrun made them. Raises PyrunError if one stays in use.
     """
     busy = []
     for hierarchy in record["hierarchies"]:

@@ -22,7 +22,7 @@ DELEGATED = "/sys/kernel/cgroup/delegate"
 
 
 def check_domain(directory: str) -> None:
-    """Refuse a cgroup that takes threads but no processes. PyrunError."""
+    """Raise PyrunError for a cgroup that takes threads but no processes."""
     kind = files.fetch(directory, "cgroup.type")
     if kind not in ("domain", "domain threaded"):
         raise PyrunError(
@@ -89,8 +89,11 @@ def _is_occupied(directory: str) -> bool:
 
 
 def give(directory: str, uid: int) -> None:
-    """Make a user of the host the owner of a cgroup, so that processes of his may divide it further (cgroups(7),
-    "Delegation"): the directory and those of its files that the kernel lists. PyrunError."""
+    """Make a user of the host the owner of a cgroup, so that processes of his may divide it further.
+
+    That is the directory and those of its files that the kernel lists (cgroups(7), "Delegation"). Raises PyrunError if
+    we may not.
+    """
     try:
         names = files.read(DELEGATED).split()
     except OSError:  # before Linux 4.15

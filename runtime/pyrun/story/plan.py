@@ -138,7 +138,7 @@ class Plan:
 
 
 def read(bundle: str, path: str) -> bytes:
-    """The bytes of a configuration; PyrunError if the file is missing, huge, or none that ends."""
+    """Return the bytes of a configuration. Raises PyrunError if the file is missing, too big, or doesn't end."""
     try:
         # non-blocking, since opening a FIFO would wait for a writer
         fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)
@@ -161,7 +161,7 @@ def read(bundle: str, path: str) -> bytes:
 
 
 def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
-    """Read and check config.json: the document and its bytes; PyrunError with the JSON path of the first fault."""
+    """Read and check config.json: the document and its bytes. Raises PyrunError, with the JSON path, for a fault."""
     path = config_path or f"{bundle}/config.json"
     data = read(bundle, path)
     try:

@@ -43,7 +43,7 @@ PATIENCE = 10_000  # milliseconds that a pipe may bring nothing
 
 
 def of(values: Values, arguments: list[str], configured: dict[str, Any]) -> dict[str, Any]:
-    """What is to run; `configured` is the container's own process. PyrunError."""
+    """Return what is to run; `configured` is the container's own process. Raises PyrunError for a faulty document."""
     path = str(values.get("process", ""))
     if path:
         if arguments:
@@ -66,8 +66,10 @@ def of(values: Values, arguments: list[str], configured: dict[str, Any]) -> dict
 
 
 def user(values: Values) -> users.Asked | None:
-    """--user, which is looked up in the container, and the groups that --additional-gids adds to what is found there;
-    None without --user. PyrunError."""
+    """Return what --user and --additional-gids ask for, to be looked up in the container; None without --user.
+
+    Raises PyrunError for a group that is no id.
+    """
     return (str(values["user"]), _added_groups(values)) if "user" in values else None
 
 
@@ -96,8 +98,10 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _read_file(path: str) -> bytes:
-    """The bytes of a file or of a pipe, as a shell's <(...) is; PyrunError if it is anything else, or the pipe's other
-    end brings nothing: exec would hang, and without a word."""
+    """Return the bytes of a file or of a pipe, as a shell's <(...) is.
+
+    Raises PyrunError if it is anything else, or if the pipe's other end brings nothing: exec would hang without a word.
+    """
     fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | calls.O_CLOEXEC)
     try:
         kind = posix.fstat(fd).st_mode & 0o170000

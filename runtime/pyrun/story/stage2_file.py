@@ -19,7 +19,7 @@ EXECUTE_ONLY = 0o111
 
 
 def make(name: str) -> int:
-    """A descriptor of the file. PyrunError where the machine allows none; OSError."""
+    """Return a descriptor of the file. Raises PyrunError where the machine allows none, OSError if a call fails."""
     try:
         return calls.sealed_memfd(name, bytes(STAGE2), EXECUTE_ONLY)
     except OSError as error:

@@ -122,7 +122,10 @@ def _go(container: Container, alone: bool) -> bool:
 
 
 def _fault(container: Container, connection: int) -> PyrunError | None:
-    """Listen until the program is executed, or to what stage 2 failed at. PyrunError if it died without a word."""
+    """Wait until the program is executed, and return None, or what stage 2 failed at.
+
+    Raises PyrunError if the init died without a word.
+    """
     going = False
     data = b""
     agent = notify.of_record(container.record)
@@ -149,7 +152,7 @@ def _fault(container: Container, connection: int) -> PyrunError | None:
 
 
 def _check_memory(container: Container) -> None:
-    """PyrunError if the program is killed at once for want of memory: with so low a limit it may not even begin."""
+    """Raise PyrunError if the kernel kills the program at once for want of memory: it may not even begin."""
     from pyrun.cgroups import oom
 
     end = time.monotonic() + MEMORY_TIMEOUT

@@ -19,9 +19,11 @@ WORDS = f"e proc: Unknown parameter '{KEY}'\n".encode()
 
 
 def contexts(namespace: int, count: int, stage2_fd: int, json_path: str) -> list[int]:
-    """`count` contexts of the namespace's procfs. [] if nobody can be made who may be seen in there: no user namespace,
-    a root folder that can't be left. PyrunError if one was, and was hindered: who is in there is not to choose how we
-    go on."""
+    """Return `count` contexts of the namespace's procfs, [] if we can make nobody who may be seen in there.
+
+    We can't without a user namespace, or with a root folder that can't be left. Raises PyrunError if we made somebody
+    who was hindered: whoever is in there must not choose how we go on.
+    """
     ours, theirs = calls.socketpair()
     pid = posix.fork()
     if pid == 0:

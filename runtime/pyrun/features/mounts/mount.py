@@ -69,7 +69,7 @@ class Mount:
 
 
 def plan(entries: list[dict[str, Any]], bundle: str, linux: dict[str, Any]) -> list[Mount]:
-    """The mounts in order; PyrunError for what can't be. `linux` has the container's own mappings of ids."""
+    """Return the mounts in order. `linux` has the container's own mappings of ids. Raises PyrunError for a bad one."""
     planned = []
     for index, entry in enumerate(entries):
         mount = understand(index, entry, bundle, linux)
@@ -83,7 +83,7 @@ def plan(entries: list[dict[str, Any]], bundle: str, linux: dict[str, Any]) -> l
 
 
 def understand(index: int, entry: dict[str, Any], bundle: str, linux: dict[str, Any]) -> Mount:
-    """One mount; PyrunError if it can't be. A relative bind source is relative to the bundle."""
+    """Return one mount. A relative bind source is relative to the bundle. Raises PyrunError if it can't be."""
     mount = Mount(index, entry)
     options = mount.options
     _check_options(mount, entry)

@@ -22,7 +22,7 @@ LONGEST_VALUE = 255
 
 
 def new(source: str, options: Options, items: list[str], size: int) -> int:
-    """A detached mount of an overlay with these options, `size` bytes of them; PyrunError if the kernel can't."""
+    """Return a detached overlay with these options, `size` bytes of them. Raises PyrunError if the kernel can't."""
     context = mounts.fsopen("overlay")
     try:
         mounts.fsconfig(context, mounts.FSCONFIG_SET_STRING, "source", source)

@@ -69,7 +69,7 @@ def _file_on_the_way(path: str) -> str:
 
 
 def open_in_turn(root: int, mount: Mount) -> int:
-    """The source of a mount whose turn it is; PyrunError."""
+    """Return the source of a mount whose turn it is. Raises PyrunError if it can't be opened."""
     if not mount.below_root:
         return mount.source_fd
     try:

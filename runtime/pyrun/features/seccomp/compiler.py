@@ -126,9 +126,9 @@ Rule = tuple[str, int, list[seccomp_bpf.Condition], str]  # name, action, what m
 
 
 def compile_profile(profile: Json) -> bytes:
-    """The BPF program of a profile: an array of struct sock_filter, in this machine's byte order.
+    """Return the BPF program of a profile: an array of struct sock_filter, in this machine's byte order.
 
-    PyrunError with the JSON path for what can't be done: an action, operator or architecture that is unknown
+    Raises PyrunError with the JSON path for what can't be done: an action, operator or architecture that is unknown
     here, an errno where the action takes none, rules that contradict each other.
     """
     lib.set_api(_highest_api())

@@ -64,7 +64,7 @@ def flags(wanted: int) -> int:
 
 
 def path_of(profile: dict[str, Any], bundle: str) -> str:
-    """Where the agent listens. A relative path is one of the bundle's, as crun has it. PyrunError if there is none."""
+    """Return where the agent listens; a relative path is the bundle's, as with crun. Raises PyrunError without one."""
     path: str = profile.get("listenerPath") or ""
     if not path:
         raise PyrunError(f"not set, and {ACTION} needs an agent that listens there", PATH)
@@ -72,7 +72,7 @@ def path_of(profile: dict[str, Any], bundle: str) -> str:
 
 
 def check_kernel(profile: dict[str, Any], wanted: int) -> None:
-    """PyrunError for flags that this kernel doesn't know."""
+    """Raise PyrunError for flags that this kernel doesn't know."""
     if process.seccomp_knows(wanted):
         return
     names = profile.get("flags") or []
@@ -96,8 +96,7 @@ class Agent:
         self.asked_last = False  # the program's own filter is loaded: what is left is execve
 
     def check(self) -> None:
-        """PyrunError if there is no socket, as far as that can be known without a connection: each of these is to
-        bring a state."""
+        """Raise PyrunError if there is no socket, as far as we can know without a connection: each brings a state."""
         try:
             kind = posix.stat(self.path).st_mode & _S_IFMT
         except OSError as error:
@@ -108,8 +107,10 @@ class Agent:
             )
 
     def receive(self, sock: int) -> bytes:
-        """What stage 2 says next, like `protocol.receive`; a listener that comes along is kept for `give`. PyrunError
-        if the agent keeps the program from being executed."""
+        """Return what stage 2 says next, like `protocol.receive`; keep a listener that comes along for `give`.
+
+        Raises PyrunError if the agent keeps the program from being executed.
+        """
         if self.asked_last and not calls.poll([sock], PATIENCE * 1000):
             raise PyrunError(
                 f"the seccomp agent at {self.path} has not let the program be executed for {PATIENCE} s",
@@ -126,8 +127,11 @@ class Agent:
         return data
 
     def give(self, sock: int, pid: int, state: dict[str, Any], last: bool) -> None:
-        """Send the listener that came over `sock` to the agent, and let stage 2 go on. `pid` is the process's that is
-        to be under the filter, `state` the container's; `last`: nothing but execve is left. PyrunError."""
+        """Send the listener that came over `sock` to the agent, and let stage 2 go on.
+
+        `pid` is that of the process under the filter, `state` the container's; with `last` nothing but execve is left.
+        Raises PyrunError if the agent doesn't take it.
+        """
         document: dict[str, Any] = {
             "ociVersion": OCI_VERSION,
             "fds": ["seccompFd"],

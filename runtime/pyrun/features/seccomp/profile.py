@@ -84,8 +84,11 @@ def flags(profile: dict[str, Any]) -> int:
 
 
 def check_execve(profile: dict[str, Any]) -> None:
-    """PyrunError for a profile that refuses execve whatever its arguments: no program could ever be executed under it,
-    and a filter that refuses the report as well would have the failure end in silence."""
+    """Raise PyrunError for a profile that refuses execve whatever its arguments.
+
+    No program could ever be executed under it, and a filter that refuses the report as well would have the failure end
+    in silence.
+    """
     action = profile["defaultAction"]
     path = "defaultAction"
     conditional = False
@@ -104,11 +107,11 @@ def check_execve(profile: dict[str, Any]) -> None:
 
 
 def program(profile: dict[str, Any], cache_dir: str, later: list[Unsaved] | None = None) -> bytes:
-    """The BPF program of a profile (`linux.seccomp`), an array of struct sock_filter, ready for seccomp(2).
+    """Return the BPF program of a profile (`linux.seccomp`), an array of struct sock_filter, ready for seccomp(2).
 
     `cache_dir` is made when it is missing (its parent must be there). A cache that can't be used costs time,
     never a failure: who needs the space himself takes what there is to `store` `later`, when he has what he needs.
-    PyrunError with the JSON path for a profile that can't be compiled.
+    Raises PyrunError with the JSON path for a profile that can't be compiled.
     """
     made_by = (built.VERSION, built.COMMIT, posix.uname().machine)
     key = repr((made_by, [profile.get(name) for name in INPUTS])).encode()
@@ -300,7 +303,7 @@ def _become_compiler(
 
 
 def _wait(pid: int) -> int:
-    """The compiler's exit status, minus N if signal N killed it. PyrunError if it takes too long."""
+    """Return the compiler's exit status, minus N if signal N killed it. Raises PyrunError if it takes too long."""
     end = time.monotonic() + COMPILE_LIMIT
     pidfd = process.pidfd_open(pid)
     try:
