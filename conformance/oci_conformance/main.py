@@ -135,7 +135,7 @@ def run(
         argv=sys.argv[1:],
         **given,
     )
-    levels = {id: each.level for id, each in known.every().items()}
+    levels = {id: "MAY" if each.reading else each.level for id, each in known.every().items()}
     with _clear():
         sys.exit(
             runner.run(chosen, levels, options, outputs.Outputs(form, options.out, known, len(chosen)).take)
@@ -198,6 +198,8 @@ def explain(id: str) -> None:
     )
     if requirement.unseen:
         click.echo(f"Not tested: {requirement.unseen}")
+    if requirement.reading:
+        click.echo(f"A reading, which counts in no score: {requirement.reading}")
     for test in tests.values():
         if id in test.ids:
             click.echo(f"  {test.name}: {test.title}")

@@ -33,6 +33,8 @@ class Requirement:
     since, until: the first release where it holds, and the first where it no longer does ("" if it holds today).
     sentence: 16 hexadecimal digits that stand for the sentence of the specification; oci_spec.drift compares it.
     unseen: why a black box can't show it on any host; "" where it can.
+    reading: why it is a matter of reading that a runtime is held to it, so that it counts in no score; "" where it
+        isn't.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Requirement:
     until: str = ""
     sentence: str = ""
     unseen: str = ""
+    reading: str = ""
 
     @property
     def release(self) -> str:

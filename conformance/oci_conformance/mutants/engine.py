@@ -2,7 +2,7 @@
 
 First the good runtime is run, which says what each test sees of it and which properties its bundles set. A mutant is
 possible on this host if some test that could notice it passes with the good runtime; it is killed when one of these
-results turns to fail.
+results is no pass any more, nor a refusal that the text permits.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _try(task: tuple[Mutant, list[tuple[str, frozenset[str]]], Plan]) -> Outcome
     for name, passed in tests:
         record = worker.run(registry.tests()[name], broken)
         for result in record["results"]:
-            if result["status"] == "fail" and result["id"] in passed:
+            if result["status"] in ("fail", "error") and result["id"] in passed:
                 return Outcome(mutant, "killed", f"{name} ({result['id']})")
     if mutant.name in EQUIVALENT:
         return Outcome(mutant, "equivalent")

@@ -16,6 +16,8 @@ FEW = 4  # calls that are shown at once
 def details(row: Row) -> Html:
     """All that a run knows about one requirement, worst first."""
     parts = [el("p", f"Why not: {row.requirement.unseen}")] if row.requirement.unseen else []
+    if row.requirement.reading:
+        parts.append(el("p", f"A reading, which counts in no score: {row.requirement.reading}"))
     parts += [one(test, result) for test, result in row.verdict.results]
     return el("div", *parts, class_="evidence")
 

@@ -68,7 +68,8 @@ def failure(
     status = result["status"]
     head = f"{_status(status, colour)} {_style(clean(result['id']), colour, bold=True)}"
     if requirement and requirement.level:
-        head += f"  {requirement.level}  {_style(requirement.section, colour, dim=True)}"
+        level = f"{requirement.level} (a reading)" if requirement.reading else requirement.level
+        head += f"  {level}  {_style(requirement.section, colour, dim=True)}"
     text = requirement.text if requirement else test["title"]
     lines = [head, *_wrap(text, width)]
     lines += _field(

@@ -92,6 +92,8 @@ def _row(row: Row) -> dict[str, Any]:
     for test, result in row.verdict.results[:1]:
         found |= {key: result[key] for key in ("reason", "expected", "seen") if key in result}
         found["tests"] = [test["test"] for test, _ in row.verdict.results]
+    if row.requirement.reading:
+        found["reading"] = row.requirement.reading
     if row.requirement.unseen:
         found["reason"] = row.requirement.unseen
     return found

@@ -280,25 +280,47 @@ class Case:
                 self.suspect = self.containers[-1]
 
     def settle(self, error: BaseException | None) -> list[Result]:
-        """Verdicts for all ids of the test, after it returned or raised `error`."""
+        """Verdicts for all ids of the test, after it returned or raised `error`.
+
+        A container that can't be had is a failure of what only it could show. It is none of a neighbour's: where
+        several ids are left, or the container was the plainest one, nothing can be said of them.
+        """
         left = [id for id in self.test.ids if id not in self.verdicts]
-        if error is not None and not isinstance(
-            error, Skip
-        ):  # what passed so far may not have been looked at in full
-            passed = [id for id, verdict in self.verdicts.items() if verdict["status"] == "pass"]
-            left += [] if left and isinstance(error, Refused | Broken) else passed
+        if error is not None and not isinstance(error, Skip) and not left:
+            # what passed so far may not have been looked at in full
+            left = [id for id, verdict in self.verdicts.items() if verdict["status"] == "pass"]
         for id in left:
             if isinstance(error, Skip):
                 self._verdict(id, "skip", reason=str(error))
-            elif isinstance(error, Refused) and self.test.may_refuse:
+            elif isinstance(error, Refused) and self.test.may_refuse and not self._plain(error):
                 self._verdict(id, "unsupported", reason=str(error))
             elif isinstance(error, Refused | Broken):
-                self._verdict(id, "fail", expected=self.test.title, seen=str(error))
+                self._stopped(id, error, alone=len(left) == 1)
             elif error is not None:
                 self._verdict(id, "error", reason=f"{type(error).__name__}: {error}")
             else:
                 self._verdict(id, "error", reason="the test gave no verdict")
         return [self.verdicts[id] for id in self.test.ids]
+
+    def _stopped(self, id: str, error: Refused | Broken, *, alone: bool) -> None:
+        """A verdict on what was still to be looked at when a container could not be had, or answered nonsense."""
+        if isinstance(error, Refused) and self._plain(error):
+            self._verdict(
+                id, "error", reason=f"nothing can be compared, as the plainest container failed: {error}"
+            )
+        elif alone:
+            wanted = f"success of {error.call.operation}" if isinstance(error, Refused) else self.test.title
+            self._verdict(id, "fail", expected=wanted, seen=str(error))
+        else:
+            self._verdict(id, "error", reason=f"it wasn't looked at, as the test stopped before: {error}")
+
+    def _plain(self, error: Refused) -> bool:
+        """Was what a runtime refused to create or to start a container without any change of the configuration?"""
+        container = next((each for each in self.containers if each.id in error.call.argv), None)
+        if container is None or error.call.operation not in ("create", "start"):
+            return False
+        config, base = container.config, self.base(container.id)
+        return isinstance(config, dict) and bundle.changed(base, config) <= {"process.args[]", "process.args"}
 
     def clean(self, *, keep: bool = False) -> None:
         """Remove what the test, or the runtime in it, left: processes, cgroups, mounts, and files unless `keep`."""

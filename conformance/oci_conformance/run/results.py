@@ -174,10 +174,11 @@ def strength(level: str) -> str:
 def counts(
     verdicts: Mapping[str, Verdict], catalogue: Mapping[str, Requirement]
 ) -> dict[str, dict[Status, int]]:
-    """How many requirements of each level have each status; every level and status is there."""
+    """How many requirements of each level have each status; every level and status is there. Readings don't count."""
     table = {level: dict.fromkeys(STATUSES, 0) for level in LEVELS}
     for key, verdict in verdicts.items():
-        table[strength(catalogue[key].level)][verdict.status] += 1
+        if not catalogue[key].reading:
+            table[strength(catalogue[key].level)][verdict.status] += 1
     return table
 
 

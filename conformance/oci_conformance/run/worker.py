@@ -155,8 +155,8 @@ def _evidence(case: Case, plan: Plan, results: list[Result]) -> Evidence:
     """What helps to understand a failure: how the configuration differs, the calls, and how to repeat them."""
     if not any(result["status"] in BREAKING for result in results):
         return {}
-    calls = case.runtime.calls
     container = case.suspect
+    calls = [each for each in case.runtime.calls if container is None or container.id in each.argv]
     evidence: Evidence = {"calls": [call.record() for call in calls[-20:]]}
     commands = [f"{plan.again} --keep -k {shlex.quote('=' + case.test.name)}"]
     if container is not None:

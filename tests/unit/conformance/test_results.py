@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,12 @@ def test_scores_by_level() -> None:
     assert score("MUST", verdicts, catalogue) == Score(passed=2, seen=4, total=9)
     assert score("SHOULD", verdicts, catalogue) == Score(1, 1, 1)
     assert score("MAY", verdicts, catalogue) == Score(0, 0, 0)
+
+
+def test_a_reading_counts_in_no_score() -> None:
+    known = {
+        "a": requirement("a", "MUST"),
+        "b": replace(requirement("b", "MUST"), reading="It says who else."),
+    }
+    verdicts = {"a": Verdict("pass"), "b": Verdict("fail")}
+    assert score("MUST", verdicts, known) == Score(1, 1, 1)
