@@ -12,7 +12,7 @@ from oci_spec.fields import LARGEST_ID, ConfigError, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     Document = dict[str, Any]
@@ -235,7 +235,7 @@ def number_of(text: str) -> int:
     return int(digits, base) if digits and len(digits) < 20 and not digits.strip(known) else -1
 
 
-def mapping_faults(mappings: Sequence[Document], parts: Parts) -> Iterator[ConfigError]:
+def mapping_faults(mappings: Sequence[Mapping[str, Any]], parts: Parts) -> Iterator[ConfigError]:
     """What the kernel refuses in a uid_map (user_namespaces(7)): empty, wrapping, overlapping ranges."""
     section = "config-linux.md#user-namespace-mappings"
     for index, mapping in enumerate(mappings):

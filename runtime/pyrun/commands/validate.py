@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pyrun.commandline.parse import Values
 
     Finding = dict[str, str]
-    Config = dict[str, Any]
+    Config = Any  # as it was decoded: its shape is what is examined
 
 SPECIFICATION, RUNTIME, HOST = "specification", "pyrun", "host"
 # Hooks that run in the runtime's own namespaces, so that their path can be looked for.
@@ -131,14 +131,15 @@ def _look_up(path: str, document: Config) -> tuple[str, str]:
 
 def _refused(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
     """Yield what create refuses by name, on every host."""
+    linux: Config = config.get("linux") or {}
     for refusal in plan.refusals(config, create.NOT_YET):
         yield RUNTIME, refusal
     for index, entry in enumerate(config.get("mounts") or ()):
         try:
-            mount.understand(index, entry, bundle, config.get("linux") or {})
+            mount.understand(index, entry, bundle, linux)
         except PyrunError as error:
             yield RUNTIME, error
-    profile = (config.get("linux") or {}).get("seccomp")
+    profile = linux.get("seccomp")
     if profile:
         try:
             from pyrun.features.seccomp import profile as seccomp
@@ -165,12 +166,13 @@ def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
             there = os.path.lexists(path)
             yield HOST, PyrunError(f"{path} {'is not a folder' if there else 'does not exist'}", "root.path")
     linux = config.get("linux") or {}
-    for refusal in labels.refusals(config.get("process") or {}):
+    process: Config = config.get("process") or {}
+    for refusal in labels.refusals(process):
         yield HOST, refusal
     if linux.get("mountLabel"):
         for refusal in labels.selinux_refusals(labels.MOUNTS):
             yield HOST, refusal
-    profile = linux.get("seccomp") or {}
+    profile: Config = linux.get("seccomp") or {}
     if profile.get("listenerPath") and notify.used(profile):
         try:
             notify.Agent(notify.path_of(profile, bundle), "").check()

@@ -14,8 +14,10 @@ from pyrun.kernel import stage2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
+    from typing import Any
 
+    from oci_spec import types
     from pyrun.story.last import Last
 
 CAP_SYS_ADMIN = 1 << 21
@@ -28,17 +30,18 @@ SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 WITHIN = (("effective", ("permitted",)), ("ambient", ("permitted", "inheritable")))
 
 
-def masks(wanted: dict[str, Sequence[str]], grantable: int) -> tuple[dict[str, int], list[str]]:
+def masks(wanted: types.Capabilities, grantable: int) -> tuple[dict[str, int], list[str]]:
     """The five sets as bit masks, each as far as the kernel can have it within `grantable`, and warnings that name
     each capability that a set can't have (capabilities(7)): effective lies within permitted, ambient within permitted
     and inheritable, and the program keeps of the permitted ones none that is neither bounding nor inheritable.
     """
     found = dict.fromkeys(SETS, 0)
     warnings: list[str] = []
+    sets: Mapping[str, Any] = wanted
     for kind in SETS:
         unknown: list[str] = []
         refused: list[str] = []
-        for name in wanted.get(kind) or ():
+        for name in sets.get(kind) or ():
             bit = 1 << CAPABILITIES.index(name) if name in CAPABILITIES else 0
             if bit & grantable:
                 found[kind] |= bit

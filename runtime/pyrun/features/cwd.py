@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def make(inside: Inside) -> None:
     """Make process.cwd where it is missing, while everything that it may be in can be written to. What goes wrong is
     said by those who enter it, perhaps as another user."""
-    path = (inside.plan.process or {})["cwd"]
+    path = inside.plan.program["cwd"]
     if path.strip("/"):
         try:
             posix.close(under_root.make(inside.root, path, under_root.DIRECTORY))
@@ -32,7 +32,7 @@ def enter(inside: Inside) -> None:
     Where root is refused (a user namespace doesn't have the owner, NFS takes root for nobody), the path is left to
     stage 2, which tries again as the program's user. Raises PyrunError if it is missing or leads outside.
     """
-    cwd = (inside.plan.process or {})["cwd"]
+    cwd = inside.plan.program["cwd"]
     try:
         if inside.listen_fd >= 0:  # the init: exec makes nothing in a container that lives
             fd = under_root.make(inside.slash, cwd, under_root.DIRECTORY)

@@ -18,8 +18,7 @@ from pyrun.paths import under_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from oci_spec import types
     from pyrun.story.making import Inside, Making
     from pyrun.story.plan import Plan
 
@@ -34,7 +33,7 @@ def prepare(making: Making) -> None:
 def _prepare(plan: Plan) -> int:
     """A detached tmpfs with a node for each device but FIFOs, its name being the index in linux.devices; owners are the
     host's numbers of the container's. -1 if there can be none."""
-    entries: list[dict[str, Any]] = plan.linux["devices"]
+    entries: list[types.Device] = plan.linux["devices"]
     if not plan.linux.get("uidMappings") or not plan.linux.get("gidMappings"):
         _warn(entries, "the mappings are unknown")
         return -1
@@ -61,11 +60,10 @@ def _prepare(plan: Plan) -> int:
         posix.umask(umask)
 
 
-def _owner(plan: Plan, index: int, device: dict[str, Any]) -> tuple[int, int]:
+def _owner(plan: Plan, index: int, device: types.Device) -> tuple[int, int]:
     """The host's user and group of a device."""
     ids = []
-    for kind in ("uid", "gid"):
-        wanted = device.get(kind) or 0
+    for kind, wanted in (("uid", device.get("uid") or 0), ("gid", device.get("gid") or 0)):
         ids.append(plan.host_id(kind, wanted))
         if ids[-1] < 0:
             where = f"linux.devices[{index}].{kind}"
@@ -73,7 +71,7 @@ def _owner(plan: Plan, index: int, device: dict[str, Any]) -> tuple[int, int]:
     return ids[0], ids[1]
 
 
-def _warn(entries: list[dict[str, Any]], reason: str) -> None:
+def _warn(entries: list[types.Device], reason: str) -> None:
     """Say what of the configuration is ignored."""
     for index, device in enumerate(entries):
         if words := devices.host_node_words(device, reason):

@@ -17,11 +17,12 @@ from pyrun.paths import under_root
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from oci_spec import types
 
 CHARACTER, BLOCK, FIFO = 0o020000, 0o060000, 0o010000
 TYPES = {"c": CHARACTER, "u": CHARACTER, "b": BLOCK, "p": FIFO}
-DEFAULT: tuple[dict[str, Any], ...] = (
+DEFAULT: tuple[types.Device, ...] = (
     {"path": "/dev/null", "type": "c", "major": 1, "minor": 3},
     {"path": "/dev/zero", "type": "c", "major": 1, "minor": 5},
     {"path": "/dev/full", "type": "c", "major": 1, "minor": 7},
@@ -39,7 +40,7 @@ LINKS = (
 
 def make_all(
     root: int,
-    configured: list[dict[str, Any]],
+    configured: list[types.Device],
     in_user_namespace: bool,
     trees: list[int],
     dev_is_bound: bool,
@@ -77,12 +78,12 @@ def plain(path: str) -> str:
     return "/" + "/".join([part for part in path.split("/") if part not in ("", ".")])
 
 
-def is_ptmx(device: dict[str, Any]) -> bool:
+def is_ptmx(device: types.Device) -> bool:
     """Is this entry the one that is left out?"""
     return plain(device["path"]) == "/dev/ptmx"
 
 
-def make(root: int, device: dict[str, Any], in_user_namespace: bool, tree: int = -1) -> str:
+def make(root: int, device: types.Device, in_user_namespace: bool, tree: int = -1) -> str:
     """Make one device node. Returns a warning, if it isn't what was asked for: something else that is there is left
     alone, as runc and crun do.
 
@@ -124,7 +125,7 @@ def make(root: int, device: dict[str, Any], in_user_namespace: bool, tree: int =
         posix.close(parent)
 
 
-def host_node_words(device: dict[str, Any], reason: str) -> str:
+def host_node_words(device: types.Device, reason: str) -> str:
     """What of the configuration is ignored where the host's node is taken, and why; "" if nothing is."""
     asked = [name for name in ("fileMode", "uid", "gid") if device.get(name) is not None]
     if not asked or device["type"] == "p":
@@ -132,21 +133,21 @@ def host_node_words(device: dict[str, Any], reason: str) -> str:
     return f"the host's node is taken, {joined(asked)} ignored: {reason}"
 
 
-def permissions(device: dict[str, Any]) -> int:
+def permissions(device: types.Device) -> int:
     """The mode of a device: its fileMode, which may have the type's bits, or all may read and write."""
     mode: int | None = device.get("fileMode")
     return 0o666 if mode is None else mode & 0o7777
 
 
-def _number(device: dict[str, Any]) -> int:
+def _number(device: types.Device) -> int:
     return 0 if device["type"] == "p" else posix.makedev(device["major"], device["minor"])
 
 
-def _is(found: posix.stat_result, device: dict[str, Any]) -> bool:
+def _is(found: posix.stat_result, device: types.Device) -> bool:
     return (found.st_mode & 0o170000, found.st_rdev) == (TYPES[device["type"]], _number(device))
 
 
-def _make_unmounted(parent: int, name: str, device: dict[str, Any], needs_mount: bool) -> str:
+def _make_unmounted(parent: int, name: str, device: types.Device, needs_mount: bool) -> str:
     """Make a device in a container without mounts of its own: the one that is there will do. Returns a warning."""
     cause = "in a user namespace it is a mount"
     try:
@@ -167,21 +168,21 @@ def _make_unmounted(parent: int, name: str, device: dict[str, Any], needs_mount:
     )
 
 
-def _new_node(parent: int, name: str, device: dict[str, Any]) -> None:
+def _new_node(parent: int, name: str, device: types.Device) -> None:
     posix.mknod(name, TYPES[device["type"]] | permissions(device), _number(device), dir_fd=parent)
     uid, gid = device.get("uid") or 0, device.get("gid") or 0
     if uid or gid:
         posix.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
 
 
-def _is_default(device: dict[str, Any]) -> bool:
+def _is_default(device: types.Device) -> bool:
     """Is this one of the default devices at its own path, be it that the configuration asks for it?"""
     path = plain(device["path"])
     same = [default for default in DEFAULT if default["path"] == path]
     return bool(same) and (TYPES[device["type"]], _number(device)) == (CHARACTER, _number(same[0]))
 
 
-def _leave(found: posix.stat_result, device: dict[str, Any]) -> str:
+def _leave(found: posix.stat_result, device: types.Device) -> str:
     """The warning that what is there stays. But programs trust the paths of the default devices: no file of an image
     may pass for one."""
     path = plain(device["path"])
@@ -191,7 +192,7 @@ def _leave(found: posix.stat_result, device: dict[str, Any]) -> str:
     return f"{device['path']} is there and is another file: left as it is"
 
 
-def _make_node(root: int, parent: int, name: str, device: dict[str, Any], is_default: bool) -> str:
+def _make_node(root: int, parent: int, name: str, device: types.Device, is_default: bool) -> str:
     try:
         _new_node(parent, name, device)
     except FileExistsError:
@@ -204,7 +205,7 @@ def _make_node(root: int, parent: int, name: str, device: dict[str, Any], is_def
     return ""
 
 
-def _mount_node(parent: int, name: str, device: dict[str, Any], tree: int) -> str:
+def _mount_node(parent: int, name: str, device: types.Device, tree: int) -> str:
     """Mount `tree`, which is closed, or the host's node if it is -1: on a device or a file, which is made, empty and
     without permissions, if there is none, and stays behind for the next container on this root file system."""
     flags = posix.O_RDONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | calls.O_CLOEXEC
@@ -256,7 +257,7 @@ def is_host_dev(root: int) -> bool:
     return (ours.st_dev, ours.st_ino) == (hosts.st_dev, hosts.st_ino)
 
 
-def _bind_from_host(device: dict[str, Any], target: int) -> None:
+def _bind_from_host(device: types.Device, target: int) -> None:
     """Bind the host's node over `target`, which is closed: read-only, so that it keeps its mode and owner, which
     doesn't matter to those who read and write the device."""
     source = open_host(device["path"], TYPES[device["type"]], device["major"], device["minor"])

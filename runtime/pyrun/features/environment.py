@@ -10,17 +10,18 @@ from pyrun.features import users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from oci_spec import types
 
 LONGEST = (128 << 10) - 1  # bytes of one text: MAX_ARG_STRLEN of linux/binfmts.h, which counts the NUL
 
 
-def of(program: dict[str, Any], slash: int) -> list[str]:
+def of(program: types.Process, slash: int) -> list[str]:
     """process.env, each variable once, and HOME; `slash` is the container's root."""
     entries = once(program.get("env") or [])
     if lacks_home(program):
         entries = [entry for entry in entries if entry != "HOME="]
-        entries.append(f"HOME={users.home(slash, (program.get('user') or {}).get('uid', 0))}")
+        user = program.get("user")
+        entries.append(f"HOME={users.home(slash, user['uid'] if user else 0)}")
     return entries
 
 
@@ -44,16 +45,16 @@ def value(entries: list[str], name: str) -> str | None:
     return None
 
 
-def lacks_home(program: dict[str, Any]) -> bool:
+def lacks_home(program: types.Process) -> bool:
     """Is HOME missing, or empty? Engines leave it to the runtime then."""
     return bool(program) and not value(program.get("env") or [], "HOME")
 
 
-def too_long(program: dict[str, Any]) -> PyrunError:
+def too_long(program: types.Process) -> PyrunError:
     """The sentence for E2BIG of execve(2): which text is too long by itself, or that all are together."""
     total = 0
-    for kind in ("args", "env"):
-        for index, text in enumerate(program.get(kind) or ()):
+    for kind, texts in (("args", program["args"]), ("env", program.get("env") or [])):
+        for index, text in enumerate(texts):
             size = len(text.encode("utf-8", "surrogateescape"))
             total += size + 9  # with its NUL and its pointer
             if size > LONGEST:

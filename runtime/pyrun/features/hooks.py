@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from oci_spec import types
     from pyrun.story.last import Last
     from pyrun.story.making import Inside, Making
 
@@ -59,7 +60,7 @@ def create_container(inside: Inside) -> None:
 
 def run_all(
     kind: str,
-    hooks: list[dict[str, Any]],
+    hooks: list[types.Hook],
     state: dict[str, Any],
     folder: int = -1,
     files: tuple[int, int] = NO_FILES,
@@ -69,7 +70,7 @@ def run_all(
         run(kind, index, hooks[index], state, folder, files)
 
 
-def run_later(kind: str, index: int, hook: dict[str, Any], state: dict[str, Any]) -> None:
+def run_later(kind: str, index: int, hook: types.Hook, state: dict[str, Any]) -> None:
     """Run one hook after create, with the files that annotations name for what it writes. Raises PyrunError (kind
     "hook")."""
     try:
@@ -87,7 +88,7 @@ def run_later(kind: str, index: int, hook: dict[str, Any], state: dict[str, Any]
 def run(
     kind: str,
     index: int,
-    hook: dict[str, Any],
+    hook: types.Hook,
     state: dict[str, Any],
     folder: int = -1,
     files: tuple[int, int] = NO_FILES,
@@ -105,7 +106,7 @@ def run(
 
 
 def _run(
-    hook: dict[str, Any], state: dict[str, Any], json_path: str, folder: int, files: tuple[int, int]
+    hook: types.Hook, state: dict[str, Any], json_path: str, folder: int, files: tuple[int, int]
 ) -> None:
     stdin = calls.memfd("state", jsontext.encode(state).encode())
     out_read, out_write = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
@@ -164,7 +165,7 @@ def _enter(bundle: str, folder: int) -> None:
 
 
 def _execute(
-    hook: dict[str, Any], stdin: int, outputs: list[int], failed: int, caller: int, bundle: str, folder: int
+    hook: types.Hook, stdin: int, outputs: list[int], failed: int, caller: int, bundle: str, folder: int
 ) -> None:
     try:
         process.prctl(

@@ -15,8 +15,7 @@ from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from oci_spec import types
     from pyrun.story.making import Inside, Making
 
 MOST_RANGES = 340  # user_namespaces(7)
@@ -27,7 +26,7 @@ PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def write(making: Making) -> None:
     """Map the ids of the init, which was born in the new user namespace. Raises PyrunError if that is refused."""
     for kind in ("uid", "gid"):
-        if mappings := making.plan.linux.get(f"{kind}Mappings"):
+        if mappings := making.plan.mappings(kind):
             map_ids(making.pid, kind, mappings, f"linux.{kind}Mappings")
 
 
@@ -48,7 +47,7 @@ def become_root(inside: Inside) -> None:
         pass  # denied by the namespace's setgroups file; stage 2 reports it if groups are asked for
 
 
-def map_ids(pid: int, kind: str, mappings: list[dict[str, Any]], json_path: str) -> None:
+def map_ids(pid: int, kind: str, mappings: list[types.IdMapping], json_path: str) -> None:
     """Map "uid" or "gid" for a process that was born in a new user namespace. Raises PyrunError if that is refused."""
     if posix.geteuid() == 0:
         _write(pid, kind, mappings, json_path)
@@ -60,7 +59,7 @@ def map_ids(pid: int, kind: str, mappings: list[dict[str, Any]], json_path: str)
         _ask_helper(pid, kind, mappings, json_path)
 
 
-def _write(pid: int, kind: str, mappings: list[dict[str, Any]], json_path: str) -> None:
+def _write(pid: int, kind: str, mappings: list[types.IdMapping], json_path: str) -> None:
     lines = [f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in mappings]
     text = "".join(lines)
     try:
@@ -73,7 +72,7 @@ def _write(pid: int, kind: str, mappings: list[dict[str, Any]], json_path: str) 
         raise failed("mapping ids", error, json_path, hint) from None
 
 
-def _is_own_alone(kind: str, mappings: list[dict[str, Any]]) -> bool:
+def _is_own_alone(kind: str, mappings: list[types.IdMapping]) -> bool:
     own = posix.geteuid() if kind == "uid" else posix.getegid()
     return len(mappings) == 1 and (mappings[0]["hostID"], mappings[0]["size"]) == (own, 1)
 
@@ -86,7 +85,7 @@ def _give_up_groups(pid: int, json_path: str) -> None:
         raise failed("giving up setgroups(2)", error, json_path) from None
 
 
-def _ask_helper(pid: int, kind: str, mappings: list[dict[str, Any]], json_path: str) -> None:
+def _ask_helper(pid: int, kind: str, mappings: list[types.IdMapping], json_path: str) -> None:
     """newuidmap or newgidmap, which is set-user-ID root and checks /etc/subuid or /etc/subgid."""
     name = f"new{kind}map"
     path = _find(name)

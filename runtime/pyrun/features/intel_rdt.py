@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from oci_spec import types
     from pyrun.story.making import Making
 
 RESERVED = ("info", "mon_data", "mon_groups")
@@ -46,7 +47,7 @@ def not_mounted() -> PyrunError:
 def find(making: Making) -> None:
     """Before there is a container: resctrl, and the class if it is there. Raises PyrunError if the host hasn't got what
     is asked for, or the class has other schemata."""
-    rdt: dict[str, Any] = making.plan.linux["intelRdt"]
+    rdt = making.plan.linux["intelRdt"]
     top = mounted()
     if not top:
         raise not_mounted()
@@ -84,9 +85,10 @@ def _exists(path: str) -> bool:
     return True
 
 
-def _lines(rdt: dict[str, Any]) -> list[tuple[str, str]]:
+def _lines(rdt: types.IntelRdt) -> list[tuple[str, str]]:
     """What is written to schemata, in order: the property, and its text."""
-    found = [(f"{PROPERTY}.{key}", rdt[key]) for key in ("l3CacheSchema", "memBwSchema") if rdt.get(key)]
+    single = (("l3CacheSchema", rdt.get("l3CacheSchema")), ("memBwSchema", rdt.get("memBwSchema")))
+    found = [(f"{PROPERTY}.{key}", text) for key, text in single if text]
     schemata = rdt.get("schemata") or ()
     return found + [(f"{PROPERTY}.schemata[{index}]", text) for index, text in enumerate(schemata)]
 

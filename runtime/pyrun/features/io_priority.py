@@ -25,7 +25,7 @@ CAUSES = {
 
 def write(making: Making) -> None:
     """Set the child's class and priority. Raises PyrunError if the caller may not."""
-    wanted = (making.plan.process or {})["ioPriority"]
+    wanted = making.plan.program["ioPriority"]
     name, level = wanted["class"], wanted["priority"]
     try:
         process.ioprio_set(making.pid, IO_PRIORITY_CLASSES[name] << CLASS_SHIFT | level)

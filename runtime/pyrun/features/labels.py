@@ -21,8 +21,8 @@ from pyrun.paths import proc_files, under_root
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
+    from oci_spec import types
     from pyrun.story.last import Last
     from pyrun.story.making import Inside, Making
 
@@ -44,7 +44,7 @@ class Labels:
         self.apparmor = self.apparmor_file = self.selinux = ""
 
 
-def refusals(program: dict[str, Any]) -> Iterator[PyrunError]:
+def refusals(program: types.Process) -> Iterator[PyrunError]:
     """What a process document asks of a security module that isn't active on this host."""
     if program.get("apparmorProfile") not in (None, "", UNCONFINED) and not is_apparmor_active():
         hint = "leave the profile out (podman: --security-opt apparmor=unconfined)"
@@ -55,7 +55,7 @@ def refusals(program: dict[str, Any]) -> Iterator[PyrunError]:
 
 def add_apparmor(making: Making) -> None:
     """Have stage 2 write the profile. Raises PyrunError if AppArmor isn't active, unless it asks for nothing."""
-    program = making.plan.process or {}
+    program = making.plan.program
     for refusal in refusals(program):
         raise refusal
     if is_apparmor_active():
@@ -66,7 +66,7 @@ def add_apparmor(making: Making) -> None:
 def add_selinux(making: Making) -> None:
     """Have stage 2 write the label. Raises PyrunError if SELinux isn't active."""
     check_selinux(SELINUX)
-    _labels(making).selinux = (making.plan.process or {})["selinuxLabel"]
+    _labels(making).selinux = making.plan.program["selinuxLabel"]
 
 
 def _labels(making: Making) -> Labels:

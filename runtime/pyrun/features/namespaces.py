@@ -15,8 +15,8 @@ from pyrun.kernel import process
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
+    from oci_spec import types
     from pyrun.story.making import Making
 
 # namespace type -> its CLONE_NEW* flag
@@ -64,7 +64,7 @@ def open_joined(making: Making) -> None:
     making.plan.joins = open_all(making.plan.config)
 
 
-def open_all(config: dict[str, Any]) -> list[Join]:
+def open_all(config: types.Config) -> list[Join]:
     """Open every namespace that is given by a path, in the order in which they can be joined.
 
     Raises PyrunError if one isn't there, or is the host's and would be changed.
@@ -85,7 +85,7 @@ def _user_last(join: Join) -> bool:
     return join.kind == "user"
 
 
-def refusals(config: dict[str, Any], join: Join) -> Iterator[PyrunError]:
+def refusals(config: types.Config, join: Join) -> Iterator[PyrunError]:
     """What the configuration would change in this namespace, if it is one of the host's."""
     would_change = list(_changes(config, join))
     if not would_change or not is_hosts(join.kind, join.fd):
@@ -94,7 +94,7 @@ def refusals(config: dict[str, Any], join: Join) -> Iterator[PyrunError]:
         yield PyrunError(f"the {join.kind} namespace {join.path} is the host's: {what}", json_path, hint)
 
 
-def _changes(config: dict[str, Any], join: Join) -> Iterator[tuple[str, str, str]]:
+def _changes(config: types.Config, join: Join) -> Iterator[tuple[str, str, str]]:
     """What is done in a namespace of this kind: the property's JSON path, what it would do to the host, a remedy."""
     own = f"leave it out, or give the container a {join.kind} namespace of its own"
     if join.kind == "mount":

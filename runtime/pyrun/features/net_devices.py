@@ -21,8 +21,7 @@ from pyrun.kernel.netlink import IFLA_IFNAME, IFLA_NET_NS_FD, attribute, number,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from oci_spec import types
     from pyrun.story.making import Making
 
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS, IFA_RT_PRIORITY, IFA_PROTO = 1, 2, 4, 8, 9, 11
@@ -76,7 +75,7 @@ def find(making: Making) -> None:
     """Before there is a container: every device, with what it has. Raises PyrunError if one isn't there, or can't be
     moved."""
     devices = making.net_devices = Devices()
-    configured: dict[str, dict[str, Any]] = making.plan.linux["netDevices"]
+    configured: dict[str, types.NetDevice] = making.plan.linux["netDevices"]
     try:
         devices.here = netlink.connect()
         devices.own_namespace = posix.open("/proc/self/ns/net", posix.O_RDONLY | posix.O_CLOEXEC)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def write(making: Making) -> None:
     """Set the child's score. Raises PyrunError if the caller may not."""
-    score = (making.plan.process or {})["oomScoreAdj"]
+    score = making.plan.program["oomScoreAdj"]
     try:
         calls.write_file(f"/proc/{making.pid}/oom_score_adj", str(score))
     except OSError as error:

@@ -10,12 +10,11 @@ from pyrun.kernel import stage2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from oci_spec import types
     from pyrun.story.last import Last
 
 
-def candidates(process: dict[str, Any]) -> list[str]:
+def candidates(process: types.Process) -> list[str]:
     """Where args[0] may be: itself if it has a slash, else in each folder of the container's PATH: execvp(3)."""
     program = process["args"][0]
     if "/" in program or not program:  # "" is a file in no folder: below each of PATH it would be that folder
@@ -23,7 +22,7 @@ def candidates(process: dict[str, Any]) -> list[str]:
     return [f"{folder or '.'}/{program}" for folder in search_path(process).split(":")]
 
 
-def search_path(process: dict[str, Any]) -> str:
+def search_path(process: types.Process) -> str:
     """PATH of the container's environment, or execvp's default."""
     path = environment.value(process.get("env") or [], "PATH")
     return "/bin:/usr/bin" if path is None else path

@@ -21,7 +21,7 @@ def raise_hard(making: Making) -> None:
     """Raise hard limits from outside, while the child is still ours. Stage 2 sets the limits, as the program's user
     and just before it is the program; it has no right to raise hard ones, which in a user namespace nobody has. Raises
     PyrunError if the caller hasn't, either."""
-    for index, limit in enumerate((making.plan.process or {})["rlimits"]):
+    for index, limit in enumerate(making.plan.program["rlimits"]):
         try:
             process.raise_hard_limit(making.pid, RLIMITS.index(limit["type"]), limit["hard"])
         except OSError as error:

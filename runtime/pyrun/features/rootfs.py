@@ -15,7 +15,8 @@ from pyrun.kernel import calls, mounts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+
+    from oci_spec import types
 
 MS_UNBINDABLE = 1 << 17
 PROPAGATION = {
@@ -34,21 +35,21 @@ NO_NAMESPACE = "the container has no mount namespace, and its mounts would be th
 REMEDY = 'add {"type": "mount"} to linux.namespaces, or take it out'
 
 
-def has_mounts(config: dict[str, Any]) -> bool:
+def has_mounts(config: types.Config) -> bool:
     """Has the container mounts of its own, and not the runtime's?"""
     namespaces = (config.get("linux") or {}).get("namespaces") or ()
     return bool([entry for entry in namespaces if entry["type"] == "mount"])
 
 
-def refusals_without_namespace(config: dict[str, Any]) -> Iterator[PyrunError]:
+def refusals_without_namespace(config: types.Config) -> Iterator[PyrunError]:
     """What a container that inherits the runtime's mount namespace can't have, since it would change the mounts of the
     host: each with its property. Empty values ask for nothing."""
-    linux = config.get("linux") or {}
+    linux: types.Linux = config.get("linux") or {}
     for index, _ in enumerate(config.get("mounts") or ()):
         yield PyrunError(NO_NAMESPACE, f"mounts[{index}]", REMEDY)
     for json_path, value in (
-        ("root.readonly", (config.get("root") or {}).get("readonly")),
-        ("process.terminal", (config.get("process") or {}).get("terminal")),
+        ("root.readonly", config["root"].get("readonly")),
+        ("process.terminal", "process" in config and config["process"].get("terminal")),
         ("linux.rootfsPropagation", linux.get("rootfsPropagation")),
         ("linux.maskedPaths", linux.get("maskedPaths")),
         ("linux.readonlyPaths", linux.get("readonlyPaths")),

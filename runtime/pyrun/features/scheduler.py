@@ -16,8 +16,7 @@ from pyrun.kernel import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from oci_spec import types
     from pyrun.story.making import Making
 
 CAUSES = {
@@ -31,7 +30,7 @@ CAUSES = {
 
 def set_(making: Making) -> None:
     """Set the policy of the process that becomes the program. Raises PyrunError if the kernel refuses it."""
-    wanted = (making.plan.process or {})["scheduler"]
+    wanted = making.plan.program["scheduler"]
     try:
         process.sched_setattr(making.pid, attributes(wanted))
     except OSError as error:
@@ -39,7 +38,7 @@ def set_(making: Making) -> None:
         raise failed(f"setting {wanted['policy']}", error, "process.scheduler", hint) from None
 
 
-def attributes(wanted: dict[str, Any]) -> bytes:
+def attributes(wanted: types.Scheduler) -> bytes:
     """struct sched_attr of linux/sched/types.h. What isn't configured is 0, whatever our caller's values are."""
     flags = 0
     for name in wanted.get("flags") or ():

@@ -18,8 +18,7 @@ from pyrun.kernel import calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from oci_spec import types
     from pyrun.story.making import Making
 
 FOLDER, NAME = "notify", "notify.sock"
@@ -35,9 +34,9 @@ def caller() -> str:
     return posix.environ.get(b"NOTIFY_SOCKET", b"").decode("utf-8", "surrogateescape")
 
 
-def add_to(config: dict[str, Any], state_folder: str) -> None:
+def add_to(config: types.Config, state_folder: str) -> None:
     """Let a checked configuration have the mount and the variable; the folder is in the container's state."""
-    mount = {
+    mount: types.Mount = {
         "destination": INSIDE,
         "type": "bind",
         "source": f"{state_folder}/{FOLDER}",

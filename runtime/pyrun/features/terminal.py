@@ -15,8 +15,6 @@ from pyrun.paths import under_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from pyrun.story.making import Inside
 
 DEVPTS_SUPER_MAGIC = 0x1CD1
@@ -36,7 +34,7 @@ def make_for_exec(inside: Inside) -> None:
 
 def _make(inside: Inside, root: int, bind: bool) -> int:
     console_socket = inside.console_socket
-    size: dict[str, Any] | None = (inside.plan.process or {}).get("consoleSize")
+    size = inside.plan.program.get("consoleSize")
     try:
         pts = under_root.lookup(root, "/dev/pts", posix.O_DIRECTORY)
     except OSError as error:
@@ -96,7 +94,7 @@ def take(inside: Inside) -> None:
 def put_on_stdio(inside: Inside) -> None:
     """Have the terminal as stdin, stdout and stderr, and give it to the program's user."""
     slave = inside.slave
-    uid: int = (inside.plan.process or {}).get("user", {}).get("uid", 0)
+    uid = inside.plan.user()["uid"]
     try:
         for fd in (0, 1, 2):
             posix.dup2(slave, fd)

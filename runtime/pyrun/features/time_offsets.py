@@ -17,8 +17,7 @@ from pyrun.paths import proc_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from oci_spec import types
     from pyrun.story.making import Inside, Making
 
 CLOCKS = ("monotonic", "boottime")
@@ -39,7 +38,7 @@ def apply(inside: Inside) -> None:
     """In the init: be in the new time namespace, with these offsets; or look if a joined one has them. Raises
     PyrunError if the kernel refuses them, or the joined one has others."""
     proc = inside.time_proc
-    offsets: dict[str, dict[str, Any]] = inside.plan.linux["timeOffsets"]
+    offsets: dict[str, types.TimeOffset] = inside.plan.linux["timeOffsets"]
     try:
         link = "self"
         own = posix.readlink(link, dir_fd=proc)
@@ -54,7 +53,7 @@ def apply(inside: Inside) -> None:
         posix.close(proc)
 
 
-def _make(proc: int, own: str, offsets: dict[str, dict[str, Any]]) -> None:
+def _make(proc: int, own: str, offsets: dict[str, types.TimeOffset]) -> None:
     process.unshare(process.CLONE_NEWTIME)
     for clock in CLOCKS:
         if clock in offsets:
@@ -76,7 +75,7 @@ def _make(proc: int, own: str, offsets: dict[str, dict[str, Any]]) -> None:
     posix.close(namespace)
 
 
-def _compare(proc: int, own: str, offsets: dict[str, dict[str, Any]]) -> None:
+def _compare(proc: int, own: str, offsets: dict[str, types.TimeOffset]) -> None:
     reading = proc_files.open_in_proc(proc, f"{own}/timens_offsets", posix.O_RDONLY)
     try:
         lines = calls.read_all(reading, 4096).decode().splitlines()

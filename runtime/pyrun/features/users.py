@@ -13,8 +13,8 @@ from pyrun.paths import under_root
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
+    from oci_spec import types
     from pyrun.story.making import Inside
 
     Asked = tuple[str, list[int]]  # --user, and the groups of --additional-gids
@@ -35,13 +35,13 @@ def number(text: str) -> int | None:
 
 def find(inside: Inside) -> None:
     """exec --user: have the program run as the user that the container's files know by this name."""
-    program = inside.plan.process or {}
+    program = inside.plan.program
     if inside.user is not None:
         text, added = inside.user
-        program["user"] = resolve(inside.slash, text, program.get("user") or {}, added)
+        program["user"] = resolve(inside.slash, text, inside.plan.user(), added)
 
 
-def resolve(slash: int, text: str, user: dict[str, Any], added: Sequence[int] = ()) -> dict[str, Any]:
+def resolve(slash: int, text: str, user: types.User, added: Sequence[int] = ()) -> types.User:
     """process.user for `--user USER[:GROUP]`, each a name or a number; `slash` is the container's root.
 
     A number alone keeps the configured groups, as runc has it; a name brings its own. Those of --additional-gids come
@@ -50,7 +50,7 @@ def resolve(slash: int, text: str, user: dict[str, Any], added: Sequence[int] = 
     name, colon, group = text.partition(":")
     if not name or (colon and not group) or ":" in group:
         raise PyrunError(f'--user: "{text}" is not USER or USER:GROUP')
-    found = dict(user)
+    found = user.copy()
     uid = number(name)
     if uid is not None:
         found["uid"] = uid

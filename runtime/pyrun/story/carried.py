@@ -13,9 +13,10 @@ from pyrun.story import facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
+    from oci_spec import types
     from pyrun.story.step import Row
 
 # Carried out by a row that something else asks for, or by another command: property -> the words of the row, or where.
@@ -56,7 +57,7 @@ def left(*tables: tuple[Row[Any], ...]) -> frozenset[str]:
     return frozenset(SPEC - {by for rows in tables for by, _, _ in rows} - ALONG.keys())
 
 
-def refusals(config: dict[str, Any], not_yet: frozenset[str]) -> Iterator[PyrunError]:
+def refusals(config: types.Config, not_yet: frozenset[str]) -> Iterator[PyrunError]:
     """What a configuration asks for and nobody carries out. Empty values ask for nothing, and engines send them."""
     if not_yet:
         for path in sorted(facts.properties(config) & not_yet):
@@ -64,7 +65,7 @@ def refusals(config: dict[str, Any], not_yet: frozenset[str]) -> Iterator[PyrunE
     yield from refused_resources((config.get("linux") or {}).get("resources") or {})
 
 
-def refused_resources(resources: dict[str, Any]) -> Iterator[PyrunError]:
+def refused_resources(resources: Mapping[str, Any]) -> Iterator[PyrunError]:
     """What of `linux.resources` no controller carries out."""
     for name in table.asked(resources):
         if name in table.NOT_YET:

@@ -18,7 +18,7 @@ from pyrun.paths import under_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from oci_spec import types
 
 JSON_PATH = "process.args[0]"
 ST_NOEXEC = 8
@@ -36,7 +36,7 @@ MACHINES = {
 }
 
 
-def explain(error: PyrunError, process: dict[str, Any], places: Places) -> PyrunError:
+def explain(error: PyrunError, process: types.Process, places: Places) -> PyrunError:
     """If stage 2's report is about a program that can't be executed, the sentence that says why; else the error."""
     if not error.kind.startswith("program "):
         return error
@@ -48,7 +48,7 @@ class Places:
 
     __slots__ = ("bundle", "mounts", "rootfs")
 
-    def __init__(self, rootfs: str, bundle: str, mounts: list[dict[str, Any]]) -> None:
+    def __init__(self, rootfs: str, bundle: str, mounts: list[types.Mount]) -> None:
         self.rootfs = rootfs
         self.bundle = bundle
         self.mounts = mounts
@@ -75,7 +75,7 @@ def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
-def program(number: int, process: dict[str, Any], places: Places) -> PyrunError:
+def program(number: int, process: types.Process, places: Places) -> PyrunError:
     """The sentence for a program that execve (or the search before it) refused with errno `number`."""
     name = process["args"][0]
     if number == errno.E2BIG:
@@ -93,7 +93,7 @@ def program(number: int, process: dict[str, Any], places: Places) -> PyrunError:
     return PyrunError(f'executing "{name}": {posix.strerror(number)}{why}', JSON_PATH, hint)
 
 
-def _look(process: dict[str, Any], places: Places, number: int) -> tuple[str, str]:
+def _look(process: types.Process, places: Places, number: int) -> tuple[str, str]:
     """What can be seen of the program from outside: a reason to add, and a hint. Not to find it means nothing: it may
     be behind a link between mounts, or in a file system that was the container's alone."""
     try:

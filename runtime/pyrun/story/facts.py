@@ -11,8 +11,10 @@ from pyrun.features.seccomp import notify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
+    from oci_spec import types
     from pyrun.commandline.parse import Values
     from pyrun.story.plan import Plan
 
@@ -84,14 +86,14 @@ def of(planned: Plan, options: Values) -> frozenset[str]:
     return frozenset(asked)
 
 
-def properties(config: dict[str, Any]) -> set[str]:
+def properties(config: types.Config) -> set[str]:
     """The JSON paths of all that a configuration asks for."""
     found: set[str] = set()
     _add_properties(found, config, "")
     return found
 
 
-def _add_properties(asked: set[str], values: dict[str, Any], prefix: str) -> None:
+def _add_properties(asked: set[str], values: Mapping[str, Any], prefix: str) -> None:
     """Add the properties that ask for something: null, false and what is empty do not, and 0 does. An empty intelRdt
     asks for resctrl by its mere presence (config-linux.md, IntelRdt)."""
     for name, value in values.items():

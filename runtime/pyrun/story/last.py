@@ -30,8 +30,9 @@ from pyrun.story import born, facts, orders, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
+    from oci_spec import types
     from pyrun.story.making import Inside
     from pyrun.story.step import Row
 
@@ -64,8 +65,8 @@ class Last:
     def __init__(self, inside: Inside, first: int) -> None:
         self.inside = inside
         self.plan = inside.plan
-        self.program: dict[str, Any] = inside.plan.process or {}
-        self.user: dict[str, Any] = self.program.get("user") or {}
+        self.program: types.Process = inside.plan.program
+        self.user = inside.plan.user()
         self.orders = orders.Orders()
         # Is it a process of exec, or one whose PID namespace counts for its children only?
         self.unborn = inside.listen_fd < 0 or inside.joins_pid
@@ -211,7 +212,7 @@ def write(last: Last) -> bytes:
 def become_stage2(inside: Inside) -> NoReturn:
     """Write the orders, keep what stage 2 and the program are to have open, and become stage 2."""
     plan = inside.plan
-    stdio.settle(inside.slash, ((plan.process or {}).get("user") or {}).get("uid", 0))
+    stdio.settle(inside.slash, plan.user()["uid"])
     first = 3 + plan.preserve_fds
     inside.sync = _above(inside.sync, first)
     stage2_fd = _above(inside.stage2_fd, first)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from oci_spec import types
     from pyrun.commandline.parse import Values
     from pyrun.features.namespaces import Join
 
@@ -52,16 +53,19 @@ class Plan:
         "plain_terminal",
         "preserve_fds",
         "process",
+        "program",
         "propagation",
         "rootfs",
         "terminal",
     )
 
-    def __init__(self, config: dict[str, Any], bundle: str) -> None:
+    def __init__(self, config: types.Config, bundle: str) -> None:
         self.config = config
         self.bundle = bundle
-        self.linux: dict[str, Any] = config.get("linux") or {}
-        self.process: dict[str, Any] | None = config.get("process")
+        self.linux: types.Linux = config.get("linux") or {}
+        self.process: types.Process | None = config.get("process")
+        # what rows find that process.* asks for; else nothing
+        self.program: types.Process = self.process or {}  # type: ignore[assignment]
         path = config["root"]["path"]
         self.rootfs: str = path if path[0] == "/" else f"{bundle}/{path}"
         self.terminal = bool(self.process and self.process.get("terminal"))
@@ -81,9 +85,20 @@ class Plan:
         self.notifies = False  # our caller waits for sd_notify(3)
         self.asked: frozenset[str] = frozenset()  # facts.of it, when the options are taken
 
-    def hooks(self, kind: str) -> list[dict[str, Any]]:
+    def hooks(self, kind: str) -> list[types.Hook]:
         """The hooks of one kind."""
-        return (self.config.get("hooks") or {}).get(kind) or []
+        hooks: Any = self.config.get("hooks") or {}
+        found: list[types.Hook] = hooks.get(kind) or []
+        return found
+
+    def user(self) -> types.User:
+        """The program's user, root where none is configured."""
+        return self.program.get("user") or {"uid": 0, "gid": 0}
+
+    def mappings(self, kind: str) -> list[types.IdMapping]:
+        """The "uid" or "gid" mappings of the user namespace."""
+        found = self.linux.get("uidMappings") if kind == "uid" else self.linux.get("gidMappings")
+        return found or []
 
     def new_namespaces(self) -> int:
         """CLONE_NEW* flags of the namespaces to be made."""
@@ -131,7 +146,7 @@ class Plan:
 
     def host_id(self, kind: str, number: int) -> int:
         """The host's number of a "uid" or "gid" of the user namespace, by linux.uidMappings; -1: it has none."""
-        for mapping in self.linux.get(f"{kind}Mappings") or ():
+        for mapping in self.mappings(kind):
             if 0 <= number - mapping["containerID"] < mapping["size"]:
                 return int(mapping["hostID"] + number - mapping["containerID"])
         return -1
@@ -160,7 +175,7 @@ def read(bundle: str, path: str) -> bytes:
         posix.close(fd)
 
 
-def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
+def load(bundle: str, config_path: str) -> tuple[types.Config, bytes]:
     """Read and check config.json: the document and its bytes. Raises PyrunError, with the JSON path, for a fault."""
     path = config_path or f"{bundle}/config.json"
     data = read(bundle, path)
@@ -176,7 +191,7 @@ def load(bundle: str, config_path: str) -> tuple[dict[str, Any], bytes]:
         raise PyrunError(f"{path} is not valid JSON: {error}") from None
     except ConfigError as error:
         raise PyrunError(error.sentence(), error.path or path) from None
-    checked: dict[str, Any] = document
+    checked: types.Config = document
     return checked, data
 
 
@@ -199,18 +214,18 @@ def of_bundle(state_folder: str, options: Values, not_yet: frozenset[str]) -> tu
     return planned, data
 
 
-def make(config: dict[str, Any], bundle: str, not_yet: frozenset[str]) -> Plan:
+def make(config: types.Config, bundle: str, not_yet: frozenset[str]) -> Plan:
     """Decide. Raises PyrunError with the property that can't be had, if there is one."""
     for refusal in refusals(config, not_yet):
         raise refusal
     return Plan(config, bundle)
 
 
-def refusals(config: dict[str, Any], not_yet: frozenset[str]) -> Iterator[PyrunError]:
+def refusals(config: types.Config, not_yet: frozenset[str]) -> Iterator[PyrunError]:
     """What can't be had, or not together with the rest, each with its property; `not_yet` are properties without a
     row."""
     yield from crun_annotations.refusals(config.get("annotations") or {})
-    linux = config.get("linux") or {}
+    linux: Any = config.get("linux") or {}
     yield from carried.refusals(config, not_yet)
     for name in ("maskedPaths", "readonlyPaths"):
         for index, path in enumerate(linux.get(name) or ()):

@@ -148,7 +148,7 @@ def _stage2(making: Making, message: bytes) -> int:
     if error is not None:
         planned = making.plan
         places = diagnose.Places(planned.rootfs, planned.bundle, planned.config.get("mounts") or [])
-        raise diagnose.explain(error, planned.process or {}, places)
+        raise diagnose.explain(error, planned.program, places)
     if about == stage2.BORN:
         posix.waitpid(making.pid, 0)
         making.pid, making.unborn = orders.born(message), -1

@@ -124,6 +124,6 @@ def writes(
     return found
 
 
-def upgrade(resources: dict[str, Any], oci_version: str) -> dict[str, Any]:
+def upgrade(resources: Mapping[str, Any], oci_version: str) -> dict[str, Any]:
     """`linux.resources` of a configuration of `oci_version` in today's meaning."""
-    return _pids().upgrade(resources, oci_version) if resources.get("pids") else resources
+    return _pids().upgrade(dict(resources), oci_version) if resources.get("pids") else dict(resources)

@@ -20,12 +20,11 @@ from pyrun.kernel import calls, mounts, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from oci_spec import types
     from pyrun.features.mounts.mount import Mount
     from pyrun.story.making import Making
 
-    Mappings = list[dict[str, Any]]
+    Mappings = list[types.IdMapping]
 
 KINDS = ("uid", "gid")
 CAUSES = {
@@ -38,7 +37,7 @@ CAUSES = {
 }
 
 
-def understand(mount: Mount, entry: dict[str, Any], linux: dict[str, Any]) -> None:
+def understand(mount: Mount, entry: types.Mount, linux: types.Linux) -> None:
     """Fill in `mount.id_mappings`. Raises PyrunError if such a mount can't have mapped ids."""
     option = mount.options.idmap
     place = f"{mount.json_path}.options"
@@ -59,7 +58,7 @@ def understand(mount: Mount, entry: dict[str, Any], linux: dict[str, Any]) -> No
     mount.id_mappings = own
 
 
-def _parse(text: str, place: str, linux: dict[str, Any]) -> tuple[Mappings, Mappings]:
+def _parse(text: str, place: str, linux: types.Linux) -> tuple[Mappings, Mappings]:
     """The mappings of crun's form, `uids=0-1-10#10-11-10;gids=0-100-10`: first id in the file system, on the host, and
     how many. An "@" before a range counts from the container's user namespace. Raises PyrunError."""
     found: dict[str, Mappings] = {}
@@ -68,7 +67,8 @@ def _parse(text: str, place: str, linux: dict[str, Any]) -> tuple[Mappings, Mapp
         if name not in ("uids", "gids") or name in found:
             raise PyrunError(f"{part!r} isn't uids=FROM-TO-COUNT or gids=FROM-TO-COUNT", place)
         key = f"{name[:3]}Mappings"
-        found[name] = [_range(one, place, linux.get(key) or [], key) for one in ranges.split("#")]
+        container = (linux.get("uidMappings") if name == "uids" else linux.get("gidMappings")) or []
+        found[name] = [_range(one, place, container, key) for one in ranges.split("#")]
         for fault in rules.mapping_faults(found[name], ()):
             raise PyrunError(f"{part}: {fault.sentence()}", place)
     for name in ("uids", "gids"):
@@ -77,7 +77,7 @@ def _parse(text: str, place: str, linux: dict[str, Any]) -> tuple[Mappings, Mapp
     return found["uids"], found["gids"]
 
 
-def _range(text: str, place: str, container: Mappings, key: str) -> dict[str, Any]:
+def _range(text: str, place: str, container: Mappings, key: str) -> types.IdMapping:
     numbers = text.lstrip("@").split("-")
     if text[:2] == "@@" or len(numbers) != 3 or not all(n.isascii() and n.isdigit() for n in numbers):
         raise PyrunError(f"{text!r} is no range: it is FROM-TO-COUNT, with an @ before it at most", place)

@@ -11,8 +11,7 @@ from pyrun.features.mounts.options import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from oci_spec import types
     from pyrun.features.mounts.options import Options
 
 SET_ON_FILESYSTEMS = ("sync", "dirsync", "lazytime", "mand", "iversion")
@@ -37,7 +36,7 @@ class Mount:
         "source_fd",
     )
 
-    def __init__(self, index: int, entry: dict[str, Any]) -> None:
+    def __init__(self, index: int, entry: types.Mount) -> None:
         self.index = index
         self.destination: str = entry["destination"]
         if self.destination[0] != "/":
@@ -48,7 +47,7 @@ class Mount:
         self.source_fd = -1
         self.below_root = ""  # see sources.py
         self.is_idmapped = bool(self.options.idmap or entry.get("uidMappings"))
-        self.id_mappings: tuple[list[dict[str, Any]], list[dict[str, Any]]] = (
+        self.id_mappings: tuple[list[types.IdMapping], list[types.IdMapping]] = (
             [],
             [],
         )  # its own, see idmap.py
@@ -68,7 +67,7 @@ class Mount:
         return f"mounting {self.kind if not self.options.bind else self.source} on {self.destination}"
 
 
-def plan(entries: list[dict[str, Any]], bundle: str, linux: dict[str, Any]) -> list[Mount]:
+def plan(entries: list[types.Mount], bundle: str, linux: types.Linux) -> list[Mount]:
     """Return the mounts in order. `linux` has the container's own mappings of ids. Raises PyrunError for a bad one."""
     planned = []
     for index, entry in enumerate(entries):
@@ -82,7 +81,7 @@ def plan(entries: list[dict[str, Any]], bundle: str, linux: dict[str, Any]) -> l
     return planned
 
 
-def understand(index: int, entry: dict[str, Any], bundle: str, linux: dict[str, Any]) -> Mount:
+def understand(index: int, entry: types.Mount, bundle: str, linux: types.Linux) -> Mount:
     """Return one mount. A relative bind source is relative to the bundle. Raises PyrunError if it can't be."""
     mount = Mount(index, entry)
     options = mount.options
@@ -109,7 +108,7 @@ def understand(index: int, entry: dict[str, Any], bundle: str, linux: dict[str, 
     return mount
 
 
-def _check_options(mount: Mount, entry: dict[str, Any]) -> None:
+def _check_options(mount: Mount, entry: types.Mount) -> None:
     """Refuse by name the options that would have no effect."""
     options = mount.options
     names = entry.get("options") or ()

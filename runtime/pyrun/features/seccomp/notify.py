@@ -23,8 +23,10 @@ from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
+    from oci_spec import types
     from pyrun.story.making import Making
 
 ACTION = "SCMP_ACT_NOTIFY"
@@ -50,7 +52,7 @@ REMEDIES = {
 }
 
 
-def used(profile: dict[str, Any]) -> bool:
+def used(profile: Mapping[str, Any]) -> bool:
     """Does a profile have an agent decide anything? Else listenerPath is ignored."""
     return profile["defaultAction"] == ACTION or any(
         [rule["action"] == ACTION for rule in profile.get("syscalls") or ()]
@@ -63,7 +65,7 @@ def flags(wanted: int) -> int:
     return wanted | NEW_LISTENER | (TSYNC_ESRCH if wanted & TSYNC else 0)
 
 
-def path_of(profile: dict[str, Any], bundle: str) -> str:
+def path_of(profile: types.Seccomp, bundle: str) -> str:
     """Return where the agent listens; a relative path is the bundle's, as with crun. Raises PyrunError without one."""
     path: str = profile.get("listenerPath") or ""
     if not path:
@@ -71,7 +73,7 @@ def path_of(profile: dict[str, Any], bundle: str) -> str:
     return path if path[:1] == "/" else f"{bundle}/{path}"
 
 
-def check_kernel(profile: dict[str, Any], wanted: int) -> None:
+def check_kernel(profile: types.Seccomp, wanted: int) -> None:
     """Raise PyrunError for flags that this kernel doesn't know."""
     if process.seccomp_knows(wanted):
         return

@@ -21,8 +21,9 @@ from pyrun.kernel import calls, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
+    from oci_spec import types
     from pyrun.story.making import Making
 
     Unsaved = tuple[str, str, bytes]  # what `store` takes
@@ -70,7 +71,7 @@ def keep(making: Making) -> None:
         store(*making.unsaved[0])
 
 
-def flags(profile: dict[str, Any]) -> int:
+def flags(profile: types.Seccomp) -> int:
     """The flags for seccomp(2). A profile that has no `flags` gets SPEC_ALLOW, what Linux does since 5.16."""
     names = profile.get("flags")
     result = _SPEC_ALLOW if names is None else 0
@@ -83,7 +84,7 @@ def flags(profile: dict[str, Any]) -> int:
     return result & ~notify.WAIT_KILLABLE_RECV  # only a listener has something to wait for
 
 
-def check_execve(profile: dict[str, Any]) -> None:
+def check_execve(profile: types.Seccomp) -> None:
     """Raise PyrunError for a profile that refuses execve whatever its arguments.
 
     No program could ever be executed under it, and a filter that refuses the report as well would have the failure end
@@ -106,7 +107,7 @@ def check_execve(profile: dict[str, Any]) -> None:
         )
 
 
-def program(profile: dict[str, Any], cache_dir: str, later: list[Unsaved] | None = None) -> bytes:
+def program(profile: types.Seccomp, cache_dir: str, later: list[Unsaved] | None = None) -> bytes:
     """Return the BPF program of a profile (`linux.seccomp`), an array of struct sock_filter, ready for seccomp(2).
 
     `cache_dir` is made when it is missing (its parent must be there). A cache that can't be used costs time,
@@ -119,7 +120,7 @@ def program(profile: dict[str, Any], cache_dir: str, later: list[Unsaved] | None
     start = b"pyrun seccomp %d %d\n%s" % (FORMAT, len(key), key)
     found = _load(f"{cache_dir}/{name}", start)
     if found is None:
-        library, found = _compile({name: profile[name] for name in INPUTS if profile.get(name) is not None})
+        library, found = _compile({key: value for key, value in profile.items() if key in INPUTS})
         body = _stamp(library) + b"\n" + found
         unsaved = (cache_dir, name, start + _seal(body) + body)
         if later is None:
@@ -251,7 +252,7 @@ def _is_stale(name: str) -> bool:
     return int(pid) == posix.getpid()
 
 
-def _compile(profile: dict[str, Any]) -> tuple[bytes, bytes]:
+def _compile(profile: dict[str, object]) -> tuple[bytes, bytes]:
     """Run the compiler: libseccomp's path, and the program.
 
     Files of memory instead of pipes: nothing can block, and no SIGPIPE is possible. It dies with us.
