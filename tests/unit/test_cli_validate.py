@@ -46,7 +46,6 @@ def test_all_sources_at_once(bundle: Path) -> None:
     config["process"]["cwd"] = "relative"
     config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 2, "hard": 1}]
     config["linux"]["intelRdt"] = {"closID": "x"}
-    config["linux"]["resources"]["rdma"] = {"mlx": {"hcaHandles": 1}}
     config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_NOTIFY"}
     config["linux"]["cgroupsPath"] = "/a/../b"
     config["linux"]["namespaces"][0]["path"] = "/nonexistent/ns"
@@ -62,7 +61,6 @@ def test_all_sources_at_once(bundle: Path) -> None:
     assert set(found) >= {
         ("specification", "process.cwd"),
         ("specification", "process.rlimits[0].soft"),
-        ("pyrun", "linux.resources.rdma"),
         ("pyrun", "linux.seccomp.listenerPath"),
         ("pyrun", "mounts[0].options[0]"),
         ("host", "linux.cgroupsPath"),

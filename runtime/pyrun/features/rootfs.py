@@ -15,6 +15,7 @@ from pyrun.kernel import calls, mounts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from oci_spec import types
 
@@ -45,10 +46,11 @@ def refusals_without_namespace(config: types.Config) -> Iterator[PyrunError]:
     """What a container that inherits the runtime's mount namespace can't have, since it would change the mounts of the
     host: each with its property. Empty values ask for nothing."""
     linux: types.Linux = config.get("linux") or {}
+    root: Any = config.get("root") or {}  # `validate` asks of documents that have none
     for index, _ in enumerate(config.get("mounts") or ()):
         yield PyrunError(NO_NAMESPACE, f"mounts[{index}]", REMEDY)
     for json_path, value in (
-        ("root.readonly", config["root"].get("readonly")),
+        ("root.readonly", root.get("readonly")),
         ("process.terminal", "process" in config and config["process"].get("terminal")),
         ("linux.rootfsPropagation", linux.get("rootfsPropagation")),
         ("linux.maskedPaths", linux.get("maskedPaths")),
