@@ -155,3 +155,52 @@ def test_a_user_namespace_keeps_the_hosts_flags(pyrun, bundle, options):
     pyrun.wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
     found = pyrun.output(one.mount("/m", "none", "s", "bind", *options)).strip().split(",")
     assert {"nosuid", "noexec"} <= set(found)
+
+
+LOCKED = """
+mount -t tmpfs -o nosuid,noexec,noatime s {0} && mkdir {0}/sub && mount -t tmpfs -o nodev t {0}/sub && exec "$@"
+"""
+
+
+@pytest.fixture
+def locked(pyrun, bundle):
+    """A bundle with a user namespace that binds a tree, on /m and /m/sub, whose flags the kernel locks there."""
+    needs.user_namespaces()
+    one = bundle(
+        {"process": {"rlimits": None}}, sh="cut -d' ' -f5,6 /proc/self/mountinfo | grep '^/m'"
+    ).user_namespace()
+    (one.path / "s").mkdir()
+    script = LOCKED.format(one.path / "s")
+    pyrun.wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+    return one.mount("/m", "none", "s", "rbind")
+
+
+@pytest.mark.parametrize(
+    ("options", "more", "below"),
+    [
+        (["remount", "ro"], {"ro"}, set()),
+        (["remount", "bind", "ro", "nodev"], {"ro", "nodev"}, set()),
+        (["remount", "bind", "noatime", "nosuid"], set(), set()),
+        (["remount", "rro"], {"ro"}, {"ro"}),
+        (["remount", "bind", "rnosymfollow", "rnosuid"], {"nosymfollow"}, {"nosymfollow", "nosuid"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_remount_keeps_what_is_locked(pyrun, locked, options, more, below):
+    """A remount in a user namespace adds to a mount what it names, and the flags of the host stay, for the tree below
+    as well."""
+    locked.mount("/m", "none", "none", *options)
+    found = dict(line.split() for line in pyrun.output(locked).splitlines())
+    assert set(found["/m"].split(",")) - {"rw"} == {"nosuid", "noexec", "noatime"} | more
+    assert set(found["/m/sub"].split(",")) - {"rw", "relatime"} == {"nodev"} | below
+
+
+@pytest.mark.parametrize(
+    "option", ["exec", "suid", "strictatime", "relatime", "nodiratime", "rexec", "rdev", "rrelatime"]
+)
+def test_a_remount_takes_nothing_away(pyrun, locked, option):
+    """To take away by its name what the host has locked, or to change access times, is an error that says so."""
+    locked.mount("/m", "none", "none", "remount", "bind", option)
+    sentence = pyrun.refused(locked)
+    assert sentence.startswith(f"mounts[{len(locked.config['mounts']) - 1}]: remounting /m: ")
+    assert "a user namespace can't take away the flags that the host's mount has" in sentence

@@ -23,7 +23,8 @@ NAMESPACE = (
     "it shows a {0} namespace, and the container's user namespace owns none: add a {0} namespace, or bind {1}"
 )
 NO_CGROUPS = "a user namespace may not mount cgroups without a cgroup namespace of its own"
-LOCKED = "a user namespace can't take away the flags that the host's mount has"
+LOCKED = "a user namespace can't take away the flags that the host's mount has, nor change its access times"
+OF_ANOTHER = "the root file system is FUSE of another user: mount it with allow_other"
 NOT_THERE = "nothing is mounted there"
 TOO_MANY = "a mount namespace has fs.mount-max mounts at most"
 BUSY = "files in it are open for writing"
@@ -67,7 +68,18 @@ def explain(mount: Mount, root: int, error: OSError, doing: str = "") -> PyrunEr
     """The error of making `mount` below `root`, or of `doing` something else with it, with its cause and remedy where
     they are known."""
     hint = file_on_the_way(root, mount.destination) if error.errno == errno.ENOTDIR else known(mount, error)
+    if error.errno == errno.EACCES and not _lets_us_in(root):
+        hint = OF_ANOTHER
     return failed(doing or mount.describe(), error, mount.json_path, hint)
+
+
+def _lets_us_in(root: int) -> bool:
+    """FUSE keeps everybody out but the user who mounted it, root as well, though a descriptor can be had."""
+    try:
+        posix.fstat(root)
+    except PermissionError:
+        return False
+    return True
 
 
 def known(mount: Mount, error: OSError) -> str:
