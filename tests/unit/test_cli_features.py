@@ -9,6 +9,7 @@ import pytest
 
 from oci_spec import features, mount_options, names, schema
 from pyrun.commands import features as command
+from pyrun.features import crun_annotations
 from pyrun.features.mounts import mount
 from pyrun.story import create, plan
 
@@ -24,11 +25,17 @@ def test_valid(document: dict[str, Any]) -> None:
 
 
 def test_nothing_unknown(document: dict[str, Any]) -> None:
-    """null and absence would mean that it isn't known whether something is supported."""
-    assert document.keys() == features.FEATURES[1].keys()
-    assert document["linux"].keys() == features.LINUX[1].keys()
-    assert None not in document.values()
-    assert None not in document["linux"].values()
+    """Every property of the features structure is there, at each level: null and absence would mean that it isn't known
+    whether something is supported."""
+
+    def compare(node: dict[str, Any], found: Any) -> None:
+        if "properties" in node:
+            assert found.keys() == node["properties"].keys()
+            for name, child in node["properties"].items():
+                compare(child, found[name])
+        assert found is not None
+
+    compare(schema.schema("features"), document)
 
 
 def test_mount_options_are_those_that_create_takes(document: dict[str, Any]) -> None:
@@ -80,3 +87,11 @@ def test_seccomp(document: dict[str, Any]) -> None:
     assert sorted(claimed["knownFlags"]) == sorted(names.SECCOMP_FLAGS)
     assert set(claimed["supportedFlags"]) <= set(claimed["knownFlags"])
     assert document["annotations"]["io.github.seccomp.libseccomp.version"].startswith("2.")
+
+
+def test_annotations_that_change_what_is_done(document: dict[str, Any]) -> None:
+    """Each annotation of a configuration that pyrun carries out is listed (features.md): create doesn't warn of it."""
+    listed = document["potentiallyUnsafeConfigAnnotations"]
+    assert crun_annotations.without_effect(dict.fromkeys(listed, "1")) == []
+    assert crun_annotations.without_effect({"run.oci.handler": "wasm"}) == ["run.oci.handler"]
+    assert "run.oci.keep_original_groups" in listed
