@@ -199,3 +199,43 @@ def test_what_the_host_has_no_controller_for_is_refused(any_host, bundle, asked,
 def test_what_asks_for_nothing_needs_no_controller(any_host, bundle, asked):
     """Engines send zeros and empty lists for everybody."""
     any_host.create(bundle({"linux": {"resources": asked}}).args("sleep", "1000"))
+
+
+def test_a_swappiness_of_minus_1_is_not_set(any_host, bundle):
+    """Older engines write Go's -1 as 2^64-1: create, exec and update take it for no word of it, as runc does."""
+    unset = {"memory": {"swappiness": 2**64 - 1}}
+    container = any_host.start(bundle({"linux": {"resources": unset}}).args("sleep", "1000"))
+    any_host.ok("exec", container.id, "true")
+    any_host.ok("update", "--resources", "-", container.id, data=json.dumps(unset).encode())
+
+
+@pytest.mark.parametrize("swappiness", [101, 2**64 - 2, -1, "x"])
+def test_a_swappiness_out_of_range_is_refused(pyrun, bundle, swappiness):
+    """The spec's range is 0 to 100, and no other number stands for nothing."""
+    one = bundle({"linux": {"resources": {"memory": {"swappiness": swappiness}}}})
+    assert pyrun.refused(one).startswith("linux.resources.memory.swappiness: found ")
+
+
+def test_rdma_devices_are_limited(pyrun, bundle):
+    """What is given is in force, update changes it, statistics show it, and a device that isn't there is named."""
+    device = next((path.name for path in Path("/sys/class/infiniband").glob("*")), "")
+    if not device:
+        pytest.skip("needs an RDMA device")
+    asked = {"rdma": {device: {"hcaHandles": 3}}}
+    container = pyrun.start(bundle({"linux": {"resources": asked}}).args("sleep", "1000"))
+
+    def limit():
+        found = json.loads(pyrun.ok("events", "--stats", container.id).out)["data"]["rdma_stats"][
+            "rdma_limit"
+        ]
+        return next((each["hca_handles"], each["hca_objects"]) for each in found if each["device"] == device)
+
+    assert limit() == (3, 2**32 - 1)
+    for document, sentence in (
+        ({"rdma": {device: {"hcaObjects": 77}}}, ""),
+        ({"rdma": {device: {"hcaHandles": 9}, "nosuch0": {"hcaHandles": 1}}}, "no RDMA device nosuch0"),
+    ):
+        call = pyrun.error if sentence else pyrun.ok
+        result = call("update", "--resources", "-", container.id, data=json.dumps(document).encode())
+        assert not sentence or sentence in result
+        assert limit() == (3, 77)

@@ -135,6 +135,7 @@ def size(text: str) -> int | None:
 
 def _check(resources: dict[str, Any]) -> None:
     try:
+        table.forget_unset({"linux": {"resources": resources}})
         oci_config.parse_resources(resources)
         for fault in linux_rules.resource_faults(resources):
             raise fault

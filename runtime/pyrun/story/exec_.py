@@ -14,6 +14,7 @@ from oci_spec import config as oci_config
 from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups import driver, entrance
+from pyrun.cgroups.controllers import table
 from pyrun.container import states, store
 from pyrun.features import intel_rdt, io_priority, labels, oom_score, rlimits, scheduler
 from pyrun.features.namespaces import NAMESPACES
@@ -151,6 +152,7 @@ def exec_(root: str, values: Values, arguments: list[str], console_socket: int =
     container = store.find(root, arguments[0], lock=False)
     status = _check_status(container, bool(values.get("ignore-paused")))
     config = jsontext.decode(container.config)
+    table.forget_unset(config)
     oci_config.parse(config)
     config["process"] = process_document.of(values, arguments[1:], config.get("process") or {})
     config["hooks"] = {}

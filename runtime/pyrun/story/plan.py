@@ -181,6 +181,7 @@ def load(bundle: str, config_path: str) -> tuple[types.Config, bytes]:
     data = read(bundle, path)
     try:
         document = jsontext.decode(data)
+        table.forget_unset(document)
         oci_config.parse(document)
         rules.check(document)
         for warning in rules.version_warnings(document):

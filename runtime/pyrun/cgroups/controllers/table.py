@@ -71,6 +71,7 @@ def _unified() -> ModuleType:
     return unified
 
 
+UNSET = (1 << 64) - 1
 # key, the controller that a v1 hierarchy has for it, its file
 CONTROLLERS = (
     ("memory", "memory", _memory),
@@ -101,6 +102,16 @@ def _asks(value: Any) -> bool:
     if isinstance(value, list):
         return any([_asks(item) for item in value])
     return bool(value)
+
+
+def forget_unset(document: Any) -> None:
+    """Take a swappiness of 2^64-1 out of an unchecked configuration: it is -1 in Go's unsigned numbers, by which older
+    engines say "not set", and the spec has no such value."""
+    found = document
+    for key in ("linux", "resources", "memory"):
+        found = found.get(key) if isinstance(found, dict) else None
+    if isinstance(found, dict) and found.get("swappiness") == UNSET:
+        del found["swappiness"]
 
 
 def writes(
