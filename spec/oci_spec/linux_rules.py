@@ -199,7 +199,7 @@ def memory_policy_faults(policy: Document) -> Iterator[ConfigError]:
     nodes = policy.get("nodes", "")
     flags = policy.get("flags", ())
     parts = ("linux", "memoryPolicy", "nodes")
-    if nodes and not is_node_list(nodes):
+    if nodes and not is_number_list(nodes):
         yield ConfigError(show(nodes), 'a list of nodes such as "0-3,7"', section, parts)
     if nodes and mode in ("MPOL_DEFAULT", "MPOL_LOCAL"):
         yield ConfigError(show(nodes), f"no nodes: {mode} takes none", section, parts)
@@ -216,7 +216,7 @@ def memory_policy_faults(policy: Document) -> Iterator[ConfigError]:
         )
 
 
-def is_node_list(text: str) -> bool:
+def is_number_list(text: str) -> bool:
     """Whether text is numbers and ascending ranges with commas between them (cpuset(7), list format)."""
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
@@ -255,6 +255,15 @@ def scheduler_faults(scheduler: Document) -> Iterator[ConfigError]:
             section,
             parts,
         )
+
+
+def cpu_affinity_faults(affinity: Document) -> Iterator[ConfigError]:
+    """config.md#linux-process: execCPUAffinity; sched_setaffinity(2)"""
+    for name in ("initial", "final"):
+        text = affinity.get(name, "")
+        if text.strip() and not is_number_list(text):
+            parts = ("process", "execCPUAffinity", name)
+            yield ConfigError(show(text), 'a list of CPUs such as "0-3,8"', "config.md#linux-process", parts)
 
 
 def warnings(linux: Document) -> Iterator[str]:

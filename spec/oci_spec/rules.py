@@ -143,6 +143,8 @@ def process_faults(process: Document) -> Iterator[ConfigError]:
         seen += (kind,)
     if "scheduler" in process:
         yield from linux_rules.scheduler_faults(process["scheduler"])
+    if "execCPUAffinity" in process:
+        yield from linux_rules.cpu_affinity_faults(process["execCPUAffinity"])
 
 
 def annotation_faults(document: Document) -> Iterator[ConfigError]:

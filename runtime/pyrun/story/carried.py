@@ -28,7 +28,6 @@ ALONG = {
     "process.consoleSize": "making the terminal",
     "process.env": "becoming stage 2",
     "process.user": "becoming this user",
-    "process.execCPUAffinity": "exec",
     "linux.cgroupsPath": "making the cgroups",
     "linux.devices": "making devices",
     "linux.gidMappings": "mapping ids",

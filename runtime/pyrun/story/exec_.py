@@ -16,7 +16,7 @@ from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups import driver, entrance
 from pyrun.cgroups.controllers import table
 from pyrun.container import states, store
-from pyrun.features import intel_rdt, io_priority, labels, oom_score, rlimits, scheduler
+from pyrun.features import cpu_affinity, intel_rdt, io_priority, labels, oom_score, rlimits, scheduler
 from pyrun.features.namespaces import NAMESPACES
 from pyrun.features.seccomp import notify
 from pyrun.features.seccomp import profile as seccomp
@@ -118,6 +118,7 @@ PARENT: tuple[Row[Making], ...] = (
     (facts.ALWAYS, "looking at the container", _look),
     (facts.ALWAYS, "finding the cgroup", _find_seat),
     (facts.ALWAYS, "making the file of stage 2", birth.make_stage2),
+    ("process.execCPUAffinity", "running on the initial CPUs", cpu_affinity.begin),
     (facts.ALWAYS, "starting the process", _clone),
     (facts.ALWAYS, "closing what the process has", birth.close_handed),
     (facts.ALWAYS, "asking for a move into the unit", _ask_for_move),

@@ -13,6 +13,7 @@ import posix
 from pyrun.base.errors import failed
 from pyrun.features import (
     capabilities,
+    cpu_affinity,
     cwd,
     environment,
     hooks,
@@ -173,6 +174,7 @@ LAST: tuple[Row[Last], ...] = (
     (facts.UNBORN, "leading a session", born.lead_session),
     ("process.terminal", "taking the terminal", born.take_terminal),
     (facts.UNBORN, "entering the container's cgroups", born.enter_cgroups),
+    ("process.execCPUAffinity", "running on the final CPUs", cpu_affinity.end),
     (facts.UNBORN, "setting LISTEN_PID", born.set_listen_pid),
     # from here on by the word of start
     (facts.WAITING, "waiting for start", _wait),
@@ -223,7 +225,8 @@ def become_stage2(inside: Inside) -> NoReturn:
     if plan.listen_fds:
         variables += [f"LISTEN_FDS={plan.listen_fds}", f"LISTEN_PID={last.pid()}"]
         variables = environment.once(variables)
-    process.all_cpus()
+    if not inside.keeps_affinity:
+        process.all_cpus()
     process.default_signals(ENDING if last.listen_fd >= 0 else 0)
     calls.close_range_on_exec(first)
     for fd in range(3, first):

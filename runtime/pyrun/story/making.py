@@ -91,6 +91,7 @@ class Inside:
         "hook_files",
         "join",
         "joins_pid",
+        "keeps_affinity",
         "kernels",
         "labels",
         "late",
@@ -145,6 +146,7 @@ class Inside:
         self.nodes: list[int] = []  # mounts of linux.devices that the parent has made, or -1
         self.slave = -1  # the terminal
         self.places: Places | None = None  # where paths to be masked or read-only are
+        self.keeps_affinity = False  # exec's: it was born on the CPUs that are configured
         self.cwd = ""  # that stage 2 is to enter as the program's user
 
     def parent(self) -> int:
