@@ -62,6 +62,17 @@ def test_the_architecture_has_a_line_for_each_folder() -> None:
     assert not below - set(rows)
 
 
+def test_docstrings_say_who_raises_what() -> None:
+    """ "Raises PyrunError if …", and not the bare name of an exception as a sentence of its own."""
+    for path in (REPOSITORY / "runtime/pyrun").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                text = " ".join((ast.get_docstring(node) or "").split())
+                assert not re.search(r"[.;)] (PyrunError|OSError)(, \w+Error)*(\.|$)", text), (
+                    f"{name(path)}: {text}"
+                )
+
+
 def test_no_source_file_is_long() -> None:
     long = {
         name(path): lines

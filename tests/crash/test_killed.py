@@ -166,9 +166,7 @@ def test_killed(name: str, faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle
     assert not failures, "\n".join(failures)
 
 
-def test_a_start_that_is_killed_before_it_is_heard_can_be_repeated(
-    pyrun: Pyrun, bundle: Callable[..., Bundle]
-) -> None:
+def test_killed_start_can_be_repeated(pyrun: Pyrun, bundle: Callable[..., Bundle]) -> None:
     """The container stays created: its init notices that who has woken it is gone."""
     container = pyrun.create(bundle(sh="sleep 1000"))
     pid = container.pid

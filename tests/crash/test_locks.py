@@ -114,7 +114,7 @@ def test_who_changes_a_container_waits_for_its_turn(
 
 
 @pytest.mark.parametrize("kind", ["createRuntime", "createContainer", "poststart", "startContainer"])
-def test_delete_by_force_ends_a_command_that_hangs_in_a_hook(
+def test_forced_delete_ends_a_command_that_hangs_in_a_hook(
     pyrun: Pyrun, bundle: Make, tmp_path: Path, kind: str
 ) -> None:
     """It waits for a while, then kills who doesn't let go, and leaves nothing, the hook included."""

@@ -292,9 +292,7 @@ def library(alone: Path, runtime: Path) -> Path:
         ("_pyrun_build.py", "spec --file -"),
     ],
 )
-def test_a_folder_that_is_not_whole_is_named_with_what_lacks(
-    alone: Path, library: Path, missing: str, command: str
-) -> None:
+def test_incomplete_library_folder_is_named(alone: Path, library: Path, missing: str, command: str) -> None:
     """Whichever module is missing, the first or one imported later: one sentence with the folder and the module."""
     path = library / missing
     if path.is_dir():
@@ -360,9 +358,7 @@ def test_installed_by_make(
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids="umask-{:03o}".format)
-def test_everyone_reads_and_only_the_owner_writes_what_is_installed(
-    make_install: list[str], tmp_path: Path, umask: int
-) -> None:
+def test_only_the_owner_writes_installed_files(make_install: list[str], tmp_path: Path, umask: int) -> None:
     """`make install` gives the same modes whatever the umask is, and was when it was built."""
     built = tmp_path / "built"  # as a clone would be that was made and built with this umask
     shutil.copytree(REPOSITORY / "build/lib", built / "build/lib")

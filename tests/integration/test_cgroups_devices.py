@@ -194,7 +194,7 @@ def test_v2_has_one_program_that_is_replaced(nodes: str) -> None:
     machine.run(body, pure_v2=True)
 
 
-def test_v2_leaves_the_programs_of_others_and_takes_its_own_away() -> None:
+def test_v2_removes_only_its_own_programs() -> None:
     def body() -> None:
         path = machine.new_path()
         with cgroup(path, {"devices": [{"allow": True}]}, "outer") as outer:
@@ -241,7 +241,7 @@ def test_v1_update_goes_from_any_rules_to_any(nodes: str) -> None:
     machine.run(body, pure_v2=False)
 
 
-def test_a_hole_is_refused_by_v1_with_its_place_in_the_configuration() -> None:
+def test_v1_refuses_a_hole_by_its_json_path() -> None:
     if hierarchies.layout()["mode"] == "v2":
         pytest.skip("needs cgroup v1's devices hierarchy")
 

@@ -32,7 +32,7 @@ def run(request: pytest.FixtureRequest) -> Run:
     return partial(machine.run, pure_v2=request.param == "pure v2")
 
 
-def test_a_process_is_in_all_hierarchies_and_nothing_is_left(run: Run) -> None:
+def test_process_is_in_all_hierarchies(run: Run) -> None:
     def body() -> None:
         before = len(os.listdir("/proc/self/fd"))
         with cgroup(new_path("a", "b")) as record:
@@ -95,7 +95,7 @@ def test_paths(run: Run) -> None:
     run(body)
 
 
-def test_what_was_there_before_stays(run: Run) -> None:
+def test_removal_keeps_existing_cgroups(run: Run) -> None:
     def body() -> None:
         path = new_path("kept")
         with cgroup(path, container_id="outer") as outer:
@@ -115,7 +115,7 @@ def test_what_was_there_before_stays(run: Run) -> None:
     run(body)
 
 
-def test_a_cgroup_that_is_not_fit_is_refused(run: Run) -> None:
+def test_unfit_cgroup_is_refused(run: Run) -> None:
     def body() -> None:
         path = new_path()
 
@@ -181,9 +181,7 @@ def test_freezing_stops_all_and_thawing_lets_them_go_on(run: Run) -> None:
 
 
 @pytest.mark.parametrize("has_cgroup_kill", [True, False])
-def test_those_who_fork_faster_than_they_are_killed_end(
-    run: Run, has_cgroup_kill: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fork_bomb_is_killed(run: Run, has_cgroup_kill: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     put = files.put
 
     def put_of_linux_5_10(directory: str, name: str, value: str) -> None:
@@ -216,7 +214,7 @@ def test_those_who_fork_faster_than_they_are_killed_end(
     run(body)
 
 
-def test_removal_takes_what_the_container_made_below(run: Run) -> None:
+def test_removal_removes_cgroups_of_the_container(run: Run) -> None:
     def body() -> None:
         with cgroup() as record:
             for directory in directories(record):
@@ -248,7 +246,7 @@ def test_removal_of_cgroups_deeper_than_a_path_is_long(run: Run) -> None:
     run(body)
 
 
-def test_a_process_that_left_the_freezer_is_killed_all_the_same() -> None:
+def test_removal_kills_a_process_outside_the_freezer() -> None:
     if hierarchies.layout()["mode"] == "v2":
         pytest.skip("needs cgroup v1: several hierarchies")
 
@@ -296,7 +294,7 @@ def test_a_create_that_was_killed_midway_leaves_nothing(run: Run) -> None:
     run(body)
 
 
-def test_a_shared_parent_goes_with_the_last_container(run: Run) -> None:
+def test_last_container_removes_a_shared_parent(run: Run) -> None:
     def body() -> None:
         parent = new_path()
         with cgroup(f"{parent}/one") as one:

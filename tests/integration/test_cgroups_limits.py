@@ -103,7 +103,7 @@ def test_v1(resources: dict[str, Any], files: dict[str, str]) -> None:
 @pytest.mark.skipif(
     not os.path.exists("/sys/fs/cgroup/cpu/cpu.rt_runtime_us"), reason="no CONFIG_RT_GROUP_SCHED"
 )
-def test_v1_real_time_is_given_to_the_new_cgroups_above_as_well() -> None:
+def test_v1_gives_real_time_to_new_parents() -> None:
     def body() -> None:
         with cgroup(new_path("a"), {"cpu": {"realtimeRuntime": 2000, "realtimePeriod": 500000}}) as record:
             assert content(record, "cpu.rt_runtime_us") == "2000"
@@ -246,7 +246,7 @@ def test_a_controller_that_is_nowhere_is_named() -> None:
     machine.run(body, pure_v2=True)
 
 
-def test_hybrid_unified_is_written_where_v2_has_the_controller() -> None:
+def test_hybrid_writes_unified_to_v2_controllers() -> None:
     layout = hierarchies.layout()
     mount = layout["hierarchies"][-1]["mount"]
     if layout["mode"] != "hybrid" or "hugetlb" not in Path(mount, "cgroup.controllers").read_text():
@@ -316,7 +316,7 @@ def test_v2_update_keeps_the_rest() -> None:
 
 
 @v2
-def test_v2_below_a_parent_with_processes_there_are_containers_but_no_limits() -> None:
+def test_v2_sets_no_limits_below_a_parent_with_processes() -> None:
     def body() -> None:
         with cgroup() as parent:
             pid = machine.spawn(parent, machine.sleep)

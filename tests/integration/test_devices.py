@@ -38,7 +38,7 @@ def test_links(pyrun, bundle):
     ]
 
 
-def test_what_the_image_has_in_place_of_a_link_stays(pyrun, bundle):
+def test_image_files_in_place_of_links_stay(pyrun, bundle):
     """A link that leads elsewhere and a file at the links' names stay, as with runc and crun; ptmx is always ours."""
     one = bundle(sh="readlink /dev/fd; cat /dev/stdin; readlink /dev/stdout; readlink /dev/ptmx")
     one.config["mounts"] = [mount for mount in one.config["mounts"] if mount["destination"] != "/dev"]
@@ -233,7 +233,7 @@ def test_mask_through_link(pyrun, bundle, kind):
 
 
 @pytest.mark.parametrize("path", ["/proc/keys", "/etc/masked"])
-def test_the_hosts_null_is_safe(pyrun, bundle, path):
+def test_container_cannot_change_the_hosts_null(pyrun, bundle, path):
     """A container's root with all rights can't change the mode of the host's /dev/null through a masked file."""
     caps = {kind: ["CAP_FOWNER", "CAP_CHOWN"] for kind in ("bounding", "permitted", "effective")}
     # to what it is already: if there is a hole, nothing goes through it
@@ -248,7 +248,7 @@ def test_the_hosts_null_is_safe(pyrun, bundle, path):
 
 
 @pytest.mark.parametrize("kind", ["maskedPaths", "readonlyPaths"])
-def test_a_path_that_is_named_twice(pyrun, bundle, kind):
+def test_masked_path_named_twice_is_covered_once(pyrun, bundle, kind):
     """It is covered once."""
     one = bundle({"linux": {kind: ["/etc/passwd"] * 3}}, sh="grep -c ' /etc/passwd ' /proc/self/mountinfo")
     assert pyrun.output(one) == "1\n"

@@ -58,7 +58,7 @@ def test_lacking_user_and_env_are_the_containers(pyrun, container):
     assert out.split() == ["1000", "1001", "Groups:", "7", "8", "0027", "b", "/", "/"]
 
 
-def test_what_it_has_is_taken(pyrun, container):
+def test_values_of_the_document_are_taken(pyrun, container):
     """What stands in it is taken as it is, down to what is empty."""
     document = {
         "user": {"uid": 5, "gid": 6},
@@ -203,7 +203,7 @@ def test_too_big_a_pipe(pyrun, container):
     ],
     ids=["not in PATH", "missing", "not executable", "cwd", "user", "no document", "detached"],
 )
-def test_status_of_what_can_not_start(pyrun, container, options, program, words):
+def test_status_255_if_it_cannot_start(pyrun, container, options, program, words):
     """255, as under runc, and the words by which engines tell 126 and 127."""
     result = pyrun("exec", *options, container.id, *program)
     assert result.code == 255

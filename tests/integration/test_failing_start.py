@@ -38,7 +38,7 @@ def said_by(container):
     ],
     ids=["format", "interpreter"],
 )
-def test_a_program_that_only_execve_refuses_has_run_and_ended(pyrun, bundle, reaper, text, words):
+def test_program_that_execve_refuses_ends_with_255(pyrun, bundle, reaper, text, words):
     """`start` succeeds without a word; the container has ended with status 255, its cause is on the program's stderr,
     no poststart hook has run, and it is deleted like any other."""
     one = bundle()
@@ -57,7 +57,7 @@ def test_a_program_that_only_execve_refuses_has_run_and_ended(pyrun, bundle, rea
 
 
 @pytest.mark.parametrize("kind", ["startContainer", "poststart"])
-def test_after_a_failing_hook_start_returns_when_the_init_is_reaped(pyrun, bundle, reaper, kind):
+def test_start_reaps_the_init_after_a_failing_hook(pyrun, bundle, reaper, kind):
     """Whoever is told that `start` failed finds no process of the container, not even a dead one."""
     one = bundle().args("sleep", "1000")
     one.hook(kind, "exit 3")
@@ -80,7 +80,7 @@ def test_after_a_failing_hook_start_returns_when_the_init_is_reaped(pyrun, bundl
     pyrun.assert_gone(container.id)
 
 
-def test_a_parent_that_reaps_nothing_is_not_waited_for_for_ever(pyrun, bundle, reaper):
+def test_start_does_not_wait_for_a_parent_that_never_reaps(pyrun, bundle, reaper):
     """`start` fails all the same, within seconds."""
     one = bundle().args("sleep", "1000")
     one.hook("startContainer", "exit 3")
@@ -93,7 +93,7 @@ def test_a_parent_that_reaps_nothing_is_not_waited_for_for_ever(pyrun, bundle, r
             os.waitpid(pid, 0)
 
 
-def test_a_container_whose_stderr_nobody_holds_ends_all_the_same(pyrun, bundle, reaper):
+def test_container_ends_without_a_reader_of_stderr(pyrun, bundle, reaper):
     """A closed pipe as the program's stderr."""
     one = bundle()
     one.script("/tool", "no program\n")

@@ -125,7 +125,7 @@ def user(bundle):
     return bundle({"process": {"rlimits": None}}).user_namespace()
 
 
-def test_capabilities_are_the_namespaces(pyrun, user):
+def test_capabilities_hold_in_the_namespace_only(pyrun, user):
     """Root of a user namespace has its capabilities there, and none over the host."""
     caps = {key: ["CAP_SYS_ADMIN", "CAP_MKNOD"] for key in ("bounding", "permitted", "effective")}
     user.config["process"]["capabilities"] = caps
@@ -155,7 +155,7 @@ def test_devices_are_bound(pyrun, user):
     ]
 
 
-def test_files_are_the_namespaces(pyrun, user):
+def test_files_have_the_owners_of_the_namespace(pyrun, user):
     """Files of the host's root belong to nobody inside; what is made inside belongs to its root outside."""
     (user.path / "data").mkdir()
     (user.path / "data").chmod(0o777)

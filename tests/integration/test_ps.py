@@ -63,7 +63,7 @@ def test_table(any_host: Pyrun, bundle: Make) -> None:
     container.delete("--force")
 
 
-def test_what_a_container_can_say_drives_no_terminal(pyrun: Pyrun, bundle: Make) -> None:
+def test_ps_escapes_names_of_processes(pyrun: Pyrun, bundle: Make) -> None:
     """Names of processes are the container's."""
     container = pyrun.start(bundle().args("sh", "-c", "sleep 1000; true", "\33[2J\n"))
     eventually(lambda: len(pids_of(container)) == 2, "not two processes")

@@ -148,7 +148,7 @@ def test_a_program_that_ends(pyrun, tell, manager):
 
 
 @pytest.mark.parametrize("how", ["kill", "delete"])
-def test_others_may_end_it_meanwhile(pyrun, tell, manager, how):
+def test_other_commands_work_while_start_waits(pyrun, tell, manager, how):
     """While start waits, the container can be looked at, killed and deleted; start ends then."""
     container = pyrun.create(tell(), env=manager.env)
     start = pyrun.popen(
@@ -193,7 +193,7 @@ def test_the_folder_is_read_only(pyrun, bundle, manager):
         assert word in said, said
 
 
-def test_what_lies_in_the_folder_is_deleted(pyrun, bundle, manager):
+def test_delete_removes_files_of_the_container(pyrun, bundle, manager):
     """Whatever a container with the right to write there has left goes with it, however deep; no link is followed."""
     outside = pyrun.folder / "outside"
     outside.mkdir()

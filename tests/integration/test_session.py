@@ -72,7 +72,7 @@ def inner(tmp_path: Path) -> Inner:
     return one
 
 
-def test_nothing_is_left_of_what_passes_fails_or_is_skipped(inner: Inner) -> None:
+def test_sessions_leave_nothing(inner: Inner) -> None:
     """A session's temporary files are gone at its end, deep, unreadable and linked ones among them."""
     status, output = inner.run(
         """
@@ -100,7 +100,7 @@ def test_sees_only_its_own(tmp_path, tmp_path_factory):
     assert os.path.isdir("/etc")
 
 
-def test_what_a_test_leaves_in_the_temporary_folder_fails_the_session_by_name(inner: Inner) -> None:
+def test_leftover_files_fail_the_session(inner: Inner) -> None:
     """A test that makes temporary files outside of tmp_path, and forgets them, is noticed; they go all the same."""
     status, output = inner.run(
         """
@@ -114,7 +114,7 @@ def test_forgets():
     assert inner.left() == []
 
 
-def test_what_is_left_mounted_fails_its_test_and_is_not_emptied(inner: Inner) -> None:
+def test_leftover_mount_fails_its_test(inner: Inner) -> None:
     """A mount below tmp_path is detached before anything is removed: what it shows is another's."""
     needs.root()
     precious = inner.folder / "precious"
@@ -173,7 +173,7 @@ def test_nothing_is_left_when_it_is_interrupted(inner: Inner, name: str) -> None
         assert inner.left() == []
 
 
-def test_a_killed_sessions_files_go_with_the_next_session_and_a_living_ones_stay(inner: Inner) -> None:
+def test_next_session_removes_files_of_a_killed_one(inner: Inner) -> None:
     """SIGKILL leaves files; the next session removes them, and not those of a session that is at work."""
     with waiting(inner) as killed:
         killed.kill()
@@ -223,7 +223,7 @@ def test_signals():
     assert (status, "1 passed" in output) == (0, True), output
 
 
-def test_other_users_reach_the_temporary_files_wherever_the_caller_has_its_own(inner: Inner) -> None:
+def test_other_users_reach_temporary_files(inner: Inner) -> None:
     """Where TMPDIR is for one user alone, another folder is taken: containers' users have to get there."""
     inner.temporary.chmod(0o700)
     status, output = inner.run(

@@ -50,7 +50,7 @@ def start_with_null(pyrun, one):
 
 
 @pytest.mark.parametrize("owner", ["the host's ids", "ids of its own"])
-def test_null_is_the_containers(pyrun, bundle, owner):
+def test_null_streams_become_the_containers_null(pyrun, bundle, owner):
     """Streams that are the host's null device are the container's /dev/null, so that root of the container can't change
     the host's inode: either another one, or (user namespace) the host's on a read-only mount."""
     one = bundle().args("sleep", "1000")
@@ -67,7 +67,7 @@ def test_null_is_the_containers(pyrun, bundle, owner):
     assert [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)] == ["/dev/null"] * 3
 
 
-def test_null_of_exec_is_the_containers(pyrun, bundle):
+def test_null_streams_of_exec_become_the_containers_null(pyrun, bundle):
     """The same for a program of exec."""
     container = pyrun.start(bundle().args("sleep", "1000"))
     pid = exec_pid(pyrun, container)
@@ -199,7 +199,7 @@ def test_owner_that_can_not_be_changed(pyrun, bundle, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["a terminal", "a folder", "a device"])
-def test_what_is_not_given_away(pyrun, bundle, kind, tmp_path):
+def test_terminals_devices_and_folders_keep_their_owner(pyrun, bundle, kind, tmp_path):
     """A terminal of the host, a device, and a folder keep their owner."""
     controller, fd = pty.openpty() if kind == "a terminal" else (-1, -1)
     if kind == "a folder":

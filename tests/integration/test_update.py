@@ -120,7 +120,7 @@ START = {
 @either
 @settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
 @given(updates())
-def test_all_else_stays(resources: dict[str, Any]) -> None:
+def test_update_changes_only_what_is_named(resources: dict[str, Any]) -> None:
     """The property: after an update, only the files of what was named have changed."""
 
     def body() -> None:
@@ -262,7 +262,7 @@ def test_options_for_every_status(any_host: Pyrun, bundle: Make, tmp_path: Path)
 
 
 @v1
-def test_a_file_of_every_kind(pyrun: Pyrun, bundle: Make) -> None:
+def test_resources_file_of_every_kind(pyrun: Pyrun, bundle: Make) -> None:
     """As engines send them; rules for devices that are in force already are left in peace, others are taken."""
     rules = [{"allow": False, "access": "rwm"}]
     container = pyrun.start(bundle({"linux": {"resources": {"devices": rules}}}, sh="sleep 1000"))

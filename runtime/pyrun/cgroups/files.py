@@ -27,7 +27,7 @@ WEIGHTS = ("cpu.shares", "cpu.weight")  # a change of cpu.idle changes these as 
 
 
 def read(path: str) -> str:
-    """The text of a cgroup file without its last newline; OSError."""
+    """Return the text of a cgroup file without its last newline. Raises OSError."""
     return read_file(path).decode().rstrip("\n")
 
 
@@ -75,7 +75,7 @@ def write(directory: str, name: str, value: str, json_path: str, optional: bool 
 
 
 def put(directory: str, name: str, value: str) -> None:
-    """The bare open(2), write(2), close(2); OSError."""
+    """Call open(2), write(2), close(2), and nothing else. Raises OSError."""
     fd = posix.open(f"{directory}/{name}", posix.O_WRONLY | O_CLOEXEC)
     try:
         posix.write(fd, value.encode())

@@ -142,7 +142,7 @@ def kill_all(pids: Sequence[int]) -> None:
 
 
 def move(pids: Sequence[int], directory: str) -> None:
-    """Move processes into a cgroup; those that ended meanwhile are fine. OSError."""
+    """Move processes into a cgroup; those that ended meanwhile are fine. Raises OSError."""
     for pid in pids:
         try:
             files.put(directory, "cgroup.procs", str(pid))

@@ -59,8 +59,10 @@ def prepare(making: Making) -> None:
 
 
 def listen(dirfd: int) -> int:
-    """A socket in the folder, that everybody in the container may send to; -1 if `create` had no NOTIFY_SOCKET, and so
-    made no folder. OSError."""
+    """Return a socket in the folder, that everybody in the container may send to. Raises OSError.
+
+    Returns -1 if `create` had no NOTIFY_SOCKET, and so made no folder.
+    """
     try:
         folder = _open_folder(dirfd)
     except FileNotFoundError:

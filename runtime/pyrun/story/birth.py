@@ -111,7 +111,8 @@ def _clone(planned: Plan, init: Inside, cgroup_fd: int, dirfd: int) -> tuple[int
     for join in planned.joins:
         join.close()
     posix.waitpid(middle, 0)
-    # It has said its word before it ended, or never will: then an init that it made gives up when we close our end.
+    # The helper has exited: its message is queued by now, or will never come. An init that it made then gives up
+    # when we close our end.
     message = _first_word(ours) if calls.poll([ours], 0) else b""
     if message[:1] == protocol.ERROR:
         raise protocol.unpack_error(message)

@@ -71,7 +71,7 @@ PAGES = pytest.mark.parametrize("text", [one_page(), several()], ids=["one", "se
 
 
 @PAGES
-def test_nothing_comes_from_outside_and_nothing_acts(text: str) -> None:
+def test_report_loads_nothing_remote(text: str) -> None:
     page = Parsed(text)
     ids = [attributes["id"] for attributes, _ in page.having("id")]
     assert len(ids) == len(set(ids))
@@ -163,7 +163,7 @@ def test_scores_are_those_of_the_specification_alone() -> None:
     assert cards[:3] == ["MUST: 0 of 2 passed", "SHOULD: 0 of 1 passed", "MAY: 2 of 2 passed"]
 
 
-def test_a_run_that_was_cut_short_says_so_and_a_whole_one_doesn_t() -> None:
+def test_only_an_interrupted_run_says_so() -> None:
     words = "This run was cut short"
     assert words not in one_page()
     page = Parsed(html.render(samples.run(footer=False), CATALOGUE))
