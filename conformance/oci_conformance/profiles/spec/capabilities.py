@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from oci_conformance.core.bundle import Changes
-from oci_conformance.run.case import Case, Refused
+from oci_conformance.run.case import Case, Container, Refused
 from oci_conformance.run.registry import test
 
 SETS = ("bounding", "permitted", "inheritable", "effective", "ambient")
@@ -54,29 +55,34 @@ def _compare(t: Case, changes: Changes, wanted: dict[str, list[str]]) -> None:
 
 @test("caps.effective", needs=("root",))
 def effective_at_exec(t: Case) -> None:
-    """The effective set counts when the program is executed: with CAP_DAC_OVERRIDE a closed folder is no obstacle."""
+    """The effective set counts when the program is executed: CAP_DAC_OVERRIDE opens a closed folder, if it is in it."""
     # After execve the effective set depends on the others alone, so this is the only place where it can be seen.
-    sets = {name: [SEARCH] for name in ("bounding", "permitted", "inheritable", "effective")}
-    container = t.prepare(
-        {
-            "process.capabilities": sets,
-            "process.user": USER,
-            "process.args": ["/closed/tool", "echo here"],
+    for effective in ([SEARCH], []):
+        sets = {name: [SEARCH] for name in ("bounding", "permitted", "inheritable")} | {
+            "effective": effective
         }
-    )
+        container = _in_closed_folder(t, {"process.capabilities": sets, "process.user": USER})
+        try:
+            container.create()
+            container.start()
+            container.wait()
+        except Refused as error:
+            if effective:
+                wanted = "the program of a folder that CAP_DAC_OVERRIDE opens"
+                t.check("caps.effective", False, wanted, error)
+                return
+        said = [answer.get("result") for answer in container.results()]
+        t.equal("caps.effective", [effective, said], [effective, ["here"] if effective else []])
+
+
+def _in_closed_folder(t: Case, changes: dict[str, Any]) -> Container:
+    """A prepared container whose program is in a folder that only its owner, root, may enter."""
+    container = t.prepare({**changes, "process.args": ["/closed/tool", "echo here"]})
     folder = container.rootfs / "closed"
     folder.mkdir()
     os.link(t.program, folder / "tool")
     folder.chmod(0o700)
-    try:
-        container.create()
-        container.start()
-        container.wait()
-    except Refused as error:
-        t.check("caps.effective", False, "the program of a folder that CAP_DAC_OVERRIDE opens", error)
-        return
-    said = [answer.get("result") for answer in container.results()]
-    t.equal("caps.effective", said, ["here"])
+    return container
 
 
 @test("caps.no-fail", "caps.unmappable-warn")

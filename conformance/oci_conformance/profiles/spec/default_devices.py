@@ -67,6 +67,16 @@ def in_user_namespace(t: Case) -> None:
         t.equal(f"devices.default-{name}", container.ask(f"open /dev/{name} rw").get("errno"), expected)
 
 
+@test(*IDS, needs=("root",))
+def of_a_user(t: Case) -> None:
+    """An ordinary user can open the default devices for reading and writing."""
+    container = t.serve({"process.user": {"uid": 1000, "gid": 1000}, "process.capabilities": {}})
+    for name in DEVICES:
+        expected = "ENXIO" if name == "tty" else None
+        seen = container.ask(f"open /dev/{name} rw").get("errno")
+        t.equal(f"devices.default-{name}", f"{name}: {seen}", f"{name}: {expected}")
+
+
 @test("devices.default-ptmx")
 def ptmx(t: Case) -> None:
     """/dev/ptmx is a link to, or a bind mount of, the ptmx of the container's own /dev/pts, and makes terminals."""

@@ -67,6 +67,7 @@ def removes_what_create_made(t: Case) -> None:
         "hostname": "gone-soon",
         **({} if t.host.uid or t.host.lacks("cgroup:pids") else {"linux.resources.pids.limit": 77}),
     }
+    t.run(changes, "cwd")  # so that what a runtime keeps for every container is there
     before = look(t)
     c = t.create(changes, "serve")
     c.start()

@@ -132,6 +132,35 @@ def state(t: Case) -> None:
         )
 
 
+@test("state.ociVersion", "state.annotations")
+def documents(t: Case) -> None:
+    """What hooks are told of version and annotations is what state says, at each of their times."""
+    annotations = {"org.example.a": "1", "org.example.ü": "", "org.example.long": "x" * 5000}
+    hooked = Hooked(t)
+    for kind in KINDS:
+        hooked.add(kind, kind, "state")
+    container = hooked.prepare({"annotations": annotations}, "pause")
+    container.create()
+    told = [container.state()]
+    container.start()
+    told.append(container.state())
+    hooked.wrote(PROGRAM, 5.0)
+    container.kill("KILL")
+    container.wait()
+    container.until("stopped")
+    told.append(container.state())
+    container.delete()
+    version = told[0].get("ociVersion")
+    t.check("state.ociVersion", str(version).startswith("1."), "a version of 1.x", version)
+    states = [*told, *(_object(hooked.answers(kind).get("state")) for kind in KINDS)]
+    for name, state in zip(("created", "running", "stopped", *KINDS), states, strict=True):
+        t.equal("state.ociVersion", f"{name}: {state.get('ociVersion')}", f"{name}: {version}")
+        # A runtime may add annotations of its own.
+        seen = state.get("annotations")
+        kept = {key: seen.get(key) for key in annotations} if isinstance(seen, dict) else seen
+        t.equal("state.annotations", [name, kept], [name, annotations])
+
+
 def _object(text: Any) -> Json:
     try:
         value = json.loads(text)

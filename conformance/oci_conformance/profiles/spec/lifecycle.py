@@ -14,6 +14,7 @@ from oci_conformance.run.case import Case, Container
 from oci_conformance.run.registry import test
 from oci_spec.types import Hook
 
+FAILURES = ("exit 3", "exit 255", "die KILL", "die TERM")  # how hooks fail
 AT_CREATE = ("prestart", "createRuntime", "createContainer")
 IN_CONTAINER = "startContainer"
 
@@ -198,20 +199,27 @@ def _fails(t: Case, name: str) -> None:
     good.wait()
     good.until("stopped")
     good.delete()
-    (t.folder / "invoked").unlink(missing_ok=True)
+    for how in FAILURES:
+        _fails_by(t, name, how)
 
+
+def _fails_by(t: Case, name: str, how: str) -> None:
+    """The same for one way to fail, which the hook's commands are."""
+    id = f"lifecycle.{name}-fail"
+    (t.folder / "invoked").unlink(missing_ok=True)
     before = look(t)
     hooks = _hooks(t, name, "poststop")
-    hooks[f"hooks.{name}"].insert(0, t.hook("exit 3", path=_path(name)))
+    hooks[f"hooks.{name}"].insert(0, t.hook(how, path=_path(name)))
     c = t.prepare(hooks, "to /ran", "pause")
     call = c.call("create")
     if call.ok and (name not in AT_CREATE or (name == "prestart" and t.spec < "1.1.0")):
         c.pid  # noqa: B018 - while it exists
         call = c.call("start")
-    if not t.check(id, not call.ok and call.code > NOT_EXECUTED, "an error", f"success of {call.operation}"):
+    refused = not call.ok and call.code > NOT_EXECUTED
+    if not t.check(id, refused, f"an error after {how}", f"success of {call.operation}"):
         return
     ran = (c.rootfs / "ran").exists() and name != "poststart"
-    t.check(id, not ran, "a program that never ran", "it ran")
+    t.check(id, not ran, f"a program that never ran after {how}", "it ran")
     state = c.call("state")
     t.check(id, not state.ok, "no container after the error (step 12)", state.stdout)
     changes = changes_since(t, before)

@@ -8,7 +8,14 @@ from typing import Any
 from oci_conformance.core.bundle import Path_
 from oci_conformance.run.case import Case
 from oci_conformance.run.registry import test
+from oci_spec.types import User
 
+USERS: tuple[User, ...] = (
+    {"uid": 0, "gid": 0},
+    {"uid": 0, "gid": 0, "additionalGids": [5]},
+    {"uid": 1000, "gid": 1001},
+    {"uid": 1000, "gid": 1001, "additionalGids": [5]},
+)
 FIRST = 100000  # the host's id that is 0 in the container's user namespace
 
 
@@ -19,6 +26,18 @@ def ids(t: Case) -> None:
     t.equal("user.uid", [seen[name] for name in ("uid", "euid", "suid", "fsuid")], [1000] * 4)
     t.equal("user.gid", [seen[name] for name in ("gid", "egid", "sgid", "fsgid")], [1001] * 4)
     t.equal("user.additionalGids", sorted({*seen["groups"]} - {1001}), [5, 6])
+
+
+@test("user.additionalGids", needs=("root",))
+def groups_of_the_caller(t: Case) -> None:
+    """The program has the groups of the configuration, and none that whoever calls the runtime has."""
+    before = os.getgroups()
+    os.setgroups([4242, 4243])
+    try:
+        seen = [t.run({"process.user": user}, "ids")["ids"]["groups"] for user in USERS]
+    finally:
+        os.setgroups(before)
+    t.equal("user.additionalGids", [sorted({*each} - {0, 1001}) for each in seen], [[], [5], [], [5]])
 
 
 @test("user.umask")

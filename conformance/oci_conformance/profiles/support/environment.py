@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -12,19 +13,22 @@ from oci_conformance.core import cgroup, kernel
 from oci_conformance.core.container import POLL, Broken, Container
 from oci_conformance.run.case import Case
 
+OURS = ("config.json", "rootfs", "stdout", "stderr", "console")  # what the suite makes in a bundle
+
 
 @dataclass(frozen=True)
 class Environment:
-    """Processes below this one, mounts in this test's folder, and its cgroups."""
+    """Processes below this one, mounts in this test's folder, its cgroups, and files where runtimes keep theirs."""
 
     processes: frozenset[int]
     mounts: tuple[str, ...]
     cgroups: frozenset[str]
+    files: frozenset[str]  # in the runtime's state folder, and in bundles beside what the suite makes
 
     def changes(self, after: Environment) -> str:
         """What is there afterwards and wasn't, or the other way round, in words; nothing if it is the same."""
         found = []
-        for name in ("processes", "mounts", "cgroups"):
+        for name in ("processes", "mounts", "cgroups", "files"):
             old, new = set(getattr(self, name)), set(getattr(after, name))
             if new - old:
                 found.append(f"new {name}: {', '.join(sorted(map(str, new - old)))}")
@@ -39,6 +43,7 @@ def look(t: Case) -> Environment:
         frozenset(pid for pid in kernel.descendants(os.getpid()) if _lives(pid)),
         tuple(str(point) for point in kernel.mounts_below(t.folder)),
         frozenset(_cgroups(t.cgroups)),
+        frozenset(_files(t)),
     )
 
 
@@ -56,6 +61,15 @@ def runs_probe(c: Container) -> bool:
         return os.path.samestat(os.stat(f"/proc/{c.pid}/exe"), os.stat(c.rootfs / "probe"))
     except OSError as error:
         raise Broken(f"the program of process {c.pid}, its pid, can't be seen: {error.strerror}") from None
+
+
+def _files(t: Case) -> Iterator[str]:
+    """Files in the state folder, and what was put into bundles, by whomever."""
+    for path, _, names in os.walk(t.runtime.root):
+        yield from (f"{path}/{each}" for each in names)
+    for container in t.containers:
+        with contextlib.suppress(OSError):  # a bundle that a test took away
+            yield from (str(each) for each in container.bundle.iterdir() if each.name not in OURS)
 
 
 def _lives(pid: int) -> bool:
