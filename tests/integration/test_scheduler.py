@@ -186,3 +186,32 @@ def test_without_the_right(pyrun, bundle):
     sentence = pyrun.refused(bundle({"process": {"scheduler": {"policy": "SCHED_OTHER", "nice": -5}}}))
     assert sentence.startswith("process.scheduler: setting SCHED_OTHER: sched_setattr: not permitted")
     assert "CAP_SYS_NICE" in sentence
+
+
+@pytest.mark.parametrize("resets", [True, False], ids=["resets", "keeps"])
+def test_a_hook_beside_a_deadline(pyrun, bundle, resets):
+    """A startContainer hook is forked by the process that has the deadline: the kernel wants it to be reset there."""
+    needs.capability("CAP_SYS_NICE")
+    flags = {"flags": ["SCHED_FLAG_RESET_ON_FORK"]} if resets else {}
+    one = with_scheduler(bundle(sh="echo ran"), {**DEADLINE, **flags})
+    one.hook("startContainer", "true")
+    if resets:
+        assert pyrun.output(one) == "ran\n"
+    else:
+        sentence = pyrun.error("run", "-b", str(one.path), pyrun.id())
+        assert sentence.startswith(
+            "hooks.startContainer[0]: /bin/sh can't be executed: Resource temporarily unavailable"
+        )
+
+
+def test_exec_where_cgroups_have_no_real_time(pyrun, bundle, tmp_path):
+    """A real-time policy in cgroups of version 1 that have no time for it: the sentence says what it needs."""
+    needs.capability("CAP_SYS_NICE")
+    if not Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists():
+        pytest.skip("needs cgroup v1 with CONFIG_RT_GROUP_SCHED")
+    container = pyrun.start(bundle(sh="exec sleep 1000"))
+    path = tmp_path / "process.json"
+    path.write_text(json.dumps({"cwd": "/", "args": ["true"], "scheduler": REAL_TIME[0]}))
+    sentence = container.exec_refused((), "--process", str(path))
+    assert "linux.resources.cpu.realtimeRuntime" in sentence
+    container.delete("--force")

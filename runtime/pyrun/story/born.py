@@ -5,11 +5,15 @@ Hot module. Its orders are rows of story/last.py. What it is that is born, and w
 
 from __future__ import annotations
 
+import errno
+
 from pyrun.kernel import stage2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrun.story.last import Last
+
+NO_REAL_TIME = "a real-time policy of process.scheduler needs linux.resources.cpu.realtimeRuntime there"
 
 
 def be_born(last: Last) -> None:
@@ -30,8 +34,9 @@ def take_terminal(last: Last) -> None:
 
 def enter_cgroups(last: Last) -> None:
     """Those of version 1, by their files `tasks`."""
+    special = [(errno.EINVAL, "", NO_REAL_TIME)] if "process.scheduler" in last.plan.asked else []
     for index, fd in enumerate(last.cgroups):
-        last.label("linux.cgroupsPath", f"entering the container's cgroup v1 number {index}")
+        last.label("linux.cgroupsPath", f"entering the container's cgroup v1 number {index}", *special)
         last.orders.write_to(fd, b"0")
 
 
