@@ -3,7 +3,9 @@ pyrun's, and makes the cgroups of transient scopes. What it was asked is kept, t
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -24,10 +26,14 @@ class SystemdStandIn:
         self.properties: dict[str, dict[str, Any]] = {}  # of the units that there are
         self.ever: dict[str, dict[str, Any]] = {}  # of all that there were
         self.result = "done"  # of the next job
-        self.refusal = ""  # the error's name that the next StartTransientUnit is answered with
+        self.refusal = ""  # the error's name that the next unit, or change of one, is answered with
+        self.kills_first = (
+            False  # the next unit's create is killed when it asks, and its process dies with it
+        )
         self.taken = False  # the next unit is made by somebody else before it is asked for
         self.other: subprocess.Popen[bytes] | None = None  # who is in that one
         self.mounts = [Path(mount)]  # where it makes a unit's cgroups
+        self.asked = ""  # the unit of the last GetUnit
         self.connections = 0
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(path))
@@ -76,7 +82,10 @@ class SystemdStandIn:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
+        with (
+            connection,
+            contextlib.suppress(BrokenPipeError, ConnectionResetError),
+        ):  # who called may be killed
             data = b""
             while b"BEGIN\r\n" not in data:
                 part = connection.recv(4096)
@@ -106,6 +115,9 @@ class SystemdStandIn:
                 name, self.refusal = self.refusal, ""
                 return [_error(serial, name, "refused by the stand-in")]
             unit, _, properties, _ = body
+            if self.kills_first:
+                self.kills_first = False
+                _kill_creator(dict(properties)["PIDs"][1][0])
             if self.taken:
                 self.taken = False
                 self._make_anothers(unit, {name: value for name, (_, value) in properties})
@@ -122,6 +134,9 @@ class SystemdStandIn:
             self._remove(unit)
             return self._job(serial, unit)
         if member == "SetUnitProperties":
+            if self.refusal:
+                name, self.refusal = self.refusal, ""
+                return [_error(serial, name, "refused by the stand-in")]
             unit, _, properties = body
             self.properties[unit].update({name: value for name, (_, value) in properties})
             return [_return(serial)]
@@ -129,6 +144,13 @@ class SystemdStandIn:
             return [_error(serial, "org.freedesktop.systemd1.NoSuchUnit", "not loaded")]
         if (member, body) == ("Get", ("org.freedesktop.systemd1.Manager", "ControlGroup")):
             return [_return(serial, "v", (("s", ""),))]
+        if member == "GetUnit":
+            if body[0] not in self.properties:
+                return [_error(serial, "org.freedesktop.systemd1.NoSuchUnit", "not loaded")]
+            self.asked = body[0]
+            return [_return(serial, "o", ("/org/freedesktop/systemd1/unit/x",))]
+        if (member, body) == ("Get", ("org.freedesktop.systemd1.Unit", "Description")):
+            return [_return(serial, "v", (("s", self.properties[self.asked]["Description"]),))]
         return [_error(serial, "org.freedesktop.DBus.Error.UnknownMethod", member)]
 
     def _job(self, serial: int, unit: str) -> list[Message]:
@@ -149,7 +171,8 @@ class SystemdStandIn:
         for folder in self.cgroups(unit):
             folder.mkdir(parents=True, exist_ok=True)
             for pid in self.properties[unit].get("PIDs", ()):
-                (folder / "cgroup.procs").write_text(str(pid))
+                with contextlib.suppress(ProcessLookupError):
+                    (folder / "cgroup.procs").write_text(str(pid))
 
     def _remove(self, unit: str) -> None:
         folders = self.cgroups(unit)
@@ -174,6 +197,15 @@ class SystemdStandIn:
                 parent.rmdir()
             except OSError:
                 break
+
+
+def _kill_creator(pid: int) -> None:
+    """Kill the parent of a process, and wait until that has died, too."""
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    end = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def _message(

@@ -305,6 +305,24 @@ def test_a_killed_create_leaves_no_unit(
     assert unit not in systemd.properties
 
 
+def test_a_create_that_is_killed_while_systemd_works_leaves_no_unit(
+    pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle]
+) -> None:
+    """Killed after it had asked, and its init dead before it got there: the empty unit, which systemd keeps, is stopped
+    by `delete --force`."""
+    container_id = pyrun.id()
+    one = bundle(sh="true")
+    one.config["linux"]["cgroupsPath"] = f"pyruntest.slice:p:{container_id}"
+    one.write()
+    systemd.kills_first = True
+    assert pyrun(*SYSTEMD, "create", "--bundle", str(one.path), container_id).code != 0
+    unit = f"p-{container_id}.scope"
+    eventually(lambda: systemd.ever and systemd.cgroup(unit).exists(), "no unit")
+    pyrun.ok("delete", "--force", container_id)
+    assert systemd.properties == {}
+    assert not systemd.cgroup(unit).exists()
+
+
 @pytest.mark.parametrize(
     "path", ["/plain", "a.slice:b", "x:y:z"], ids=["a-plain-path", "two-parts", "no-slice"]
 )
@@ -397,6 +415,20 @@ def test_cgroup_v1(
     pyrun.ok("delete", "--force", container_id)
     assert v1.properties == {}
     assert list(Path("/sys/fs/cgroup").glob("*/pyruntest.slice")) == []
+
+
+def test_an_update_that_systemd_refuses_changes_nothing(
+    pyrun: Pyrun, v1: SystemdStandIn, bundle: Callable[..., Bundle], create: Callable[..., str]
+) -> None:
+    """All or nothing: where systemd takes no property, the files are as they were, and the sentence has its words."""
+    container_id = create(bundle({"linux": {"resources": {"memory": {"limit": 1 << 26}}}}, sh="sleep 100"))
+    file = Path(f"/sys/fs/cgroup/memory/pyruntest.slice/p-{container_id}.scope/memory.limit_in_bytes")
+    v1.refusal = "org.freedesktop.DBus.Error.AccessDenied"
+    sentence = pyrun.error(*SYSTEMD, "update", "--memory", "33554432", container_id)
+    assert "refused by the stand-in" in sentence
+    assert file.read_text() == f"{1 << 26}\n"
+    pyrun.ok(*SYSTEMD, "update", "--memory", "33554432", container_id)
+    assert file.read_text() == f"{1 << 25}\n"
 
 
 def test_a_taken_unit_on_cgroup_v1_is_left_alone(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import posix
 import time
 
+from pyrun.base import log
 from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups import cgroupfs, devices, files, groups, hierarchies, limits, systemd_manager, units, v2
 
@@ -180,18 +181,27 @@ def attach(record: Record, pid: int, below: str = "") -> None:
     systemd_manager.attach(record["unit"], pid, place)
 
 
-def is_anothers(record: Record) -> bool:
-    """Is a unit there that this container asked for in vain, if it did, since another had the name? As long as systemd
-    hasn't said yes, a unit without our mark isn't ours, but for the moment that it takes to go when its process, an
-    init whose create was killed, has died."""
-    if "pending" not in record["unit"]:
-        return False
+def _is_anothers(record: Record) -> bool:
+    """Is somebody in a unit that this container asked for in vain, since another had the name? As long as systemd
+    hasn't said yes, a unit without our mark isn't ours; but an init whose create was killed may be dying in there."""
+    directory = _directory(record)
     end_of_patience = time.monotonic() + FAREWELL
-    while groups.exists(_directory(record)) and groups.owner_of(_directory(record)) != record["id"]:
+    while groups.owner_of(directory) != record["id"] and groups.processes(directory):
         if time.monotonic() > end_of_patience:
             return True
         time.sleep(0.01)
     return False
+
+
+def _stop_pending(record: Record) -> None:
+    """Stop a unit of which it isn't known whether systemd made it: the create was killed, or failed. (A scope whose
+    process died before it got there stays for ever with systemd 252.) Raises PyrunError if it stays."""
+    try:
+        systemd_manager.stop_if_ours(record["unit"])
+    except PyrunError as error:
+        if groups.exists(_directory(record)):
+            raise
+        log.debug(error.sentence)  # a create that failed for that has no unit
 
 
 def limit_properties(record: Record, resources: dict[str, Any]) -> list[units.Property]:
@@ -235,10 +245,14 @@ def change(record: Record, resources: dict[str, Any], before: list[Before]) -> N
 def remove(record: Record) -> None:
     """Kill all, stop the unit, and remove what remains; of a unit that is another's, only what we have made. Raises
     PyrunError if that fails."""
-    if is_anothers(record):
+    systemd_manager.forget()
+    pending = "pending" in record["unit"]
+    if pending and _is_anothers(record):
         cgroupfs.remove({**record, "hierarchies": _ours(record)})
         return
     kill(record)
-    if groups.exists(_directory(record)):
+    if pending:
+        _stop_pending(record)
+    elif groups.exists(_directory(record)):
         systemd_manager.stop(record["unit"])
     cgroupfs.remove(record)

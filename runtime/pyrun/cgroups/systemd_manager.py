@@ -22,6 +22,7 @@ SYSTEM_BUS = "/run/dbus/system_bus_socket"
 SERVICE = "org.freedesktop.systemd1"
 OBJECT = "/org/freedesktop/systemd1"
 MANAGER = "org.freedesktop.systemd1.Manager"
+UNIT = "org.freedesktop.systemd1.Unit"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 JSON_PATH = "linux.cgroupsPath"
 UNIT_EXISTS = "org.freedesktop.systemd1.UnitExists"
@@ -138,12 +139,21 @@ def _connect_to(path: str, name: str) -> dbus.Connection:
 
 
 def above(user: bool) -> str:
-    """The cgroup below which systemd makes its slices: "" for the system's."""
-    if not user:
-        return ""
+    """The cgroup below which systemd makes its slices: "" for the system's. Raises PyrunError if it can't be reached:
+    before anything is made, so that the connection is kept for the unit."""
     with _Talk(user, "asking systemd for its cgroup", keep=True) as connection:
-        answer = connection.call(SERVICE, OBJECT, PROPERTIES, "Get", "ss", MANAGER, "ControlGroup")
-    return str(answer[0][1])
+        if not user:
+            return ""
+        return str(_property(connection, OBJECT, MANAGER, "ControlGroup"))
+
+
+def forget() -> None:
+    """The connection that was kept is of no use any more."""
+    _kept.clear()
+
+
+def _property(connection: dbus.Connection, path: str, interface: str, name: str) -> Any:
+    return connection.call(SERVICE, path, PROPERTIES, "Get", "ss", interface, name)[0][1]
 
 
 def _manager(connection: dbus.Connection, member: str, signature: str = "", *values: Any) -> list[Any]:
@@ -196,16 +206,32 @@ def _wait_for(connection: dbus.Connection, job: str) -> str:
 
 
 def stop(unit: units.Unit) -> None:
-    """Stop a unit and wait until it is gone; one that doesn't exist is fine. Raises PyrunError."""
+    """Stop a unit and wait until it is gone; one that doesn't exist is fine. Raises PyrunError if systemd refuses."""
     with _Talk(unit["user"], f"stopping the unit {unit['name']}") as connection:
         try:
-            answer = _manager(connection, "StopUnit", "ss", unit["name"], "replace")
+            _stop(connection, unit)
         except dbus.CallFailed as error:
             if error.name != NO_SUCH_UNIT:
                 raise
-            return
-        _wait_for(connection, str(answer[0]))
-        _reset(connection, unit)
+
+
+def stop_if_ours(unit: units.Unit) -> None:
+    """The same for one that systemd may have made or not: if it says that it is our container's. Raises PyrunError if
+    systemd refuses."""
+    with _Talk(unit["user"], f"stopping the unit {unit['name']}") as connection:
+        try:
+            path = str(_manager(connection, "GetUnit", "s", unit["name"])[0])
+            if _property(connection, path, UNIT, "Description") == unit["description"]:
+                _stop(connection, unit)
+        except dbus.CallFailed as error:
+            if error.name != NO_SUCH_UNIT:
+                raise
+
+
+def _stop(connection: dbus.Connection, unit: units.Unit) -> None:
+    answer = _manager(connection, "StopUnit", "ss", unit["name"], "replace")
+    _wait_for(connection, str(answer[0]))
+    _reset(connection, unit)
 
 
 def attach(unit: units.Unit, pid: int, below: str) -> None:
