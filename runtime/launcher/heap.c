@@ -173,7 +173,7 @@ void *snapshot_realloc(void *block, size_t size)
     if (!block)
         return snapshot_malloc(size);
     if (!rows_have(block) && !is_large(block))
-        return system_realloc(block, size);
+        return system_realloc(block, size ? size : 1); /* of 0 it would be a free, and no memory */
     size_t old = is_large(block) ? *large_size(block) : rows_size(block);
     if (size <= old || grow_last(block, size))
         return block;
