@@ -10,7 +10,7 @@ import posix
 
 from pyrun.base.errors import PyrunError, failed
 from pyrun.features.mounts import causes, filesystem, mount_tree
-from pyrun.kernel import calls, mounts
+from pyrun.kernel import calls, mounts, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,9 +113,23 @@ def _make_parent_private(folder: int) -> None:
             mounts.mount(None, mount_tree.unescape(fields[4]), None, mounts.MS_PRIVATE, None)
 
 
+def _leave_chroot() -> None:
+    """Stand at the root of this mount namespace, wherever our caller's root is. Of a chroot something would be left
+    above the container's root, and who has CAP_SYS_CHROOT climbs there. If we haven't that right, nobody in the
+    container has it."""
+    pidfd = process.pidfd_open(posix.getpid())
+    try:
+        process.join(pidfd, process.CLONE_NEWNS)
+    except PermissionError:
+        pass
+    finally:
+        posix.close(pidfd)
+
+
 def enter(root: int, pivot: bool, shared: bool) -> None:
     """Make `root` the root of this process and let go of the host's, whose mounts may be `shared` with the host."""
     try:
+        _leave_chroot()
         if pivot:
             old = posix.open("/", calls.O_PATH | posix.O_DIRECTORY | calls.O_CLOEXEC) if shared else -1
             posix.fchdir(root)
@@ -139,7 +153,11 @@ def enter(root: int, pivot: bool, shared: bool) -> None:
 def _enter_without_pivot(root: int) -> None:
     """For a host whose root is a ramdisk: move the root mount over "/", having hidden what lies there."""
     posix.fchdir(root)
-    for line in reversed(calls.read_file("/proc/self/mountinfo").split(b"\n")):
+    try:
+        lines = calls.read_file("/proc/self/mountinfo").split(b"\n")
+    except FileNotFoundError:  # outside of our caller's chroot there is none
+        lines = []
+    for line in reversed(lines):
         fields = line.split(b" ")
         if len(fields) > 4 and fields[4] in (b"/proc", b"/sys"):
             # a chroot can be left by one who has CAP_SYS_CHROOT; what he would find outside is no procfs or sysfs
