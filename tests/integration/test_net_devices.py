@@ -5,41 +5,12 @@ The runtime is called in a network namespace of the test's, with veth devices in
 
 from __future__ import annotations
 
-import json
 import subprocess
 
 import needs
 import pytest
 from bundles import sleeping
-
-ADDRESSES = ("10.91.7.5/24", "10.92.0.1/32", "2001:db8:91::5/64")
-
-
-class Network:
-    """A network namespace that somebody sleeps in."""
-
-    def __init__(self, pid):
-        self.path = f"/proc/{pid}/ns/net"
-
-    def ip(self, *words):
-        """A command of iproute2 in there."""
-        command = ["nsenter", f"--net={self.path}", "ip", *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
-
-    def add(self, name):
-        """A veth device, and its peer, which is up."""
-        self.ip("link", "add", name, "type", "veth", "peer", "name", f"{name}-p")
-        self.ip("link", "set", f"{name}-p", "up")
-
-    def devices(self):
-        """Name to what is configured: is it up, MTU, MAC address, and addresses of global scope."""
-        found = {}
-        for each in json.loads(self.ip("-json", "-details", "address")):
-            addresses = [
-                f"{one['local']}/{one['prefixlen']}" for one in each["addr_info"] if one["scope"] == "global"
-            ]
-            found[each["ifname"]] = ("UP" in each["flags"], each["mtu"], each["address"], sorted(addresses))
-        return found
+from networks import Network, furnish
 
 
 @pytest.fixture
@@ -50,12 +21,7 @@ def host():
     needs.program("ip", "nsenter")
     with sleeping("unshare", "--net") as holder:
         network = Network(holder)
-        network.ip("link", "set", "lo", "up")
-        for name in ("pt-a", "pt-b"):
-            network.add(name)
-        for address in ADDRESSES:
-            network.ip("address", "add", address, "dev", "pt-a", *(["nodad"] if ":" in address else []))
-        network.ip("link", "set", "pt-a", "up", "mtu", "1437", "address", "02:0c:1e:57:00:01")
+        furnish(network)
         yield network
 
 

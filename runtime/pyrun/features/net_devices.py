@@ -66,8 +66,10 @@ class Devices:
     def close(self) -> None:
         """Forget the namespaces."""
         for fd in (self.here, self.there, self.own_namespace):
-            if fd >= 0:
+            try:
                 posix.close(fd)
+            except OSError:
+                pass  # it was never open
         self.here = self.there = self.own_namespace = -1
 
 
@@ -191,12 +193,12 @@ def _move_by_name(devices: Devices, device: Device, namespace: int) -> None:
             device.there = name
             return
         except OSError as error:
-            # It is renamed after it was moved: is it over there, under its old name?
+            # It is renamed after it was moved: is it over there, under its old name or the new one?
             if _is_taken(devices.here, device.name):
                 if error.errno != errno.EEXIST or not template:
                     raise
                 continue
-            device.there = device.name
+            device.there = name if _is_taken(devices.there, name) else device.name
             devices.moved.append(device)
             raise
     raise OSError(errno.EEXIST, "RTM_NEWLINK: every name of the template is taken")

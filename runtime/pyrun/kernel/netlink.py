@@ -17,6 +17,8 @@ IFLA_IFNAME, IFLA_NET_NS_FD = 3, 28
 IFF_UP, IFF_LOOPBACK = 1, 8
 LARGEST = 1 << 16  # bytes of one answer
 
+_sent = 0  # requests of this process, by which an answer that comes too late is known
+
 
 def number(value: int, size: int = 4) -> bytes:
     """An unsigned integer of `size` bytes, as this machine has it."""
@@ -55,9 +57,11 @@ def link(index: int, flags: int = 0, change: int = 0) -> bytes:
 
 def request(sock: int, kind: int, flags: int, body: bytes, call: str) -> list[bytes]:
     """Send a request and wait for its end: the answers without their headers. OSError names `call`."""
+    global _sent
+    _sent += 1
     flags |= NLM_F_REQUEST if flags == NLM_F_DUMP else NLM_F_REQUEST | NLM_F_ACK
     posix.write(
-        sock, number(16 + len(body)) + number(kind, 2) + number(flags, 2) + number(1) + number(0) + body
+        sock, number(16 + len(body)) + number(kind, 2) + number(flags, 2) + number(_sent) + number(0) + body
     )
     found: list[bytes] = []
     while True:
@@ -66,8 +70,10 @@ def request(sock: int, kind: int, flags: int, body: bytes, call: str) -> list[by
             size = read(data, 0)
             if size < 16:
                 raise failure(call, errno.EBADMSG)
-            kind, content = read(data, 4, 2), data[16:size]
+            kind, sequence, content = read(data, 4, 2), read(data, 8), data[16:size]
             data = data[(size + 3) & ~3 :]
+            if sequence != _sent:
+                continue
             if kind == NLMSG_DONE:
                 return found
             if kind == NLMSG_ERROR:
