@@ -134,6 +134,7 @@ def test_the_interpreter_is_missing(runtime: Path, tmp_path: Path) -> None:
     assert err.count(b"\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "brackets", [("[", "]"), ('{"x":', "}"), ("[[{", "]"), ('["]", {"a":', "}]")], ids=str
 )
@@ -357,6 +358,7 @@ def test_installed_by_make(
     assert set((tmp_path / "opt").rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids="umask-{:03o}".format)
 def test_only_the_owner_writes_installed_files(make_install: list[str], tmp_path: Path, umask: int) -> None:
     """`make install` gives the same modes whatever the umask is, and was when it was built."""

@@ -129,6 +129,7 @@ def test_a_device_that_the_cgroup_above_refuses(pyrun: Pyrun, bundle: Make) -> N
 MANY = 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["the same", "different"])
 def test_very_many_device_rules(any_host: Pyrun, bundle: Make, kind: str) -> None:
     """They cost a moment, or are refused with the limit named."""

@@ -20,6 +20,7 @@ def test_a_stop_signal_ends_it(pyrun, bundle, name, pid):
     container.delete()
 
 
+@pytest.mark.slow
 def test_at_once(pyrun, bundle):
     """A signal right after create, while stage 2 is on its way to wait, isn't lost."""
     for _ in range(20):

@@ -122,6 +122,7 @@ def test_kill_without_a_pid_namespace(pyrun: Pyrun, bundle: Make, gone: bool) ->
     container.delete()
 
 
+@pytest.mark.slow
 def test_a_zombie_that_nobody_reaps_is_named(pyrun: Pyrun, bundle: Make) -> None:
     """A PID namespace ends when the last of its zombies is reaped: a parent outside that doesn't is named."""
     needs.program("python3")

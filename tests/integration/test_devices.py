@@ -254,6 +254,7 @@ def test_masked_path_named_twice_is_covered_once(pyrun, bundle, kind):
     assert pyrun.output(one) == "1\n"
 
 
+@pytest.mark.slow
 def test_very_many_masks(pyrun, bundle):
     """Files are masked in a time that grows as their number does."""
     one = bundle()
@@ -270,6 +271,7 @@ def test_very_many_masks(pyrun, bundle):
     assert taken[20000] < 40 * taken[2000] + 1, taken
 
 
+@pytest.mark.slow
 def test_very_many_read_only_paths(pyrun, bundle):
     """Each costs the more, the more there are: beyond 10,000 they are refused with that limit."""
     one = bundle(sh="(echo > /many/9999) 2>&1; true")
@@ -288,6 +290,7 @@ def test_very_many_paths_that_are_missing(pyrun, bundle, kind):
     pyrun.output(bundle({"linux": {kind: [f"/missing/{index}" for index in range(100000)]}}))
 
 
+@pytest.mark.slow
 def test_more_than_the_kernel_allows(pyrun, bundle):
     """Too many masks are refused with the limit's name."""
     needs.program("unshare", "mount")

@@ -452,6 +452,7 @@ WORDS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @examples(60)
 @given(st.lists(WORDS, max_size=6))
 def test_any_words(pyrun: Pyrun, tmp_path: Path, words: list[str]) -> None:

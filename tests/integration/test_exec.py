@@ -403,6 +403,7 @@ def test_bad_process_document(sleeper, tmp_path, text, words):
     assert words in sleeper.exec_refused((), "--process", str(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["missing", "folder", "fifo"])
 def test_no_process_document(sleeper, tmp_path, kind):
     """A path that is no file."""

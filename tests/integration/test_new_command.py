@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from scratch_tree import Tree
 
+pytestmark = pytest.mark.slow  # it builds
+
 TABLE = "runtime/pyrun/commandline/table.py"
 HOT = '''"""pyrun greet. Hot module."""
 

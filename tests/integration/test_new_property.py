@@ -12,6 +12,8 @@ import pytest
 from bundles import Bundle, Pyrun
 from scratch_tree import REPOSITORY, Tree
 
+pytestmark = pytest.mark.slow  # it builds
+
 LINE = re.compile(r"^- `(\S+)`, before `(.+)`: `(.+)`$", re.MULTILINE)
 FILE = re.compile(r"^- `(\S+)`, the file:\n\n((?:      .*\n|\n)+)", re.MULTILINE)
 

@@ -237,6 +237,7 @@ def test_nobody_listens(pyrun, tell, tmp_path):
     assert container.status == "running"
 
 
+@pytest.mark.slow
 def test_a_flood_of_messages(pyrun, tell, manager):
     """A container that sends without end and is never ready keeps start no longer than it lives."""
     container = pyrun.create(tell(*["notify X=1"] * 3000, last=None), env=manager.env)

@@ -142,6 +142,7 @@ def maker(tmp_path_factory) -> bytes:
     return program.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("no_new_privileges", [True, False], ids=["nnp", "no-nnp"])
 @pytest.mark.parametrize("name", CALLS)
 def test_whatever_one_call_is_refused(pyrun, bundle, maker, name, no_new_privileges):
