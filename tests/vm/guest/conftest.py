@@ -12,6 +12,12 @@ import pytest
 from guest import CONTRIB, ROOTFS, Host
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once why a test failed: the end is minutes away in an emulated machine."""
+    if report.failed:
+        print(f"\n{report.longreprtext[-4000:]}", flush=True)
+
+
 @pytest.fixture(scope="session", params=["root", "user"])
 def anyone(request: pytest.FixtureRequest) -> Host:
     """Root, and an ordinary user."""

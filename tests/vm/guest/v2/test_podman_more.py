@@ -22,7 +22,7 @@ spec:
     resources: {limits: {memory: 64Mi}}
 """
 # A configuration that podman wants for --cgroups=disabled with a runtime whose name it doesn't know.
-NO_CGROUPS = '[engine]\nruntime_supports_nocgroups = ["crun", "pyrun"]\n'
+NO_CGROUPS = '[engine]\nruntime_supports_nocgroup = ["crun", "pyrun"]\n'
 
 
 def test_kube_play(anyone: Host, image: str, tmp_path: Path) -> None:
@@ -56,6 +56,38 @@ def test_a_healthcheck_runs_by_a_timer(anyone: Host, image: str) -> None:
         anyone.ok("podman", "rm", "-f", "-t", "0", name)
 
 
+QUADLET = """
+[Container]
+Image=localhost/bb
+Exec=sleep 1000
+Pull=never
+Network=none
+"""
+
+
+def test_a_quadlet_unit(anyone: Host, image: str) -> None:
+    """A .container file becomes a service that systemd starts and stops."""
+    if not list(Path("/usr").glob("lib*/podman/quadlet")):
+        pytest.skip("Quadlet came with podman 4.4, and this is an older one")
+    folder = Path(
+        "/etc/containers/systemd" if anyone.name == "root" else "/home/user/.config/containers/systemd"
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "quad.container"
+    file.write_text(QUADLET)
+    anyone.chown(Path("/home/user/.config"))
+    try:
+        anyone.systemctl("daemon-reload")
+        anyone.systemctl("start", "quad.service")
+        assert anyone.systemctl("is-active", "quad.service") == "active\n"
+        assert anyone.ok("podman", "inspect", "-f", "{{.State.Running}}", "systemd-quad") == "true\n"
+        anyone.systemctl("stop", "quad.service")
+    finally:
+        file.unlink()
+        anyone.systemctl("daemon-reload")
+    assert anyone.ok("podman", "ps", "-a", "-q") == ""
+
+
 def test_split_cgroups(anyone: Host, image: str) -> None:
     """--cgroups=split, as units with `podman run` in them have it: the container is in a cgroup of that unit."""
     name = f"split-{anyone.name}"
@@ -68,7 +100,8 @@ def test_split_cgroups(anyone: Host, image: str) -> None:
                 ],
                 f"no container in {folder}",
             )
-            assert "sleep" in Path(f"/proc/{inside[0].read_text().split()[0]}/cmdline").read_text()
+            command = Path(f"/proc/{inside[0].read_text().split()[0]}/cmdline")
+            eventually(lambda: command.read_text().startswith("sleep"), "the program doesn't begin")
     finally:
         anyone.ok("podman", "rm", "-f", "-t", "0", name)
 
