@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -75,6 +75,32 @@ def unfit(bundle: Bundle) -> None:
     bundle.script("/not-a-program", "no program\n")
 
 
+def with_agent(bundle: Bundle) -> None:
+    """With a seccomp agent, which is to get the listener before the program is executed. The filter is loaded late, so
+    that hooks have listeners, too."""
+    path = bundle.path.parent / "agent"
+    agents.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+    agents[-1].bind(str(path))
+    agents[-1].listen(1000)
+    bundle.config["process"]["noNewPrivileges"] = True
+    bundle.config["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": str(path),
+        "syscalls": [{"names": ["ptrace", "sendmsg"], "action": "SCMP_ACT_NOTIFY"}],
+    }
+
+
+agents: list[socket.socket] = []
+
+
+@pytest.fixture(autouse=True)
+def no_agents() -> Iterator[None]:
+    """Agents end with the test."""
+    yield
+    while agents:
+        agents.pop().close()
+
+
 @dataclass
 class Case:
     """A command to be killed: what there must be before it, its words, the number of points in `make test`, the
@@ -92,6 +118,7 @@ CASES = {
     "create": Case(nothing, ("create", "--bundle", "{bundle}", "--pid-file", "{bundle}/pid"), 40),
     "start": Case(created, ("start",), 12),
     "start-unfit": Case(created, ("start",), 12, ("/not-a-program",), change=unfit),
+    "start-agent": Case(created, ("start",), 24, change=with_agent),
     "kill": Case(running, ("kill", "--all"), 5),
     "delete": Case(stopped, ("delete",), 12),
     "delete-force": Case(running, ("delete", "--force"), 12),
