@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from oci_conformance.core import probe
+from oci_conformance.core.container import POLL
 from oci_conformance.core.runtime import NOT_EXECUTED
 from oci_conformance.profiles.support.environment import changes_since, look, runs_probe
+from oci_conformance.profiles.support.hooked import KINDS
 from oci_conformance.run.case import Case, Container
 from oci_conformance.run.registry import test
 from oci_spec.types import Hook
 
+LIMIT = {"soft": "1000", "hard": "1000"}  # of the configuration that counts
 FAILURES = ("exit 3", "exit 255", "die KILL", "die TERM")  # how hooks fail
 AT_CREATE = ("prestart", "createRuntime", "createContainer")
 IN_CONTAINER = "startContainer"
@@ -106,6 +110,43 @@ def config_frozen(t: Case) -> None:
 
 
 @test("lifecycle.config-frozen")
+def process_frozen(t: Case) -> None:
+    """Nor do another program, environment, folder, user, mask, limit and later hooks that it names by then."""
+    old, new = (_process(t, which, number) for which, number in (("old", 1000), ("new", 2000)))
+    c = t.create({**old, "process.cwd": "/tmp"}, "ids", "env", "cwd", "rlimits", "exit 7")
+    other = t.prepare({**new, "process.cwd": "/mnt"}, "exit 8")
+    other.config["linux"].pop("cgroupsPath", None)
+    other.config["linux"]["namespaces"] = c.config["linux"]["namespaces"]
+    (c.bundle / "config.json").write_text(json.dumps(other.config))
+    c.start()
+    c.wait()
+    c.until("stopped")
+    c.delete()
+    said = {each["command"]: each.get("result") or {} for each in c.results()}
+    seen = [said.get("ids", {}).get("uid"), said.get("cwd"), "WHICH=old" in (said.get("env") or [])]
+    t.equal("lifecycle.config-frozen", seen, [0 if t.host.uid else 1000, "/tmp", True])
+    if not t.host.uid:
+        t.equal("lifecycle.config-frozen", said.get("ids", {}).get("umask"), 0o17)
+    t.equal("lifecycle.config-frozen", said.get("rlimits", {}).get("RLIMIT_CORE"), LIMIT)
+    hooks = {path.name for path in t.folder.iterdir() if path.name.startswith(("old-", "new-"))}
+    t.equal("lifecycle.config-frozen", sorted(hooks), ["old-poststart", "old-poststop"])
+    t.equal("lifecycle.config-frozen", c.exit_code if c.exit_code is not None else 7, 7)
+
+
+def _process(t: Case, which: str, number: int) -> dict[Any, Any]:
+    """Changes whose values tell one configuration from the other."""
+    changes: dict[Any, Any] = {
+        "process.env": ["PATH=/bin", f"WHICH={which}"],
+        "process.rlimits": [{"type": "RLIMIT_CORE", "soft": number, "hard": number}],
+    }
+    for kind in ("poststart", "poststop"):
+        changes[f"hooks.{kind}"] = [t.hook(f"to {t.folder / which}-{kind}", "echo here")]
+    if not t.host.uid:
+        changes["process.user"] = {"uid": number, "gid": number, "umask": 0o17 if which == "old" else 0o77}
+    return changes
+
+
+@test("lifecycle.config-frozen")
 def config_spoilt(t: Case) -> None:
     """After create a container goes on with a config.json that is rubbish, or gone."""
     for content in ("{", None):
@@ -133,7 +174,9 @@ def hooks_invoked(t: Case) -> None:
     seen = {"create": _invoked(t, c)}
     c.start()
     c.until("running")
-    seen["start"] = _invoked(t, c)
+    seen["start"] = _all_invoked(
+        t, c, 2 * len(KINDS) - 2
+    )  # start may return before the last of them has begun
     c.kill("KILL")
     c.wait()
     c.until("stopped")
@@ -295,6 +338,14 @@ def _hooks(t: Case, *names: str) -> dict[Any, Any]:
 def _failing(t: Case) -> Hook:
     """A hook that notes down that it was invoked, and fails."""
     return t.hook(f"to {t.folder / 'invoked'}", "echo failing", "exit 3")
+
+
+def _all_invoked(t: Case, c: Container, number: int) -> list[str]:
+    """The same, once there are so many, or after 5 s."""
+    until = time.monotonic() + 5
+    while len(found := _invoked(t, c)) < number and time.monotonic() < until:
+        time.sleep(POLL)
+    return found
 
 
 def _invoked(t: Case, c: Container) -> list[str]:
