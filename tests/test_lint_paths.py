@@ -167,14 +167,17 @@ ALLOWED = {
     ("story/diagnose.py", "posix.open(folder, calls.O_PATH | calls.O_CLOEXEC)"): (
         "root.path or the source of a bind mount, paths of the host"
     ),
-    # features/oom_score.py runs in the parent, on the host's /proc
+    # features/oom_score.py writes to the host's /proc, before a namespace is joined
     (
         "features/oom_score.py",
-        "calls.write_file(f'/proc/{making.pid}/oom_score_adj', str(score))",
-    ): "our child",
-    ("features/oom_score.py", "calls.read_file(f'/proc/{making.target}/oom_score_adj')"): "pinned by a pidfd",
-    ("features/oom_score.py", "calls.read_file('/proc/self/oom_score_adj')"): "our own",
-    ("features/oom_score.py", "calls.write_file(f'/proc/{making.pid}/oom_score_adj', theirs)"): "our child",
+        "calls.write_file(f'/proc/{pid}/oom_score_adj', str(score))",
+    ): "our child, or we",
+    (
+        "features/oom_score.py",
+        "calls.read_file(f\"/proc/{inside.state['pid']}/oom_score_adj\")",
+    ): "the container's process, which is pinned by a pidfd",
+    ("features/oom_score.py", "calls.read_file(own)"): "our own",
+    ("features/oom_score.py", "calls.write_file(own, theirs)"): "our own",
     # features/id_maps.py and features/namespaces.py run in the parent, on the host's /proc
     ("features/id_maps.py", "calls.write_file(f'/proc/{pid}/{kind}_map', text)"): "the init, our child",
     ("features/id_maps.py", "calls.write_file(f'/proc/{pid}/setgroups', 'deny')"): "the init, our child",

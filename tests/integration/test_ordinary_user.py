@@ -13,9 +13,11 @@ from typing import Any
 
 import needs
 import pytest
-from bundles import Config, make_rootfs
+from bundles import Config, make_rootfs, new_id
 
 UID, GID = 61234, 61235  # nobody's here
+
+ID = new_id()  # of the container, one at a time
 
 
 class User:
@@ -103,36 +105,53 @@ def user(runtime: Path, busybox: str) -> Iterator[User]:
 def test_a_bundle_in_two_commands(user: User) -> None:
     """`spec --rootless` and `run`: the user is root in there, alone, and nobody else is anybody."""
     script = "id -u; id -g; cat /proc/self/uid_map; echo x >/dev/null && hostname"
-    assert user.ok("run", "--bundle", user.write("sh", "-c", script), "c1").split() == [
+    assert user.ok("run", "--bundle", user.write("sh", "-c", script), ID).split() == [
         *("0", "0"), *("0", str(UID), "1"), "pyrun",
     ]  # fmt: skip
 
 
 def test_a_whole_life(user: User) -> None:
     """Create, start, state, exec, list, kill and delete work for the owner."""
-    user.ok("create", "--bundle", user.write("sleep", "1000"), "c1")
-    assert json.loads(user.ok("state", "c1"))["status"] == "created"
-    user.ok("start", "c1")
-    assert user.ok("exec", "c1", "id", "-u") == "0\n"
+    user.ok("create", "--bundle", user.write("sleep", "1000"), ID)
+    assert json.loads(user.ok("state", ID))["status"] == "created"
+    user.ok("start", ID)
+    assert user.ok("exec", ID, "id", "-u") == "0\n"
     assert json.loads(user.ok("list", "--format", "json"))[0]["status"] == "running"
-    user.ok("kill", "c1", "KILL")
-    user.ok("delete", "--force", "c1")
+    user.ok("kill", ID, "KILL")
+    user.ok("delete", "--force", ID)
     assert user.ok("list", "--quiet") == ""
+
+
+def test_exec_has_the_score_that_it_asks_for(user: User) -> None:
+    """process.oomScoreAdj of an exec document, or that of the container's process: the process is closed to its own
+    user's other processes by then, so it writes its score itself, before."""
+    user.config["process"]["oomScoreAdj"] = 200
+    user.ok("run", "--detach", "--bundle", user.write("sleep", "1000"), ID)
+    document = user.bundle / "process.json"
+    asked = {"cwd": "/", "args": ["cat", "/proc/self/oom_score_adj"], "oomScoreAdj": 300}
+    document.write_text(json.dumps(asked))
+    document.chmod(0o644)
+    try:
+        for _ in range(20):
+            assert user.ok("exec", "--process", str(document), ID) == "300\n"
+            assert user.ok("exec", ID, "cat", "/proc/self/oom_score_adj") == "200\n"
+    finally:
+        user.ok("delete", "--force", ID)
 
 
 def test_others_are_refused(user: User) -> None:
     """Another user of the host reaches neither the container nor its state, and is told so in one sentence."""
-    user.ok("create", "--bundle", user.write("sleep", "1000"), "c1")
-    for words in (("state", "c1"), ("exec", "c1", "id"), ("kill", "c1", "KILL"), ("delete", "--force", "c1")):
+    user.ok("create", "--bundle", user.write("sleep", "1000"), ID)
+    for words in (("state", ID), ("exec", ID, "id"), ("kill", ID, "KILL"), ("delete", "--force", ID)):
         assert "access refused" in user.error(*words, uid=UID + 7)
-    assert json.loads(user.ok("state", "c1"))["status"] == "created"
-    user.ok("delete", "--force", "c1")
+    assert json.loads(user.ok("state", ID))["status"] == "created"
+    user.ok("delete", "--force", ID)
 
 
 def test_a_limit_that_cannot_be_had_is_an_error(user: User) -> None:
     """A limit that was asked for is refused by its name where the user has no cgroup; without one, none is missed."""
     user.config["linux"]["resources"] = {"pids": {"limit": 50}}
-    assert "cgroup" in user.error("run", "--bundle", user.write("true"), "c1")
+    assert "cgroup" in user.error("run", "--bundle", user.write("true"), ID)
 
 
 def test_ranges_come_from_newuidmap(user: User) -> None:
@@ -140,7 +159,7 @@ def test_ranges_come_from_newuidmap(user: User) -> None:
     the file that gives ranges."""
     needs.program("newuidmap")
     user.config["linux"]["uidMappings"].append({"containerID": 1, "hostID": 3_000_000_000, "size": 10})
-    sentence = user.error("run", "--bundle", user.write("true"), "c1")
+    sentence = user.error("run", "--bundle", user.write("true"), ID)
     assert "linux.uidMappings" in sentence
     assert "newuidmap" in sentence
     assert "/etc/subuid" in sentence
@@ -150,25 +169,25 @@ def test_groups_that_cannot_be_set_are_left_out(user: User) -> None:
     """A user who maps the own id alone has given up setgroups(2): additional groups are left out, as runc and crun do,
     with a warning that names the property."""
     user.config["process"]["user"]["additionalGids"] = [0]
-    done = user("run", "--bundle", user.write("true"), "c1")
+    done = user("run", "--bundle", user.write("true"), ID)
     assert done.returncode == 0, done
     assert "process.user.additionalGids" in done.stderr
 
 
 def test_without_a_session_the_sentence_says_what_is_missing(user: User) -> None:
     """Without XDG_RUNTIME_DIR the user has no place for state."""
-    assert "XDG_RUNTIME_DIR" in user.error("run", "--bundle", user.write("true"), "c1", session=False)
+    assert "XDG_RUNTIME_DIR" in user.error("run", "--bundle", user.write("true"), ID, session=False)
 
 
 def test_state_is_safe_from_cleaners(user: User) -> None:
     """The root folder carries the sticky bit, by which programs that clean $XDG_RUNTIME_DIR leave it alone."""
-    user.ok("run", "--bundle", user.write("true"), "c1")
+    user.ok("run", "--bundle", user.write("true"), ID)
     assert (user.session / "pyrun").stat().st_mode & 0o7777 == 0o1700
 
 
 def test_rootless_false_insists_on_cgroups(user: User) -> None:
     """--rootless=false makes an error of a cgroup that can't be made."""
-    assert "cgroup" in user.error("--rootless=false", "run", "--bundle", user.write("true"), "c1")
+    assert "cgroup" in user.error("--rootless=false", "run", "--bundle", user.write("true"), ID)
 
 
 def test_no_cgroups_on_request(user: User) -> None:
@@ -177,8 +196,8 @@ def test_no_cgroups_on_request(user: User) -> None:
     user.config["linux"]["namespaces"] = [
         each for each in user.config["linux"]["namespaces"] if each["type"] != "cgroup"
     ]
-    inside = user.ok("--cgroup-manager=disabled", "run", "--bundle", user.write("sh", "-c", script), "c1")
+    inside = user.ok("--cgroup-manager=disabled", "run", "--bundle", user.write("sh", "-c", script), ID)
     assert inside == Path("/proc/self/cgroup").read_text()
     user.config["linux"]["resources"] = {"pids": {"limit": 50}}
-    sentence = user.error("--cgroup-manager=disabled", "run", "--bundle", user.write("true"), "c1")
+    sentence = user.error("--cgroup-manager=disabled", "run", "--bundle", user.write("true"), ID)
     assert sentence.startswith("pyrun: linux.resources: limits need cgroups")

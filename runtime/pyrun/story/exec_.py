@@ -16,7 +16,7 @@ from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups import driver, entrance
 from pyrun.cgroups.controllers import table
 from pyrun.container import states, store
-from pyrun.features import cpu_affinity, intel_rdt, io_priority, labels, oom_score, rlimits, scheduler
+from pyrun.features import cpu_affinity, intel_rdt, io_priority, labels, rlimits, scheduler
 from pyrun.features.namespaces import NAMESPACES
 from pyrun.features.seccomp import notify
 from pyrun.features.seccomp import profile as seccomp
@@ -124,8 +124,6 @@ PARENT: tuple[Row[Making], ...] = (
     (facts.ALWAYS, "asking for a move into the unit", _ask_for_move),
     # These are inherited by the process that stage 2 makes.
     ("linux.intelRdt", "entering groups of resctrl", intel_rdt.enter),
-    ("process.oomScoreAdj", "setting the OOM score", oom_score.write),
-    (facts.NO_OOM_SCORE, "taking the container's OOM score", oom_score.inherit),
     ("process.ioPriority", "setting the I/O priority", io_priority.write),
     ("process.rlimits", "raising hard limits", rlimits.raise_hard),
     # From here on its pid is the program's.

@@ -14,7 +14,7 @@ import posix
 
 from pyrun.base import protocol
 from pyrun.base.errors import failed
-from pyrun.features import cwd, id_maps, keyring, terminal, users
+from pyrun.features import cwd, id_maps, keyring, oom_score, terminal, users
 from pyrun.kernel import calls, process
 from pyrun.story import facts, last, talk
 
@@ -28,13 +28,16 @@ if TYPE_CHECKING:
 
 def _begin(_: Inside) -> None:
     process.prctl(process.PR_SET_PDEATHSIG, process.SIGKILL)
-    process.prctl(process.PR_SET_DUMPABLE, 0)  # those inside must not look into us (CVE-2016-9962)
     posix.umask(0)
+
+
+def _close(_: Inside) -> None:
+    process.prctl(process.PR_SET_DUMPABLE, 0)  # those inside must not look into us (CVE-2016-9962)
 
 
 def _join(inside: Inside) -> None:
     """Join the namespaces, and find the root: that of the mount namespace, wherever the init's program has chrooted to;
-    unless it isn't the container's, as the namespace was joined, or the container was created in a chroot."""
+    unless it isn't the container's, as the namespace was joined, or --no-pivot has left another."""
     try:
         if "user" in inside.plan.namespaces and posix.geteuid() == 0 and not inside.plan.keeps_groups:
             posix.setgroups([])
@@ -59,7 +62,10 @@ def _wait(inside: Inside) -> None:
 
 
 INSIDE: tuple[Row[Inside], ...] = (
-    (facts.ALWAYS, "dying with the runtime, and closed to those inside", _begin),
+    (facts.ALWAYS, "dying with the runtime", _begin),
+    ("process.oomScoreAdj", "setting the OOM score", oom_score.write_own),
+    (facts.NO_OOM_SCORE, "taking the container's OOM score", oom_score.inherit),
+    (facts.ALWAYS, "closing to those inside", _close),
     (facts.ALWAYS, "joining the container's namespaces", _join),
     (facts.USER_NAMESPACE, "becoming root in the user namespace", id_maps.become_root),
     (facts.ALWAYS, "waiting for the runtime", _wait),
