@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+import needs
 import pytest
 from bundles import Bundle, Config, Pyrun
 from faults import Faults
@@ -77,6 +78,27 @@ def test_recursive_attributes_below_another_mount(
     assert ended.code == 1
     assert ended.err.startswith(f"pyrun: mounts[{len(bundle.config['mounts']) - 1}]: ")
     assert "something is mounted over it" in ended.err
+    pyrun.assert_gone(container_id)
+
+
+@pytest.mark.parametrize("user", [False, True], ids=["host", "user"])
+def test_mapped_ids_are_refused(faults: Faults, pyrun: Pyrun, rich: tuple[str, Bundle], user: bool) -> None:
+    """What can't be had is an error that names the mount and the kernel that has it, never a mount with other ids."""
+    container_id, bundle = rich
+    bundle.config["hooks"] = {}
+    bundle.config["linux"].pop("sysctl")
+    if user:
+        needs.user_namespaces()
+        bundle.user_namespace()
+    bundle.mount("/tmp", "", "/tmp", "bind", "idmap=uids=0-100000-9;gids=0-100000-9")
+    ended = faults.without(
+        {"mount_setattr": errno.ENOSYS}, "create", "--bundle", str(bundle.path), container_id
+    )
+    assert ended.code == 1
+    assert ended.err.startswith(
+        f"pyrun: mounts[{len(bundle.config['mounts']) - 1}]: mapping the ids of /tmp: mount_setattr: "
+    )
+    assert "that needs Linux 5.12" in ended.err
     pyrun.assert_gone(container_id)
 
 

@@ -117,11 +117,14 @@ def in_user_namespace_holder(one):
     return copy
 
 
-def test_a_new_file_system(pyrun, bundle):
+@pytest.mark.parametrize(
+    "more", [[], ["silent"], ["ro", "tmpcopyup"]], ids=["new calls", "mount(2)", "copied"]
+)
+def test_a_new_file_system(pyrun, bundle, more):
     """A tmpfs with mapped ids: what root makes outside of the mapping has no owner; the mount's own root folder is the
     first id of the mapping."""
     needs.kernel(6, 3, "a tmpfs with mapped ids")
-    one = bundle(sh="stat -c %u:%g /m").mount("/m", "tmpfs", "tmpfs", "idmap")
+    one = bundle(sh="stat -c %u:%g /m").mount("/m", "tmpfs", "tmpfs", "idmap", *more)
     one.config["mounts"][-1].update(MAPS)
     assert pyrun.output(one.write()) == "30000:40000\n"
 

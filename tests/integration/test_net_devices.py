@@ -160,6 +160,10 @@ def test_what_cannot_be_moved(inside, host, guest, bundle, case):
     said = inside.refused(one)
     assert said.startswith(f"{place}: ")
     assert sentence in said
+    if case in ("missing", "loopback"):
+        checked = inside("validate", str(one.path))
+        assert checked.code == 1
+        assert place in checked.out
     assert host.devices() == before
     assert guest.devices() == there
 

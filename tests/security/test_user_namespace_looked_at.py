@@ -41,14 +41,21 @@ def children(pid: int, exe: str = "") -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("follow", "call"), [((), "clone3"), (("-f",), "execveat")], ids=["just-born", "just-stage-2"]
+    ("follow", "call", "idmap"),
+    [((), "clone3", False), (("-f",), "execveat", False), ((), "clone3", True)],
+    ids=["just-born", "just-stage-2", "mapped-mount"],
 )
-def test_never_looked_into(pyrun, bundle, tmp_path, follow, call):
-    """Neither in the moment of its birth nor in that of stage 2's: both are held on for a second."""
+def test_never_looked_into(pyrun, bundle, tmp_path, follow, call, idmap):
+    """Neither in the moment of its birth nor in that of stage 2's: both are held on for a second. Nor the process whose
+    user namespace carries the mappings of a mount."""
     needs.program("strace", "setpriv")
     needs.user_namespaces()
     one = bundle()
-    one.user_namespace()
+    if idmap:
+        needs.kernel(6, 3, "a tmpfs with mapped ids")
+        one.mount("/tmp", "tmpfs", "tmpfs", "idmap=uids=0-100000-9;gids=0-100000-9")
+    else:
+        one.user_namespace()
     container_id = new_id()
     pyrun.ids.append(container_id)
     log = tmp_path / "strace"

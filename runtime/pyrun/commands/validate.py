@@ -19,7 +19,7 @@ from pyrun.base import jsontext
 from pyrun.base.errors import PyrunError, printable, words
 from pyrun.base.output import put
 from pyrun.cgroups import cgroupfs
-from pyrun.features import intel_rdt, labels, namespaces
+from pyrun.features import intel_rdt, labels, namespaces, net_devices
 from pyrun.features.mounts import mount
 from pyrun.features.seccomp import notify
 from pyrun.story import create, handles, plan
@@ -178,6 +178,8 @@ def _missing(config: Config, bundle: str) -> Iterator[tuple[str, PyrunError]]:
             notify.Agent(notify.path_of(profile, bundle), "").check()
         except PyrunError as error:
             yield HOST, error
+    for refusal in net_devices.refusals(linux.get("netDevices") or {}):
+        yield HOST, refusal
     if linux.get("intelRdt") is not None and not intel_rdt.mounted():
         yield HOST, intel_rdt.not_mounted()
     for index, entry in enumerate(linux.get("namespaces") or ()):

@@ -21,6 +21,8 @@ from pyrun.kernel.netlink import IFLA_IFNAME, IFLA_NET_NS_FD, attribute, number,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from oci_spec import types
     from pyrun.story.making import Making
 
@@ -84,21 +86,40 @@ def find(making: Making) -> None:
     except OSError as error:
         raise failed("asking for network devices", error, "linux.netDevices") from None
     for name, entry in configured.items():
-        device = Device(name, entry.get("name") or name)
+        devices.found.append(_find_one(devices.here, name, entry.get("name") or name))
+
+
+def _find_one(sock: int, name: str, wanted: str) -> Device:
+    """A device with what it has. Raises PyrunError if it isn't there, or can't be moved."""
+    device = Device(name, wanted)
+    try:
+        index, flags = _look_up(sock, name)
+        if flags & netlink.IFF_LOOPBACK:
+            loopback = f"{name} is a loopback device, and no namespace gives its own away"
+            raise PyrunError(loopback, device.json_path)
+        device.index, device.up = index, flags & netlink.IFF_UP != 0
+        device.addresses = _addresses(sock, index)
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            text = f"the runtime's network namespace has no device {name}"
+            raise PyrunError(text, device.json_path) from None
+        raise failed(f"looking up the network device {name}", error, device.json_path) from None
+    return device
+
+
+def refusals(configured: dict[str, types.NetDevice]) -> Iterator[PyrunError]:
+    """What this host doesn't have of the devices, one by one."""
+    try:
+        sock = netlink.connect()
+    except OSError as error:
+        yield failed("asking for network devices", error, "linux.netDevices")
+        return
+    for name in configured:
         try:
-            index, flags = _look_up(devices.here, name)
-            if flags & netlink.IFF_LOOPBACK:
-                raise PyrunError(
-                    f"{name} is a loopback device, and no namespace gives its own away", device.json_path
-                )
-            device.index, device.up = index, flags & netlink.IFF_UP != 0
-            device.addresses = _addresses(devices.here, index)
-        except OSError as error:
-            if error.errno == errno.ENODEV:
-                text = f"the runtime's network namespace has no device {name}"
-                raise PyrunError(text, device.json_path) from None
-            raise failed(f"looking up the network device {name}", error, device.json_path) from None
-        devices.found.append(device)
+            _find_one(sock, name, name)
+        except PyrunError as error:
+            yield error
+    posix.close(sock)
 
 
 def _look_up(sock: int, name: str) -> tuple[int, int]:

@@ -101,7 +101,10 @@ def prepare(making: Making) -> None:
 
 
 def _user_namespace(mount: Mount) -> int:
-    """A descriptor of a new user namespace that has the mappings, and nobody in it."""
+    """A descriptor of a new user namespace that has the mappings, and nobody in it. The process that lends it can't be
+    looked into: uid 0 of a container with the host's PID namespace owns it, and it stands on the host's root folder."""
+    if posix.geteuid() == 0:
+        process.prctl(process.PR_SET_DUMPABLE, 0)
     reading, writing = posix.pipe2(posix.O_CLOEXEC)
     try:
         pid = process.clone3(process.CLONE_NEWUSER)
