@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrun.cgroups import change, files, stats
+from pyrun.cgroups.controllers import cpu
 from pyrun.commands import update
 
 UNLIMITED = 18446744073709551615
@@ -175,7 +176,7 @@ def test_interfaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "numbers"), [("", []), ("3", [3]), ("0-2,5", [0, 1, 2, 5]), ("0,2,4-5", [0, 2, 4, 5])]
 )
 def test_number_list(text: str, numbers: list[int]) -> None:
-    assert stats.number_list(text) == numbers
+    assert cpu.number_list(text) == numbers
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 PATH = "linux.resources.cpu"
 MIN_SHARES, MAX_SHARES = 2, 262144
 MAX_WEIGHT = 10000
+TICK = 10_000_000  # ns of the unit in cpuacct.stat: USER_HZ is 100 on every architecture with these files
+
+V1_CPUSET = (
+    "cpu_exclusive", "mem_hardwall", "mem_exclusive", "memory_migrate", "memory_spread_page", "memory_spread_slab",
+    "memory_pressure", "sched_load_balance", "sched_relax_domain_level",
+)  # fmt: skip
 
 
 def v1(cpu: dict[str, Any], directory: str = "") -> list[Write]:
@@ -102,3 +108,72 @@ def _log2(number: int) -> float:
             result += step
         step /= 2
     return result
+
+
+def stats(where: dict[str, str], unified: str) -> dict[str, Any]:
+    """What was used, in nanoseconds; of the v1 cgroups, by controller, or else the v2 one."""
+    return _stats_v1(where) if "cpuacct" in where else _stats_v2(unified)
+
+
+def cpuset_stats(v1_directory: str, unified: str) -> dict[str, Any]:
+    """The CPUs and memory nodes; of the v1 cgroup or else the v2 one, "" if there is none."""
+    return _cpuset_v1(v1_directory) if v1_directory else _cpuset_v2(unified)
+
+
+def _stats_v1(where: dict[str, str]) -> dict[str, Any]:
+    account = where["cpuacct"]
+    ticks = files.pairs(f"{account}/cpuacct.stat")
+    table = [line.split() for line in files.text(f"{account}/cpuacct.usage_all").split("\n")[1:]]
+    usage = {
+        "total": files.number(f"{account}/cpuacct.usage"),
+        "percpu": [int(word) for word in files.text(f"{account}/cpuacct.usage_percpu").split()],
+        "percpu_kernel": [int(row[2]) for row in table],
+        "percpu_user": [int(row[1]) for row in table],
+        "kernel": ticks.get("system", 0) * TICK,
+        "user": ticks.get("user", 0) * TICK,
+    }
+    throttled = files.pairs(f"{where['cpu']}/cpu.stat") if "cpu" in where else {}
+    return {"usage": usage, "throttling": _throttling(throttled, throttled.get("throttled_time", 0))}
+
+
+def _stats_v2(directory: str) -> dict[str, Any]:
+    stat = files.pairs(f"{directory}/cpu.stat")
+    usage = {
+        "total": stat.get("usage_usec", 0) * 1000,
+        "kernel": stat.get("system_usec", 0) * 1000,
+        "user": stat.get("user_usec", 0) * 1000,
+    }
+    return {"usage": usage, "throttling": _throttling(stat, stat.get("throttled_usec", 0) * 1000)}
+
+
+def _throttling(stat: dict[str, int], nanoseconds: int) -> dict[str, int]:
+    return {
+        "periods": stat.get("nr_periods", 0),
+        "throttledPeriods": stat.get("nr_throttled", 0),
+        "throttledTime": nanoseconds,
+    }
+
+
+def _cpuset_v1(directory: str) -> dict[str, Any]:
+    found: dict[str, Any] = {key: files.number(f"{directory}/cpuset.{key}") for key in V1_CPUSET}
+    for key in ("cpus", "mems"):
+        found[key] = number_list(files.text(f"{directory}/cpuset.{key}"))
+    return found
+
+
+def _cpuset_v2(directory: str) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(V1_CPUSET, 0)
+    for key in ("cpus", "mems"):
+        numbers = number_list(files.text(f"{directory}/cpuset.{key}.effective"))
+        if numbers:
+            found[key] = numbers
+    return found
+
+
+def number_list(ranges: str) -> list[int]:
+    """The numbers of "0-3,7"."""
+    found: list[int] = []
+    for part in ranges.split(",") if ranges else ():
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found

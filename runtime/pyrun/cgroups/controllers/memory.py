@@ -24,6 +24,12 @@ V1_LIMITS = (
     ("kernel", "memory.kmem.limit_in_bytes"),
     ("kernelTCP", "memory.kmem.tcp.limit_in_bytes"),
 )
+V1_STATS = (
+    ("usage", "memory"),
+    ("swap", "memory.memsw"),
+    ("kernel", "memory.kmem"),
+    ("kernelTCP", "memory.kmem.tcp"),
+)
 
 
 def v1(memory: dict[str, Any], directory: str = "") -> list[Write]:
@@ -140,3 +146,49 @@ def _limit(memory: dict[str, Any], key: str) -> int:
 
 def _or_max(value: int) -> str:
     return "max" if value == -1 else str(value)
+
+
+def stats(v1_directory: str, unified: str) -> dict[str, Any]:
+    """What is used; of the v1 cgroup or else the v2 one, "" if there is none."""
+    return _stats_v1(v1_directory) if v1_directory else _stats_v2(unified)
+
+
+def _stats_v1(directory: str) -> dict[str, Any]:
+    raw = files.pairs(f"{directory}/memory.stat")
+    found: dict[str, Any] = {"cache": raw.get("cache", 0)}
+    for key, name in V1_STATS:
+        found[key] = {
+            "limit": files.number(f"{directory}/{name}.limit_in_bytes"),
+            "usage": files.number(f"{directory}/{name}.usage_in_bytes"),
+            "max": files.number(f"{directory}/{name}.max_usage_in_bytes"),
+            "failcnt": files.number(f"{directory}/{name}.failcnt"),
+        }
+    return {**found, "raw": raw}
+
+
+def _stats_v2(directory: str) -> dict[str, Any]:
+    """runc's shape is v1's, where swap is counted together with memory."""
+    raw = files.pairs(f"{directory}/memory.stat")
+    limit, usage = files.number(f"{directory}/memory.max"), files.number(f"{directory}/memory.current")
+    swap_limit, swap = (
+        files.number(f"{directory}/memory.swap.max"),
+        files.number(f"{directory}/memory.swap.current"),
+    )
+    events = files.pairs(f"{directory}/memory.events")
+    peak = files.number(f"{directory}/memory.peak")  # since Linux 5.19
+    found: dict[str, Any] = {
+        "cache": raw.get("file", 0),
+        "usage": {"limit": limit, "usage": usage, "failcnt": events.get("max", 0)},
+        "swap": {
+            "limit": min(limit + swap_limit, files.UNLIMITED),
+            "usage": usage + swap,
+            "failcnt": files.pairs(f"{directory}/memory.swap.events").get("max", 0),
+        },
+        "kernel": {"limit": 0, "failcnt": 0},
+        "kernelTCP": {"limit": 0, "failcnt": 0},
+    }
+    if peak:
+        found["usage"]["max"] = peak
+    if raw:
+        found["raw"] = raw
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oci_spec import version
 from pyrun.base.errors import PyrunError
+from pyrun.cgroups import files, groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,3 +38,16 @@ def v1(pids: dict[str, Any], directory: str = "") -> list[Write]:
 
 
 v2 = v1
+
+
+def stats(directory: str) -> dict[str, int]:
+    """What is used; of a cgroup of v1 or v2, "" if there is none. A limit of 0 is none: runc's shape has no other word
+    for it."""
+    if not directory:
+        return {"current": 0, "limit": 0}
+    current = files.text(f"{directory}/pids.current")
+    limit = files.number(f"{directory}/pids.max")
+    return {
+        "current": int(current) if current else len(groups.processes(directory)),
+        "limit": 0 if limit == files.UNLIMITED else limit,
+    }
