@@ -215,14 +215,21 @@ def test_timeout_not_reached(pyrun, logged, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("fault", ["missing", "not executable", "folder"])
-def test_hook_that_can_not_be_executed(pyrun, logged, kind, fault):
-    """A hook that isn't there or can't be executed has failed; no engine takes it for a missing program."""
+@pytest.mark.parametrize(
+    ("path", "args", "why"),
+    [
+        ("/no/such/hook", [], "it does not exist"),
+        ("/etc/passwd", [], "it isn't executable"),
+        ("/etc", [], "it isn't executable"),
+        ("/bin/sh", ["sh", "x" * 140_000], "its args and env are too long"),
+    ],
+    ids=["missing", "not executable", "folder", "too long"],
+)
+def test_hook_that_can_not_be_executed(pyrun, logged, kind, path, args, why):
+    """A hook that isn't there or can't be executed has failed, with the cause; no engine takes it for a missing
+    program."""
     one, _ = logged
-    path = "/no/such/hook"
-    if fault != "missing":
-        path = "/etc" if fault == "folder" else "/etc/passwd"
-    one.config["hooks"] = {kind: [{"path": path}]}
+    one.config["hooks"] = {kind: [{"path": path, "args": args or [path]}]}
     one.args("sleep", "1000")
     one.write()
     if kind in CREATE_KINDS:
@@ -234,7 +241,8 @@ def test_hook_that_can_not_be_executed(pyrun, logged, kind, fault):
         sentence = pyrun.error("start", pyrun.create(one).id)
     assert f"hooks.{kind}[0]: " in sentence
     assert path in sentence
-    assert "can't be executed" in sentence
+    assert "can't be executed: " in sentence
+    assert why in sentence
     for words in ("no such file or directory", "permission denied", "executable file not found"):
         assert words not in sentence.lower()
 

@@ -34,6 +34,7 @@ REASONS = {
     errno.ENOENT: "it does not exist, or the interpreter that it names doesn't",
     errno.ENOEXEC: "it is no program of this machine, and no script with #! in its first line",
     errno.EACCES: "access refused: it isn't executable, or its file system is mounted noexec",
+    errno.E2BIG: "its args and env are too long: 128 KiB each, and a quarter of the limit on the stack together",
 }
 
 
@@ -126,7 +127,9 @@ def _run(
         posix.close(failed_read)
         posix.close(out_read)
     if failure:
-        raise PyrunError(f"{hook['path']} can't be executed: {_reason(int(failure))}", json_path, kind="hook")
+        raise PyrunError(
+            f"{hook['path']} can't be executed: {why_not_executed(int(failure))}", json_path, kind="hook"
+        )
     if timed_out:
         why = f"did not end within its timeout of {hook['timeout']} s and was killed"
     elif status:
@@ -136,7 +139,8 @@ def _run(
     raise PyrunError(f"{hook['path']} {why}{last_words(output)}", json_path, kind="hook")
 
 
-def _reason(number: int) -> str:
+def why_not_executed(number: int) -> str:
+    """Why execve(2) has refused a hook, in words."""
     return REASONS.get(number) or posix.strerror(number)
 
 

@@ -12,7 +12,7 @@ import posix
 import sys
 
 from pyrun.base.errors import PyrunError
-from pyrun.features.hooks import describe_status, last_words
+from pyrun.features.hooks import describe_status, last_words, why_not_executed
 from pyrun.kernel import stage2
 
 TYPE_CHECKING = False
@@ -139,8 +139,7 @@ def born(report: bytes) -> int:
 def _why_no_hook(error: int) -> str:
     if error == errno.ETIMEDOUT:
         return "did not end within its timeout and was killed"
-    missing = error in (errno.ENOENT, errno.EACCES)
-    return f"can't be executed: {'it is missing or closed to us' if missing else posix.strerror(error)}"
+    return f"can't be executed: {why_not_executed(error)}"
 
 
 def _int(data: bytes, at: int) -> int:
