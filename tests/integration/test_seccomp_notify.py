@@ -19,6 +19,9 @@ import pytest
 import seccomp_agent
 from bundles import eventually
 
+from pyrun.base.errors import PyrunError
+from pyrun.features.seccomp import notify
+
 AGENT = Path(seccomp_agent.__file__)
 OURS = ["sendmsg", "sendmmsg", "sendto", "recvfrom", "recvmsg", "read", "readv", "write", "writev", "close"]
 ENDS = ["exit_group", "exit"]
@@ -405,6 +408,56 @@ def test_under_another_agent(pyrun, bundle, agent):
     made = bundle(notifying(agent().path, *MKDIR))
     sentence = pyrun.error("run", "-b", str(made.path), pyrun.id(), preexec_fn=be_supervised, close_fds=False)
     assert sentence.startswith("linux.seccomp: loading the filter for another agent: "), sentence
+
+
+def test_a_filter_as_long_as_can_be(pyrun, bundle, agent):
+    """The longest profile that is accepted can be loaded together with what stands before it; one that is longer is
+    refused by create, and would be accepted without an agent."""
+    compiler = pytest.importorskip("pyrun.features.seccomp.compiler")
+    one = agent("mkdir")
+    config = notifying(one.path, *MKDIR)
+    rules = config["linux"]["seccomp"]["syscalls"]
+
+    def with_rules(count):
+        condition = [{"index": 0, "value": value, "op": "SCMP_CMP_EQ"} for value in range(count)]
+        rules[1:] = [{"names": ["acct"], "action": "SCMP_ACT_ERRNO", "args": [each]} for each in condition]
+        return config["linux"]["seccomp"]
+
+    def fits(count):
+        try:
+            return bool(compiler.compile_profile(with_rules(count)))
+        except PyrunError:
+            return False
+
+    shortest, longest = 1, 4096
+    while longest - shortest > 1:
+        middle = (shortest + longest) // 2
+        shortest, longest = (middle, longest) if fits(middle) else (shortest, middle)
+    with_rules(shortest)
+    assert pyrun.output(bundle(config, sh="mkdir /tmp/a; ls /tmp/a")) == "by-agent\n"
+    with_rules(longest)
+    assert "BPF instructions" in pyrun.refused(bundle(config))
+    rules[0]["action"] = "SCMP_ACT_ERRNO"
+    assert pyrun.output(bundle(config)) == ""
+
+
+def test_a_kernel_without_the_flag(monkeypatch):
+    """Where the kernel doesn't know a flag, or no listeners, the sentence names it."""
+    profile = notifying(
+        "/", *MKDIR, flags=["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]
+    )
+    seccomp = profile["linux"]["seccomp"]
+    flags = notify.NEW_LISTENER | notify.WAIT_KILLABLE_RECV | 2
+    for known, path, words in (
+        (2 | 8, "linux.seccomp.flags[1]", "Linux 5.19"),
+        (2, "linux.seccomp", "no listeners"),
+    ):
+        monkeypatch.setattr(notify.process, "seccomp_knows", lambda asked, known=known: not asked & ~known)
+        with pytest.raises(PyrunError, match=words) as caught:
+            notify.check_kernel(seccomp, flags)
+        assert caught.value.json_path == path
+    monkeypatch.setattr(notify.process, "seccomp_knows", lambda asked: True)
+    notify.check_kernel(seccomp, flags)
 
 
 def pending(pid):

@@ -28,6 +28,7 @@ static struct sock_filter guards[] = {
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 };
 #define GUARDS (sizeof guards / sizeof *guards)
+_Static_assert(GUARDS == 21, "features/seccomp/compiler.py leaves room for so many");
 
 /* Put the guards before a program; features/seccomp/compiler.py has left room for them. */
 static long guard(struct sock_fprog *program)
