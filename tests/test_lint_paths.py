@@ -244,19 +244,22 @@ ALLOWED = {
     ): "the agent's socket, of the configuration, on the host",
     ("features/seccomp/notify.py", "calls.connect(self.path, PATIENCE)"): "the same",
     ("features/seccomp/notify.py", "posix.readlink(f'/proc/self/fd/{fd}')"): "a descriptor",
-    # features/seccomp/profile.py runs in the parent, before there is a container, on the runtime's own root folder
-    ("features/seccomp/profile.py", "posix.stat(library)"): "libseccomp on the host",
+    # features/seccomp/cache.py runs in the parent, before there is a container, on the runtime's own root folder
+    ("features/seccomp/cache.py", "posix.stat(library)"): "libseccomp on the host",
     (
-        "features/seccomp/profile.py",
+        "features/seccomp/cache.py",
         "posix.open(path, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC)",
     ): "the cache below the runtime's root; owner, mode, type and content are checked",
-    ("features/seccomp/profile.py", "posix.mkdir(cache_dir, 448)"): "the cache below the runtime's root",
+    ("features/seccomp/cache.py", "posix.mkdir(cache_dir, 448)"): "the cache below the runtime's root",
     (
-        "features/seccomp/profile.py",
+        "features/seccomp/cache.py",
         "posix.open(cache_dir, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)",
     ): "the cache below the runtime's root; its owner and mode are checked",
-    ("features/seccomp/profile.py", "posix.listdir(dirfd)"): "a descriptor",
-    ("features/seccomp/profile.py", "posix.execve(argv[0], argv, environment)"): "the compiler, on the host",
+    ("features/seccomp/cache.py", "posix.listdir(dirfd)"): "a descriptor",
+    (
+        "features/seccomp/compiling.py",
+        "posix.execve(argv[0], argv, environment)",
+    ): "the compiler, on the host",
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from pyrun.base import cold
 from pyrun.base.errors import PyrunError
+from pyrun.features.seccomp import cache, compiling
 from pyrun.features.seccomp import profile as seccomp
 from pyrun.kernel import calls
 
@@ -102,7 +103,7 @@ def test_values_that_are_equal_in_python_are_not_one_profile(compiler: Compiler)
 def test_a_collision_of_names_chooses_no_wrong_program(
     compiler: Compiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seccomp, "_digest", lambda data: 7)
+    monkeypatch.setattr(cache, "_digest", lambda data: 7)
     for profile in (PROFILE, OTHER, PROFILE):
         compiler.program(profile)
     assert compiler.runs == 3
@@ -114,12 +115,12 @@ def test_every_truncation_and_damage_is_seen(compiler: Compiler) -> None:
     whole = compiler.file.read_bytes()
     line = whole.partition(b"\n")[0]
     start = whole[: len(line) + 1 + int(line.split()[-1])]
-    assert seccomp._load(str(compiler.file), start) == program
+    assert cache.load(str(compiler.file), start) == program
     damaged = [whole[:at] for at in range(len(whole))]
     damaged += [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(len(whole))]
     for content in [*damaged, whole + b"\0", whole + whole]:
         compiler.file.write_bytes(content)
-        assert seccomp._load(str(compiler.file), start) is None
+        assert cache.load(str(compiler.file), start) is None
     compiler.program()
     assert compiler.runs == 2
     assert compiler.file.read_bytes() == whole
@@ -184,7 +185,7 @@ def test_a_cache_that_cannot_be_used_is_no_failure(compiler: Compiler, where: st
 
 
 def test_bounded(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seccomp, "MAX_ENTRIES", 4)
+    monkeypatch.setattr(cache, "MAX_ENTRIES", 4)
     for number in range(9):
         compiler.program({**PROFILE, "defaultErrnoRet": number})
         assert len(list(compiler.cache.iterdir())) <= 4
@@ -237,12 +238,12 @@ def test_bounded_in_bytes(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -
     """The oldest go before there are too many bytes; what alone is too large is not kept."""
     compiler.program()
     size = compiler.file.stat().st_size
-    monkeypatch.setattr(seccomp, "MAX_BYTES", 3 * size + 30)
+    monkeypatch.setattr(cache, "MAX_BYTES", 3 * size + 30)
     for number in range(9):
         compiler.program({**PROFILE, "defaultErrnoRet": number})
         assert sum(path.stat().st_size for path in compiler.cache.iterdir()) <= 3 * size + 30
     assert len(list(compiler.cache.iterdir())) == 3
-    monkeypatch.setattr(seccomp, "MAX_BYTES", size)
+    monkeypatch.setattr(cache, "MAX_BYTES", size)
     compiler.program(OTHER)
     compiler.program(OTHER)
     assert compiler.runs == 12
@@ -253,7 +254,7 @@ def test_stored_later(compiler: Compiler) -> None:
     later: list[Any] = []
     seccomp.program(PROFILE, str(compiler.cache), later)
     assert not compiler.cache.exists()
-    seccomp.store(*later[0])
+    cache.store(*later[0])
     compiler.program()
     assert compiler.runs == 1
 
@@ -292,7 +293,7 @@ def test_its_breakdown(compiler: Compiler, code: str, words: str) -> None:
 
 def test_it_has_a_limit(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     """A compiler that doesn't end is stopped, and said to be."""
-    monkeypatch.setattr(seccomp, "COMPILE_LIMIT", 0.0)
+    monkeypatch.setattr(compiling, "COMPILE_LIMIT", 0.0)
     compiler.becomes("import time; time.sleep(1000)")
     with pytest.raises(PyrunError, match="was not done within") as caught:
         seccomp.program(PROFILE, str(compiler.cache))

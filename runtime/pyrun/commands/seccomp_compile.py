@@ -1,6 +1,6 @@
 """pyrun seccomp-compile, for create alone: a profile on standard input to BPF on standard output. Cold module.
 
-features/seccomp/profile.py starts it, and makes an error of its own of what stands on standard error.
+features/seccomp/compiling.py starts it, and makes an error of its own of what stands on standard error.
 """
 
 from __future__ import annotations

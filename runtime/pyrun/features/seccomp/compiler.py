@@ -1,6 +1,6 @@
 """Compile `linux.seccomp` of a config to the BPF program that seccomp(2) loads.
 
-Cold module: runs in a full interpreter, as a child, when features/seccomp/profile.py doesn't find the program in its
+Cold module: runs in a full interpreter, as a child, when features/seccomp/profile.py doesn't find the program in the
 cache. libseccomp does the work, through the pyseccomp package; this file translates the specification's words
 and adds what engines expect of a runtime:
 
