@@ -187,9 +187,10 @@ def test_exit_status(slurm: Slurm, files: Path, status: int) -> None:
 
 
 def test_a_missing_program_is_named(slurm: Slurm, files: Path) -> None:
+    """By the runtime, with its reason: srun itself only repeats its command line."""
     done = slurm.call("srun", "-N1", "--container", str(files), "not-there")
     assert done.returncode != 0
-    assert "not-there" in done.stderr
+    assert '"not-there": executable file not found in $PATH' in done.stderr
 
 
 def test_streams(slurm: Slurm, files: Path) -> None:
