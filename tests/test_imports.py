@@ -315,3 +315,28 @@ def test_all_tests_can_be_collected_in_one_run() -> None:
         assert not re.search(r"^\s*(from|import) conftest\b", text, re.MULTILINE), path
         if path.name not in ("conftest.py", "__init__.py") and not (path.parent / "__init__.py").exists():
             assert folders.setdefault(path.name, path.parent) == path.parent, path
+
+
+def test_what_tests_import_from_each_other_is_there() -> None:
+    """A name that goes from a module of tests may be another's, which then can't be collected."""
+    for path in (REPOSITORY / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("test_")):
+                continue
+            source = path.with_name(f"{node.module}.py")
+            missing = {alias.name for alias in node.names} - names_in(source)
+            assert not missing, f"{path}:{node.lineno}: {source.name} has no {missing}"
+
+
+@cache
+def names_in(path: Path) -> frozenset[str]:
+    """Every name that a module gives to something."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name)
+    return frozenset(found)

@@ -87,26 +87,6 @@ def test_state_on_stdin(pyrun, logged, kind):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "createContainer"])
-def test_no_env(pyrun, logged, kind):
-    """Without env, the environment is empty: nothing of the caller's comes through."""
-    one, folder = logged
-    one.hook(kind, f"/bin/cat /proc/$$/environ > {folder(kind)}/log; echo end >> {folder(kind)}/log")
-    pyrun.output(one)
-    assert read(one) == "end\n"
-
-
-def test_no_args(pyrun, logged):
-    """Without args, the hook's argv is its path."""
-    one, _ = logged
-    script = one.path / "hook.sh"
-    script.write_text(f"#!/bin/sh\necho $0 $# > {one.path}/log/log\n")
-    script.chmod(0o755)
-    one.config["hooks"] = {"createRuntime": [{"path": str(script)}]}
-    pyrun.output(one.write())
-    assert read(one) == f"{script} 0\n"
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "createContainer"])
 def test_descriptors(pyrun, logged, kind):
     """A hook has stdin, stdout and stderr, and no other descriptor."""
     one, folder = logged
@@ -154,15 +134,6 @@ def test_failure_in_start(pyrun, logged, kind, command):
     assert sentence.endswith("exited with status 3: last words")
     pyrun.assert_gone(container_id)
     assert read(one) == "poststop\n"
-
-
-def test_failure_before_the_program(pyrun, logged):
-    """After a failing startContainer hook the program doesn't run."""
-    one, _ = logged
-    one.hook("startContainer", "exit 1")
-    one.sh("echo program > /log/log")
-    assert pyrun.run(one).code == 1
-    assert read(one) == ""
 
 
 def test_poststop_failure(pyrun, logged):

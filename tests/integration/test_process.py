@@ -22,16 +22,6 @@ def mask(*names):
 # args and env
 
 
-def test_path_lookup(pyrun, bundle):
-    """A program without a slash is looked up in the PATH of the container's environment, in its order."""
-    one = bundle({"process": {"env": ["PATH=/nowhere:/one:/two:/bin"]}})
-    for folder in ("one", "two"):
-        one.script(f"/{folder}/tool", f"#!/bin/sh\necho {folder} $0\n")
-    assert pyrun.output(one.args("tool")) == "one /one/tool\n"
-    one.script("/one/tool", "not executable", mode=0o644)
-    assert pyrun.output(one.args("tool")) == "two /two/tool\n"
-
-
 def test_path_lookup_skips_folders(pyrun, bundle):
     """A folder of the program's name is not the program."""
     one = bundle({"process": {"env": ["PATH=/one:/two:/bin"]}})
@@ -44,14 +34,6 @@ def test_no_path_in_env(pyrun, bundle):
     """Without PATH the lookup goes to /bin and /usr/bin, as execvp has it."""
     assert pyrun.output(bundle({"process": {"env": []}}).args("echo", "found")) == "found\n"
     assert pyrun.output(bundle({"process": {"env": None}}).args("echo", "found")) == "found\n"
-
-
-def test_relative_program(pyrun, bundle):
-    """A program with a slash is relative to cwd."""
-    one = bundle({"process": {"cwd": "/opt"}})
-    one.script("/opt/dir/tool", "#!/bin/sh\npwd\n")
-    assert pyrun.output(one.args("dir/tool")) == "/opt\n"
-    assert pyrun.output(one.args("./dir/tool")) == "/opt\n"
 
 
 def test_env_is_exact(pyrun, bundle):
