@@ -161,7 +161,10 @@ def build(output: Path, work: Path, trace: bool = False) -> str:
     ]
     headers = [work / "build_facts.h", LAUNCHER / "snapshot.h"]
     main = cc.compile(LAUNCHER / "pyrun.c", [*OURS, *["-DPYRUN_TRACE_IMPORTS"] * trace], headers)
-    builtin = cc.compile(LAUNCHER / "builtin.c", OURS, [work / "build_facts.h"])
+    static = [
+        cc.compile(LAUNCHER / "builtin.c", OURS, [work / "build_facts.h"]),
+        cc.compile(LAUNCHER / "start.c", OURS, []),
+    ]
     snapshot = [
         cc.compile(LAUNCHER / "pyrun.c", [*OURS, "-DPYRUN_SNAPSHOT"], headers, "pyrun-snapshot"),
         cc.compile(LAUNCHER / "snapshot.c", OURS, headers),
@@ -169,8 +172,8 @@ def build(output: Path, work: Path, trace: bool = False) -> str:
         cc.compile(LAUNCHER / "rows.c", OURS, headers),
     ]
     objects = {
-        "snapshot": [*common, builtin, *snapshot],
-        "static": [*common, builtin, main],
+        "snapshot": [*common, *static, *snapshot],
+        "static": [*common, *static, main],
         "shared": [*common, main],
     }
     if trace:
