@@ -101,3 +101,17 @@ def test_refused(container, tmp_path, name, text, words):
     sentence = container.exec_refused((), "--process", str(path))
     assert f"process.execCPUAffinity.{name}: " in sentence
     assert words in sentence
+
+
+@pytest.mark.parametrize("no_new_privileges", [True, False], ids=["nnp", "no-nnp"])
+def test_a_filter_that_refuses_the_call(pyrun, bundle, tmp_path, cpus, no_new_privileges):
+    """The final CPUs are taken before the container's seccomp filter is loaded, which may refuse to change them."""
+    rule = {"names": ["sched_setaffinity"], "action": "SCMP_ACT_ERRNO"}
+    seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    container = pyrun.start(bundle({"linux": {"seccomp": seccomp}}, sh="sleep 1000"))
+    path = tmp_path / "process.json"
+    document = {"cwd": "/", "args": ["sh", "-c", SHOW], "noNewPrivileges": no_new_privileges}
+    path.write_text(json.dumps({**document, "execCPUAffinity": {"final": str(cpus[1])}}))
+    result = container.exec((), "--process", str(path))
+    assert (result.code, result.out.strip()) == (0, str(cpus[1])), result.err
+    container.delete("--force")

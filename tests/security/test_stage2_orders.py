@@ -140,8 +140,10 @@ SENSIBLE: dict[str, tuple[int, list[int], bytes]] = {
     "hook": (stage2.HOOK, [1, 1, 1], b"/nothing\0nothing\0A=b\0"),
     "going": (stage2.GOING, [], b""),
     "load": (stage2.LOAD, [], b""),
+    "give": (stage2.GIVE, [], b""),
     "execute": (stage2.EXECUTE, [], b""),
 }
+KINDS = range(stage2.CALL, stage2.EXECUTE + 1)
 NEEDS_LABEL = "enter inside find filter early birth hook execute".split()
 
 
@@ -198,6 +200,11 @@ def test_nonsense_is_refused(machine, nonsense, before):
     """One order that makes no sense, and none is obeyed: the report says which it is."""
     outcome = machine.run(file_of(TRACE * before + nonsense))
     assert outcome.refused(before), outcome
+
+
+def test_every_kind_of_order_is_tried():
+    """The tests below know each kind that the header has."""
+    assert {kind for kind, _, _ in SENSIBLE.values()} == set(KINDS)
 
 
 @pytest.mark.parametrize("name", SENSIBLE)
