@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import needs
 import pytest
+import seccomp_agent
 from bundles import Config, make_rootfs, new_id
 
 UID, GID = 61234, 61235  # nobody's here
@@ -137,6 +139,31 @@ def test_exec_has_the_score_that_it_asks_for(user: User) -> None:
             assert user.ok("exec", ID, "cat", "/proc/self/oom_score_adj") == "200\n"
     finally:
         user.ok("delete", "--force", ID)
+
+
+@pytest.mark.parametrize("default", ["ALLOW", "NOTIFY"], ids=["mkdir", "everything"])
+def test_a_seccomp_agent(user: User, default: str) -> None:
+    """A seccomp agent gets the listener from an ordinary user's container, for run and exec, whatever it is asked."""
+    socket = user.folder / "agent"
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}
+    user.config["linux"]["seccomp"] = {
+        "defaultAction": f"SCMP_ACT_{default}",
+        "listenerPath": str(socket),
+        "syscalls": [rule],
+    }
+    user.config["root"]["readonly"] = False
+    argv = [sys.executable, seccomp_agent.__file__, str(socket), "mkdir"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as agent:
+        try:
+            assert agent.stdout
+            assert agent.stdout.readline()
+            socket.chmod(0o777)
+            script = "mkdir /tmp/a; ls /tmp/a; sleep 1000"
+            user.ok("run", "--detach", "--bundle", user.write("sh", "-c", script), ID)
+            assert user.ok("exec", ID, "sh", "-c", "mkdir /tmp/b; ls /tmp/b") == "by-agent\n"
+            user.ok("delete", "--force", ID)
+        finally:
+            agent.kill()
 
 
 def test_others_are_refused(user: User) -> None:

@@ -143,6 +143,19 @@ def test_state_of_exec(pyrun, bundle, agent):
     container.delete("--force")
 
 
+def test_state_in_a_joined_pid_namespace(pyrun, bundle, agent):
+    """Where stage 2 is born in a PID namespace that is joined, the state has the number of that process."""
+    one = agent("mkdir")
+    first = pyrun.start(bundle(sh="sleep 1000"))
+    made = bundle(notifying(one.path, *MKDIR), sh="mkdir /tmp/a; ls /tmp/a; sleep 1000")
+    container = pyrun.start(made.namespace("pid", f"/proc/{first.pid}/ns/pid"))
+    state = one.state()
+    assert state["pid"] == state["state"]["pid"] == container.pid
+    eventually(lambda: container.out() == "by-agent\n", "the agent made no folder")
+    container.delete("--force")
+    first.delete("--force")
+
+
 def test_no_listener_stays_with_us(pyrun, bundle, agent):
     """Nobody but the agent has the listener: the program has no descriptor of it."""
     one = agent()
