@@ -217,15 +217,9 @@ def test_the_table_has_no_way_up() -> None:
         done.update(free)
 
 
-def at_import(name: str) -> set[str]:
-    """What a module of ours imports at its top, when it is imported itself."""
-    top = [node for node in tree(name).body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    lines = {node.lineno for node in top}
-    return {target for target, line in imports(name).items() if line in lines and target in modules()}
-
-
 def test_modules_import_in_no_circle() -> None:
-    waiting = {name: at_import(name) - {name} for name in modules()}
+    """Not at their tops, nor later in functions."""
+    waiting = {name: set(imports(name)) & modules().keys() - {name} for name in modules()}
     while waiting:
         free = [name for name, targets in waiting.items() if not targets & waiting.keys()]
         assert free, f"a circle among {sorted(waiting)}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyrun.cgroups import files
+from pyrun.kernel.calls import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _missing(directory: str, name: str) -> str:
 
 def _content(path: str) -> str:
     try:
-        return files.read(path)
+        return read_file(path).decode().rstrip("\n")
     except OSError:
         return ""
 

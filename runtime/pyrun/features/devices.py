@@ -10,7 +10,7 @@ import errno
 import posix
 
 from pyrun.base.errors import PyrunError, failed, joined
-from pyrun.features.mounts import causes, filesystem
+from pyrun.features.mounts import attributes, causes
 from pyrun.kernel import calls, mounts
 from pyrun.paths import under_root
 
@@ -264,7 +264,7 @@ def _bind_from_host(device: types.Device, target: int) -> None:
     try:
         tree = mounts.clone_tree(source, recursive=False)
         mounts.move_mount(tree, target)
-        filesystem.change(tree, False, mounts.MOUNT_ATTR_RDONLY, 0)
+        attributes.change(tree, False, mounts.MOUNT_ATTR_RDONLY, 0)
         posix.close(tree)
         posix.close(target)
     finally:

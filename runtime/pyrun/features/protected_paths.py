@@ -13,7 +13,7 @@ import errno
 import posix
 
 from pyrun.base.errors import PyrunError, failed
-from pyrun.features.mounts import causes, filesystem
+from pyrun.features.mounts import attributes, causes, filesystem
 from pyrun.kernel import mounts
 from pyrun.paths import under_root
 
@@ -93,7 +93,7 @@ def mask(inside: Inside) -> None:
             else:
                 tree = mounts.clone_tree(empty, recursive=False)
             mounts.move_mount(tree, target)
-            filesystem.change(tree, False, mounts.MOUNT_ATTR_RDONLY, 0)
+            attributes.change(tree, False, mounts.MOUNT_ATTR_RDONLY, 0)
             if empty < 0 and under_root.is_directory(target):
                 empty = tree
             else:
@@ -135,7 +135,7 @@ def make_readonly(inside: Inside) -> None:
         try:
             tree = mounts.clone_tree(target, recursive=True)
             mounts.move_mount(tree, target)
-            filesystem.change(tree, True, mounts.MOUNT_ATTR_RDONLY, 0)
+            attributes.change(tree, True, mounts.MOUNT_ATTR_RDONLY, 0)
             posix.close(tree)
         except OSError as error:
             path = f"linux.readonlyPaths[{index}]"

@@ -9,7 +9,7 @@ import errno
 import posix
 
 from pyrun.base.errors import PyrunError, failed
-from pyrun.features.mounts import causes, filesystem, mount_tree
+from pyrun.features.mounts import attributes, causes, mount_tree
 from pyrun.kernel import calls, mounts, process
 
 TYPE_CHECKING = False
@@ -189,9 +189,9 @@ def finish(propagation: str, readonly: bool) -> int:
     try:
         if propagation:
             flag = PROPAGATION[propagation]
-            filesystem.change(root, flag & mounts.MS_REC != 0, 0, 0, flag & ~mounts.MS_REC)
+            attributes.change(root, flag & mounts.MS_REC != 0, 0, 0, flag & ~mounts.MS_REC)
         if readonly:
-            filesystem.change(root, False, mounts.MOUNT_ATTR_RDONLY, 0)
+            attributes.change(root, False, mounts.MOUNT_ATTR_RDONLY, 0)
     except OSError as error:
         path = "root.readonly" if readonly else "linux.rootfsPropagation"
         hint = causes.BUSY if error.errno == errno.EBUSY else ""

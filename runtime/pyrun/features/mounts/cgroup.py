@@ -9,7 +9,7 @@ import errno
 import posix
 
 from pyrun.base.errors import PyrunError
-from pyrun.features.mounts import filesystem
+from pyrun.features.mounts import attributes, filesystem
 from pyrun.kernel import calls, mounts
 from pyrun.paths import under_root
 
@@ -48,7 +48,7 @@ def make(root: int, mount: Mount, view: list[View], own_namespace: bool) -> int:
             tree = _clone_path(folder)
             mounts.move_mount(tree, place)
             posix.close(place)
-            filesystem.give(tree, options, options.set, options.recursive_set)
+            attributes.give(tree, options, options.set, options.recursive_set)
             posix.close(tree)
         _link_controllers(fd, view)
         return fd

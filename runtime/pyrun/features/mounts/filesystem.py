@@ -1,23 +1,12 @@
-"""New file systems and the attributes of mounts, by the new mount calls: fsopen(2), mount_setattr(2).
-
-Hot module. What they can't do is left to old_kernel.py, which is imported before the root file system can be seen.
-"""
+"""New file systems, by the new mount calls: fsopen(2). Hot module."""
 
 from __future__ import annotations
 
 import errno
 import posix
-import time
 
 from pyrun.base.errors import PyrunError
 from pyrun.kernel import mounts
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyrun.features.mounts.options import Options
-
-
-ATTEMPTS, PAUSE = 6, 0.1  # seconds
 
 
 def new(kind: str, source: str, settings: list[tuple[str, str | None]], attributes: int) -> int:
@@ -54,38 +43,6 @@ def with_kernel_words(context: int, error: OSError) -> OSError:
     if not text:
         return error
     return OSError(error.errno, f"{error.strerror}", f"{error.filename or ''} ({text})".strip())
-
-
-def change(fd: int, recursive: bool, set_: int, clear: int, propagation: int = 0) -> None:
-    """mount_setattr(2) of an attached mount, or what mount(2) can do of it where the kernel lacks it. Somebody who
-    writes there at this moment keeps it from becoming read-only, but not for long: it is tried for half a second."""
-    for _ in range(ATTEMPTS):
-        try:
-            mounts.mount_setattr(fd, recursive, set_, clear, propagation)
-            return
-        except OSError as error:
-            if error.errno == errno.ENOSYS:
-                break
-            if error.errno != errno.EBUSY:
-                raise
-            busy = error
-        time.sleep(PAUSE)
-    else:
-        raise busy
-    from pyrun.features.mounts import old_kernel
-
-    old_kernel.change(fd, recursive, set_, clear, propagation)
-
-
-def give(fd: int, options: Options, set_: int, recursive_set: int, clear: int = 0) -> None:
-    """Give an attached mount its attributes, those of `options` but for the ones to set, and its propagation."""
-    clear |= options.clear
-    if set_ or clear:
-        change(fd, False, set_, clear)
-    if recursive_set or options.recursive_clear:
-        change(fd, True, recursive_set, options.recursive_clear)
-    for flag, recursive in options.propagation:
-        change(fd, recursive, 0, 0, flag)
 
 
 def settings(items: list[str]) -> list[tuple[str, str | None]]:

@@ -17,7 +17,7 @@ from oci_spec.mount_options import (
     MOUNT_ATTR_RDONLY,
 )
 from pyrun.base.errors import PyrunError
-from pyrun.features.mounts import causes, filesystem, idmap, old_kernel, sources, tmpcopyup
+from pyrun.features.mounts import attributes, causes, filesystem, idmap, old_kernel, sources, tmpcopyup
 from pyrun.features.mounts import cgroup as cgroup_mount
 from pyrun.features.mounts.mount import CGROUPS
 from pyrun.kernel import calls, mounts
@@ -69,7 +69,7 @@ def make_all(
                     fd = cgroup_mount.make(root, mount, cgroup_view, own_cgroup_namespace)
                 else:
                     fd = _filesystem(root, mount, sync)
-                filesystem.give(fd, options, options.set & ~RDONLY, options.recursive_set & ~RDONLY)
+                attributes.give(fd, options, options.set & ~RDONLY, options.recursive_set & ~RDONLY)
                 if mount.kind in ("proc", "sysfs"):
                     kernels.append((mount.destination, fd))
                 if (options.set | options.recursive_set) & RDONLY:
@@ -90,7 +90,7 @@ def finish(root: int, late: list[Late]) -> None:
     console, the working folder, places for other mounts, and what hooks have made."""
     for mount, fd, set_, clear in late:
         try:
-            filesystem.change(fd, False, set_, clear)
+            attributes.change(fd, False, set_, clear)
         except OSError as error:
             doing = f"making {mount.destination} read-only"
             raise causes.explain(mount, root, error, doing) from None
@@ -127,11 +127,11 @@ def _bind_attributes(tree: int, options: Options) -> None:
     a user namespace keeps those that the host has. `ro` alone adds to the source's, as in crun."""
     if options.replaces:
         try:
-            filesystem.give(tree, options, options.set, options.recursive_set, SOURCES & ~options.set)
+            attributes.give(tree, options, options.set, options.recursive_set, SOURCES & ~options.set)
             return
         except PermissionError:
             pass
-    filesystem.give(tree, options, options.set, options.recursive_set)
+    attributes.give(tree, options, options.set, options.recursive_set)
 
 
 def _target_directory(root: int, mount: Mount) -> tuple[int, bool]:
@@ -187,7 +187,7 @@ def _hosts_sys(options: Options) -> int:
     tree = mounts.clone_tree(host, recursive=True)
     posix.close(host)
     if options.set & RDONLY:
-        filesystem.change(tree, True, RDONLY, 0)
+        attributes.change(tree, True, RDONLY, 0)
     return tree
 
 
@@ -232,7 +232,7 @@ def _remount(root: int, mount: Mount, bound: bool, late: list[Late]) -> None:
         finally:
             posix.close(context)
     set_ = options.set if bound else options.set & ~RDONLY
-    filesystem.give(target, options, set_, options.recursive_set)
+    attributes.give(target, options, set_, options.recursive_set)
     if (options.set & ~set_ | options.clear) & RDONLY:
         late.append((mount, target, options.set & ~set_ & RDONLY, options.clear & RDONLY))
     else:
@@ -243,6 +243,6 @@ def _propagate(root: int, mount: Mount) -> None:
     """No type and no bind, only propagation: of the mount that is there."""
     target = under_root.lookup(root, mount.destination)
     try:
-        filesystem.give(target, mount.options, mount.options.set, mount.options.recursive_set)
+        attributes.give(target, mount.options, mount.options.set, mount.options.recursive_set)
     finally:
         posix.close(target)
