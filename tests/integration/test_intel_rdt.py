@@ -140,6 +140,7 @@ REFUSED = {
     "a bad mask": ({"l3CacheSchema": "L3:0=5"}, "l3CacheSchema", "non-consecutive 1-bits"),
     "too little": ({"memBwSchema": "MB:0=1"}, "memBwSchema", "out of range"),
     "not a class": ({"closID": "info"}, "closID", "info is no class"),
+    "a file": ({"closID": "tasks", "l3CacheSchema": HALF}, "closID", "tasks is no class"),
     "the last line": ({"closID": "new", "schemata": [HALF, "MB:0=x"]}, "schemata[1]", "'MB:0=x'"),
 }
 

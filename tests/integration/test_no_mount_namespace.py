@@ -172,6 +172,10 @@ def test_in_a_user_namespace(pyrun, plain, host):
         os.chmod(one.rootfs / "dev" / name, 0o666)
     os.mknod(one.rootfs / "dev/tty", 0o20666, os.makedev(5, 0))
     assert pyrun.output(one).splitlines()[0] == "0"
+    container = pyrun.start(one.args("sleep", "1000"))
+    (one.rootfs / "marker").write_text("here\n")
+    assert container.sh("cat /marker; id -u") == "here\n0\n"
+    container.delete("--force")
     assert mounts_of(host) == before
     one.config["linux"]["devices"] = [{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}]
     assert pyrun.refused(one.write()).startswith("linux.devices: in a user namespace devices are mounts: ")

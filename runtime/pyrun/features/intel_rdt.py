@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from oci_spec import types
     from pyrun.story.making import Making
 
-RESERVED = ("info", "mon_data", "mon_groups")
 NOT_MOUNTED = "resctrl is not mounted on this host"
 MOUNT_IT = "mount -t resctrl resctrl /sys/fs/resctrl, where the CPU has Intel RDT or AMD QoS"
 PROPERTY = "linux.intelRdt"
@@ -53,10 +52,10 @@ def find(making: Making) -> None:
         raise not_mounted()
     shared = rdt.get("closID") or ""
     name = shared or making.id
-    if name in RESERVED:
-        raise PyrunError(f"{name} is no class: resctrl has that folder for itself", f"{PROPERTY}.closID")
     group = top if name == "/" else f"{top}/{name}"
     is_there = _exists(f"{group}/schemata")
+    if not is_there and _exists(group):
+        raise PyrunError(f"{name} is no class: resctrl has that name for itself", f"{PROPERTY}.closID")
     lines = _lines(rdt)
     if shared and not lines and not is_there:
         hint = "make it before, or give the schemata that it is to have"
