@@ -11,7 +11,7 @@
  */
 #include <features.h>
 
-#if defined(__x86_64__) && defined(__GLIBC__) && __GLIBC__ == 2 && __GLIBC_MINOR__ == 36
+#if defined(__x86_64__) && defined(__GLIBC__) && __GLIBC__ == 2 && (__GLIBC_MINOR__ == 36 || __GLIBC_MINOR__ == 41)
 #include <elf.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -44,6 +44,10 @@ long __x86_rep_movsb_threshold = 2048;
 long __x86_rep_stosb_threshold = 2048;
 long __x86_rep_movsb_stop_threshold = 1024 * 1024 * 3 / 4;
 int __x86_string_control;
+#if __GLIBC_MINOR__ == 41
+long __x86_memset_non_temporal_threshold = 1024 * 1024 * 3 / 4;
+unsigned long _dl_x86_features_tlsdesc_state_size; /* of shared libraries */
+#endif
 
 /* The addresses of functions that have several versions, which each tell what to take. */
 static void choose_versions(void)
