@@ -222,6 +222,31 @@ def test_a_refusal_of_our_own_calls_is_none(pyrun, bundle, agent):
     assert pyrun.output(bundle(config, sh="mkdir /tmp/a; ls /tmp/a")) == "by-agent\n"
 
 
+@pytest.mark.parametrize("way", ["start", "run", "exec"])
+def test_a_failure_is_told(pyrun, bundle, agent, way):
+    """A program that only execve finds unfit is told of as ever, though the agent is asked about everything; and a
+    failing hook, too."""
+    one = agent()
+    made = bundle(notifying(one.path, defaultAction="SCMP_ACT_NOTIFY"), sh="sleep 1000")
+    made.script("/garbage", "\0\1\2 no program\n")
+    if way == "exec":
+        container = pyrun.start(made)
+        sentence = container.exec(("/garbage",)).err
+        container.delete("--force")
+    elif way == "run":
+        sentence = pyrun.run(made.args("/garbage")).err
+    else:
+        container = pyrun.create(made.args("/garbage"))
+        container.start()
+        container.wait()
+        sentence = (pyrun.calls / container.out_file.name.replace("out", "err")).read_text()
+        container.delete()
+    assert "exec format error" in sentence, sentence
+    if way == "run":
+        made.hook("startContainer", "echo why >&2; exit 5")
+        assert pyrun.error("run", "-b", str(made.path), pyrun.id()).endswith("exited with status 5: why")
+
+
 @pytest.mark.parametrize("no_new_privileges", HEADS, ids=HEADS.values())
 @pytest.mark.parametrize("names", [MKDIR, [*MKDIR, *OURS]], ids=["early", "late"])
 def test_hooks_are_under_the_filter(pyrun, bundle, agent, names, no_new_privileges):

@@ -4,13 +4,13 @@
  * container that ran and ended, which it cleans up as any other. `run` says it itself, and answers nothing. */
 static void repeat_answer(void)
 {
-    struct iovec part = {report.text, sizeof report.text};
+    struct iovec answer = {report.text, sizeof report.text};
     long size;
-    while ((size = guarded ? secretly(SYS_readv, reports_to, (long)&part, 1, 0)
+    while ((size = guarded ? secretly(SYS_readv, reports_to, (long)&answer, 1, 0)
                            : sys(SYS_recvfrom, reports_to, report.text, sizeof report.text, 0, 0, 0)) > 0) {
-        struct iovec said = {report.text, (unsigned long)size};
+        struct iovec part = {report.text, (unsigned long)size};
         if (guarded)
-            secretly(SYS_writev, 2, (long)&said, 1, 0);
+            secretly(SYS_writev, 2, (long)&part, 1, 0);
         else
             sys(SYS_write, 2, report.text, size);
     }
