@@ -151,6 +151,9 @@ FACTORS = (
     Factor("a limit of tasks", {"linux.resources.pids.limit": 77}, {}, (), ("cgroup:pids",)),
     Factor("hooks", {}, {}),  # which name the case's own files
 )
+# Columns of the array. The one that is left out hangs together with a user namespace and the sysctls that don't go
+# with one.
+COLUMNS = tuple(number for number in range(1, 16) if number != 14)
 NUMBER = 16  # rows of the array, for up to 15 factors; the first one is empty
 
 
@@ -161,7 +164,9 @@ def rows() -> list[tuple[Factor, ...]]:
     """
     found = []
     for row in range(1, NUMBER):
-        chosen = [each for number, each in enumerate(FACTORS, 1) if (number & row).bit_count() % 2]
+        chosen = [
+            each for number, each in zip(COLUMNS, FACTORS, strict=True) if (number & row).bit_count() % 2
+        ]
         mapped = any(each.name == "a user namespace" for each in chosen)
         found.append(tuple(each for each in chosen if not (mapped and each.name == TWO_MORE)))
     return found
