@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from oci_conformance import __version__
 from oci_conformance.core import host, probe, runtime
 from oci_conformance.mutants import engine
 from oci_conformance.report import formats, matrix, notes, outputs
-from oci_conformance.run import expectations, registry, requirements, results, runner
+from oci_conformance.run import expectations, registry, repeat, requirements, results, runner
 
 LEVELS = ("must", "should", "may")
 VERSION = click.Choice(runner.VERSIONS)
@@ -113,14 +114,29 @@ def run(
         return
     if not chosen:
         raise Sentence(f"no test matches {expression!r}; `oci-conformance list` names them all")
+    options = _options(path, given)
+    try:
+        options.deviations = [
+            each for name in expected for each in expectations.load(name, requirements.every())
+        ]
+    except expectations.ExpectationsError as error:
+        raise Sentence(str(error)) from None
+    levels = {id: "MAY" if each.reading else each.level for id, each in known.every().items()}
+    with _clear():
+        sys.exit(
+            runner.run(chosen, levels, options, outputs.Outputs(form, options.out, known, len(chosen)).take)
+        )
+
+
+def _options(path: str, given: dict[str, Any]) -> runner.Options:
+    """What a command line says of the runtime and the run; takes out of `given` what has another name there."""
     systemd = given.pop("systemd_cgroup")
     try:
         adapter = runtime.Adapter.load(given.pop("adapter"))
-        deviations = [each for name in expected for each in expectations.load(name, requirements.every())]
-    except (runtime.AdapterError, expectations.ExpectationsError) as error:
+    except runtime.AdapterError as error:
         raise Sentence(str(error)) from None
     here = host.look(systemd_cgroup=systemd)
-    options = runner.Options(
+    return runner.Options(
         runtime=_program(path),
         adapter=adapter,
         flags=(
@@ -130,16 +146,44 @@ def run(
         ),
         host=here,
         limit=given.pop("timeout"),
-        test_limit=given.pop("test_timeout"),
-        deviations=deviations,
+        test_limit=given.pop("test_timeout", 60.0),
         argv=sys.argv[1:],
         **given,
     )
-    levels = {id: "MAY" if each.reading else each.level for id, each in known.every().items()}
-    with _clear():
-        sys.exit(
-            runner.run(chosen, levels, options, outputs.Outputs(form, options.out, known, len(chosen)).take)
+
+
+@cli.command("repeat")
+@click.argument("id")
+@click.option("--runtime", "path", required=True, metavar="PATH", help="The runtime.")
+@click.option("--test", "name", default="", metavar="NAME", help="Only this test of the requirement.")
+@click.option("--spec", type=VERSION, default=runner.VERSIONS[0], help="Version of the specification.")
+@click.option("--adapter", default="default", metavar="NAME|FILE", help="How it is called.")
+@click.option("--runtime-flag", "flags", multiple=True, metavar="FLAG", help="A flag for each of its calls.")
+@click.option("--systemd-cgroup", is_flag=True, help="Have it make cgroups by systemd.")
+@click.option("--timeout", type=float, default=runtime.LIMIT, help="Seconds for one call of it.")
+def repeat_(id: str, path: str, name: str, **given: Any) -> None:
+    """Fail a requirement again, and stop there with everything in place: bundles, sockets, namespaces, umask.
+
+    Says what was expected and seen, and the calls; cleans up when Enter is pressed. Exit code 1: it failed; 0: not.
+    """
+    tests = [each for each in registry.tests().values() if id in each.ids and name in ("", each.name)]
+    if not tests:
+        raise Sentence(
+            f"there is no test of {id!r}{f' called {name}' if name else ''}; see oci-conformance list"
         )
+    options = _options(path, {**given, "jobs": 1, "profiles": tuple({each.profile for each in tests})})
+    again = repeat.Repeat(id, click.echo, _wait)
+    with _clear(), runner.session(options, frozenset(requirements.every())) as plan:
+        sys.exit(runner.EXIT_FAILED if again.run(tests, plan) else runner.EXIT_PASSED)
+
+
+def _wait() -> None:
+    """Until a line comes, or the end of standard input, or Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    click.echo("# Press Enter to clean up.")
+    sys.stdout.flush()
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.stdin.readline()
 
 
 def _program(path: str) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -75,6 +75,7 @@ class Case:
         spec: str,
         bundle_version: str,
         program: Path,
+        watch: Callable[[Case, Result], None] | None = None,
     ) -> None:
         self.test = test
         self.runtime = runtime
@@ -86,6 +87,7 @@ class Case:
         self.containers: list[Container] = []
         self.suspect: Container | None = None  # the last one before the first failure
         self._bundle_version = bundle_version
+        self._watch = watch  # told of each verdict, while everything is in place
 
     # containers
 
@@ -278,6 +280,8 @@ class Case:
             self.verdicts[id] = {"id": id, "status": status, **words}
             if status in ("fail", "error") and self.suspect is None and self.containers:
                 self.suspect = self.containers[-1]
+            if self._watch is not None:
+                self._watch(self, self.verdicts[id])
 
     def settle(self, error: BaseException | None) -> list[Result]:
         """Verdicts for all ids of the test, after it returned or raised `error`.

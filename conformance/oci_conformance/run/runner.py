@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import multiprocessing
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -341,11 +342,12 @@ def _header(options: Options, plan: Plan) -> Header:
 
 
 def _again(options: Options) -> str:
-    words = ["oci-conformance run --runtime", options.runtime, "--spec", options.spec]
-    words += [f"--profile {profile}" for profile in options.profiles]
-    words += [f"--runtime-flag={flag}" for flag in options.flags]
+    words = ["oci-conformance repeat --runtime", shlex.quote(options.runtime), "--spec", options.spec]
+    words += ["--systemd-cgroup"] if options.host.systemd_cgroup else []
+    ours = (*options.adapter.systemd, *options.adapter.rootless)  # which are given anew
+    words += [f"--runtime-flag={shlex.quote(flag)}" for flag in options.flags if flag not in ours]
     if options.adapter.name != "default":
-        words += ["--adapter", options.adapter.name]
+        words += ["--adapter", shlex.quote(options.adapter.name)]
     return " ".join(words)
 
 

@@ -12,6 +12,7 @@ import signal
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -47,7 +48,8 @@ class Plan:
     program: Path  # the probe, in `folder`
     keep: bool  # leave the bundles
     out: Path | None  # where bundles of failed tests are saved
-    again: str  # command that repeats the run, but for -k
+    again: str  # command that repeats one failure, but for its requirement
+    watch: Callable[[Case, Result], None] | None = None  # told of each verdict
 
 
 def main(connection: Connection, plan: Plan) -> None:
@@ -125,7 +127,7 @@ def _run(test: Test, plan: Plan) -> Done:
     folder.chmod(0o755)  # users of the container's user namespace have to get through
     (folder / "root").mkdir()
     runtime = Runtime(plan.path, plan.adapter, folder / "root", plan.flags, plan.limit)
-    case = Case(test, runtime, plan.host, folder, plan.spec, plan.bundle_version, plan.program)
+    case = Case(test, runtime, plan.host, folder, plan.spec, plan.bundle_version, plan.program, plan.watch)
     error: BaseException | None = None
     try:
         signal.setitimer(signal.ITIMER_REAL, plan.test_limit)
@@ -158,7 +160,8 @@ def _evidence(case: Case, plan: Plan, results: list[Result]) -> Evidence:
     container = case.suspect
     calls = [each for each in case.runtime.calls if container is None or container.id in each.argv]
     evidence: Evidence = {"calls": [call.record() for call in calls[-20:]]}
-    commands = [f"{plan.again} --keep -k {shlex.quote('=' + case.test.name)}"]
+    broken = next(result["id"] for result in results if result["status"] in BREAKING)
+    commands = [f"{plan.again} --test {case.test.name} {broken}"]
     if container is not None:
         evidence["config_diff"] = (
             bundle.differences(case.base(container.id), container.config)
