@@ -34,6 +34,8 @@ class SystemdStandIn:
         self.other: subprocess.Popen[bytes] | None = None  # who is in that one
         self.mounts = [Path(mount)]  # where it makes a unit's cgroups
         self.asked = ""  # the unit of the last GetUnit
+        self.makes_cgroups = True
+        self.unknown = ""  # a property that it doesn't know
         self.connections = 0
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(path))
@@ -115,6 +117,8 @@ class SystemdStandIn:
                 name, self.refusal = self.refusal, ""
                 return [_error(serial, name, "refused by the stand-in")]
             unit, _, properties, _ = body
+            if self.unknown in [name for name, _ in properties]:
+                return [self._unknown(serial)]
             if self.kills_first:
                 self.kills_first = False
                 _kill_creator(dict(properties)["PIDs"][1][0])
@@ -138,6 +142,8 @@ class SystemdStandIn:
                 name, self.refusal = self.refusal, ""
                 return [_error(serial, name, "refused by the stand-in")]
             unit, _, properties = body
+            if self.unknown in [name for name, _ in properties]:
+                return [self._unknown(serial)]
             self.properties[unit].update({name: value for name, (_, value) in properties})
             return [_return(serial)]
         if member == "ResetFailedUnit":
@@ -152,6 +158,10 @@ class SystemdStandIn:
         if (member, body) == ("Get", ("org.freedesktop.systemd1.Unit", "Description")):
             return [_return(serial, "v", (("s", self.properties[self.asked]["Description"]),))]
         return [_error(serial, "org.freedesktop.DBus.Error.UnknownMethod", member)]
+
+    def _unknown(self, serial: int) -> Message:
+        text = f"Cannot set property {self.unknown}, or unknown property."
+        return _error(serial, "org.freedesktop.DBus.Error.PropertyReadOnly", text)
 
     def _job(self, serial: int, unit: str) -> list[Message]:
         job = f"/org/freedesktop/systemd1/job/{len(self.calls)}"
@@ -168,6 +178,8 @@ class SystemdStandIn:
         self._make(unit)
 
     def _make(self, unit: str) -> None:
+        if not self.makes_cgroups:
+            return
         for folder in self.cgroups(unit):
             folder.mkdir(parents=True, exist_ok=True)
             for pid in self.properties[unit].get("PIDs", ()):

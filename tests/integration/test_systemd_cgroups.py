@@ -4,6 +4,8 @@ the host is seen as one with nothing but cgroup v2."""
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -142,6 +144,26 @@ def test_device_rules_are_properties_of_the_unit(
     pyrun.ok(*SYSTEMD, "update", "--resources", "-", container_id, data=document)
     assert properties["DevicePolicy"] == "auto"
     assert properties["DeviceAllow"] == []
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["systemd knows it", "systemd doesn't"])
+def test_a_property_that_an_older_systemd_lacks(systemd: SystemdStandIn, known: bool) -> None:
+    """OOMPolicy is told to a systemd that has it for scopes; another is asked again without it, for a unit and for a
+    change of one. (This host's cgroup v2 has no memory controller, so systemd is asked without a container.)"""
+    systemd.unknown = "" if known else "OOMPolicy"
+    properties = [("OOMPolicy", ("s", "kill")), ("TasksMax", ("t", 5))]
+    words = f"""
+from pyrun.cgroups import systemd_manager, units
+systemd_manager.PRIVATE = {str(systemd.path)!r}
+unit, _ = units.place("pyruntest.slice:p:old", "old")
+systemd_manager.start(unit, 1, {properties!r})
+systemd_manager.change(unit, {properties!r})
+"""
+    systemd.makes_cgroups = False
+    subprocess.run([sys.executable, "-c", words], check=True)
+    found = systemd.properties.pop("p-old.scope")
+    assert found.get("OOMPolicy") == ("kill" if known else None)
+    assert found["TasksMax"] == 5
 
 
 def test_a_cgroup_below_the_units(

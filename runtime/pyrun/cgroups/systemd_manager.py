@@ -14,7 +14,7 @@ from pyrun.kernel import calls, dbus, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 PRIVATE = "/run/systemd/private"  # systemd's own socket: root's calls need no bus, and no daemon between
@@ -186,15 +186,34 @@ def _start(
     connection: dbus.Connection, unit: units.Unit, pid: int, properties: Sequence[units.Property]
 ) -> None:
     own = units.own_properties(unit, pid)
-    answer = _manager(
-        connection, "StartTransientUnit", "ssa(sv)a(sa(sv))", unit["name"], "replace", [*own, *properties], []
-    )
+
+    def call(known: Sequence[units.Property]) -> list[Any]:
+        wanted = [*own, *known]
+        signature = "ssa(sv)a(sa(sv))"
+        return _manager(connection, "StartTransientUnit", signature, unit["name"], "replace", wanted, [])
+
+    answer = _without_unknown(call, properties)
     unit.pop("pending", None)
     result = _wait_for(connection, str(answer[0]))
     if result != "done":
         raise PyrunError(
             f"systemd could not start the unit {unit['name']}: the job's result is {result!r}", JSON_PATH
         )
+
+
+def _without_unknown(
+    call: Callable[[Sequence[units.Property]], list[Any]], properties: Sequence[units.Property]
+) -> list[Any]:
+    """Call with these properties, and once more without those that this systemd may not know, if it complains of one of
+    them by its name. Raises CallFailed."""
+    try:
+        return call(properties)
+    except dbus.CallFailed as error:
+        rest = [each for each in properties if each[0] not in units.OPTIONAL or each[0] not in error.text]
+        if len(rest) == len(properties):
+            raise
+        log.debug(f"systemd says: {error.text}")
+        return call(rest) if rest else []
 
 
 def _wait_for(connection: dbus.Connection, job: str) -> str:
@@ -244,4 +263,8 @@ def attach(unit: units.Unit, pid: int, below: str) -> None:
 def change(unit: units.Unit, properties: Sequence[units.Property]) -> None:
     """Set properties of a unit that runs, until it ends. Raises PyrunError if systemd refuses."""
     with _Talk(unit["user"], f"changing the unit {unit['name']}") as connection:
-        _manager(connection, "SetUnitProperties", "sba(sv)", unit["name"], True, properties)
+
+        def call(known: Sequence[units.Property]) -> list[Any]:
+            return _manager(connection, "SetUnitProperties", "sba(sv)", unit["name"], True, known)
+
+        _without_unknown(call, properties)

@@ -52,6 +52,11 @@ NUMBERS = {
     "pids.max": "TasksMax",
     "cpu.weight": "CPUWeight",
 }
+OOM_POLICY = "OOMPolicy"
+# What systemd of some version doesn't take for a scope, or not for one that runs: it is left out then. Such a systemd
+# doesn't write the file, either, or it is a later daemon-reload that does.
+OPTIONAL = (OOM_POLICY,)
+
 # The same for cgroup v1, where -1 says "no limit"
 V1_NUMBERS = {
     "memory.limit_in_bytes": "MemoryMax",
@@ -155,6 +160,8 @@ def limits(writes: Sequence[Write]) -> list[Property]:
             found += _cpu_quota(text)
         elif name in CPU_LISTS:
             found.append((CPU_LISTS[name], ("ay", _bits(text))))
+        elif name == "memory.oom.group":
+            found.append((OOM_POLICY, ("s", "kill" if text == "1" else "continue")))
         elif name in V1_NUMBERS:
             found.append((V1_NUMBERS[name], ("t", UNLIMITED if int(text) < 0 else int(text))))
         elif name == "cpu.cfs_quota_us":

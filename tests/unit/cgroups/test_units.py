@@ -116,7 +116,7 @@ def test_a_limit_is_a_property(file: str, text: str, name: str, value: int) -> N
 
 def test_files_that_systemd_does_not_know_are_left_to_us() -> None:
     """hugetlb and the like have no property."""
-    assert units.limits([("hugetlb.2MB.max", "0", "", False), ("memory.oom.group", "1", "", False)]) == []
+    assert units.limits([("hugetlb.2MB.max", "0", "", False), ("memory.zswap.max", "1", "", False)]) == []
 
 
 @pytest.mark.parametrize(
@@ -212,3 +212,9 @@ def test_limits_of_cgroup_v1_are_properties() -> None:
         ("MemoryMax", ("t", units.UNLIMITED)),
         ("CPUQuotaPerSecUSec", ("t", units.UNLIMITED)),
     ]
+
+
+@pytest.mark.parametrize(("text", "policy"), [("1", "kill"), ("0", "continue")], ids=["together", "alone"])
+def test_dying_together_is_a_property(text: str, policy: str) -> None:
+    """memory.oom.group, which kubelet asks for, is OOMPolicy: a daemon-reload would reset the file."""
+    assert units.limits([("memory.oom.group", text, "", False)]) == [("OOMPolicy", ("s", policy))]
