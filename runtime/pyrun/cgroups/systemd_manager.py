@@ -219,7 +219,7 @@ def _without_unknown(
 def _wait_for(connection: dbus.Connection, job: str) -> str:
     """The result of a job: "done", or why not."""
     while True:
-        signal = connection.next_signal()
+        signal = connection.signal_about("JobRemoved", job)
         if signal.fields.get(dbus.MEMBER) == "JobRemoved" and signal.body[1] == job:
             return str(signal.body[3])
 

@@ -257,16 +257,17 @@ class CallFailed(Exception):
 
 
 class Connection:
-    """A connection over which calls are made, one at a time. Signals that arrive meanwhile are kept."""
+    """A connection over which calls are made, one at a time. Signals that arrive meanwhile are kept as they came:
+    systemd tells whoever is connected of all that happens, and to read a thousand of them takes longer than a call."""
 
-    __slots__ = ("_received", "_serial", "destination", "fd", "signals")
+    __slots__ = ("_received", "_serial", "_signals", "destination", "fd")
 
     def __init__(self, path: str, destination: str) -> None:
         """Connect to the socket at `path`. `destination` is the name on the bus, or "" where the socket is the
         service's own. The other side learns from the kernel who we are: in a user namespace we don't know our number
         there, so that we say none. Raises OSError, Malformed."""
         self.destination = destination
-        self.signals: list[Message] = []
+        self._signals: list[bytes] = []
         self._received = b""
         self._serial = 0
         self.fd = calls.connect(path)
@@ -300,29 +301,33 @@ class Connection:
             fields[DESTINATION] = destination
         calls.write_all(self.fd, message(CALL, serial, fields, signature, values))
         while True:
-            answer = self._next()
-            if answer.kind == SIGNAL:
-                self.signals.append(answer)
-            elif answer.fields.get(REPLY_SERIAL) == serial:
+            data = self._next()
+            if data[1] == SIGNAL:
+                self._signals.append(data)
+                continue
+            answer = parse(data)
+            if answer.fields.get(REPLY_SERIAL) == serial:
                 if answer.kind == ERROR:
                     text = answer.body[0] if answer.body and isinstance(answer.body[0], str) else ""
                     raise CallFailed(str(answer.fields.get(ERROR_NAME, "")), text)
                 return answer.body
 
-    def next_signal(self) -> Message:
-        """The oldest signal that wasn't asked for yet; waits for one. Raises OSError, Malformed."""
-        while not self.signals:
-            one = self._next()
-            if one.kind == SIGNAL:
-                self.signals.append(one)
-        return self.signals.pop(0)
+    def signal_about(self, *texts: str) -> Message:
+        """The oldest signal in which all these texts are, those that came while a call was made first; waits for one,
+        and drops the others unread. Raises OSError, Malformed."""
+        wanted = [text.encode() for text in texts]
+        while True:
+            data = self._signals.pop(0) if self._signals else self._next()
+            if data[1] == SIGNAL and all([text in data for text in wanted]):
+                return parse(data)
 
-    def _next(self) -> Message:
+    def _next(self) -> bytes:
+        """The next message, unread."""
         while len(self._received) < 16 or len(self._received) < size_of(self._received):
             self._receive()
         size = size_of(self._received)
         data, self._received = self._received[:size], self._received[size:]
-        return parse(data)
+        return data
 
     def _receive(self) -> None:
         end = time.monotonic() + PATIENCE
