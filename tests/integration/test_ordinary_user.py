@@ -228,3 +228,24 @@ def test_no_cgroups_on_request(user: User) -> None:
     user.config["linux"]["resources"] = {"pids": {"limit": 50}}
     sentence = user.error("--cgroup-manager=disabled", "run", "--bundle", user.write("true"), ID)
     assert sentence.startswith("pyrun: linux.resources: limits need cgroups")
+
+
+OWN = f"idmap=uids=0-{UID}-1;gids=0-{GID}-1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [("none", "idmap"), ("none", OWN), ("tmpfs", OWN)],
+    ids=["the host's by the container's", "the host's", "new"],
+)
+def test_mapped_ids_are_for_root(user: User, kind: str, option: str) -> None:
+    """An ordinary user can't have ids of a mount mapped: one sentence with the mount's JSON path and the right that is
+    missing, and nothing is left."""
+    needs.kernel(6, 3, "a tmpfs with mapped ids")
+    options = [option, *(["bind"] if kind == "none" else [])]
+    entry = {"destination": "/tmp", "type": kind, "source": str(user.bundle), "options": options}
+    user.config["mounts"].append(entry)
+    place = f"mounts[{len(user.config['mounts']) - 1}]"
+    sentence = user.error("create", "--bundle", user.write("true"), ID)
+    assert sentence.startswith(f"pyrun: {place}: mapping the ids of /tmp: ")
+    assert "which an ordinary user hasn't" in sentence

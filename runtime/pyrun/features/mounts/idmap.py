@@ -30,8 +30,8 @@ KINDS = ("uid", "gid")
 CAUSES = {
     errno.EINVAL: "a file system in it has no mapped mounts in this kernel: a tmpfs has them since Linux 6.3, overlay "
     "over mapped layers since 5.19; or it belongs to the same user namespace",
-    errno.EPERM: "that needs CAP_SYS_ADMIN in the user namespace that its file system belongs to, and a mount that "
-    "isn't mapped already",
+    errno.EPERM: "that needs CAP_SYS_ADMIN over the file system and over the runtime's mount namespace, which an "
+    "ordinary user hasn't, and a mount that isn't mapped already",
     errno.ENOSYS: "that needs Linux 5.12",
     errno.EBUSY: "files in it are open for writing",
 }
@@ -158,7 +158,8 @@ def answer(sync: int, pid: int, mount: Mount) -> None:
             namespace = posix.open(f"/proc/{pid}/ns/user", posix.O_RDONLY | posix.O_CLOEXEC)
         _set(mount, tree, namespace)
     except OSError as error:
-        raise failed("opening the container's user namespace", error, mount.json_path) from None
+        hint = CAUSES[errno.EPERM] if error.errno == errno.EACCES else ""
+        raise failed(f"mapping the ids of {mount.destination}", error, mount.json_path, hint) from None
     finally:
         posix.close(tree)
         if namespace not in (-1, mount.ids_fd):
