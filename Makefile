@@ -27,7 +27,7 @@ ALL := $(wildcard $(ORDER)) $(filter-out $(ORDER),$(sort $(patsubst %/,%,$(dir $
 QUICK := tests/unit tests/bench tests/docs tests/integration tests/security $(wildcard tests/test_*.py)
 TESTS ?=
 
-.PHONY: all demo docs test test-all test-vm test-vm-short lint bench stress conformance mutants install clean trace FORCE
+.PHONY: all demo docs test test-all test-vm test-vm-short lint bench profile stress conformance mutants install clean trace FORCE
 .DELETE_ON_ERROR:
 
 all: build/bin/pyrun $(SUITE)
@@ -65,6 +65,10 @@ lint: build/.host-test build/.venv-dev build/bin/pyrun
 bench: build/bin/pyrun build/.host-test build/.venv-dev
 	@mkdir -p build/docs
 	$(TESTPATH) $(PY) -m tests.bench $(BENCH_FLAGS)
+
+# Where each command's time goes; PEERS="crun=/usr/bin/crun" for others beside it.
+profile: build/bin/pyrun build/.host-test build/.venv-dev
+	@$(TESTPATH) $(PY) -m tests.bench.profile $(PROFILE_FLAGS) $(PEERS)
 
 stress: build/bin/pyrun build/.host-test build/.venv-dev
 	@mkdir -p build/docs

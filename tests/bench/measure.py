@@ -41,6 +41,8 @@ class Runtime:
         self.path = path
         self.root = root
         self.cpu = 0.0  # seconds of user and system time that the last call took
+        self.faults = 0  # and its page faults
+        self.user = 0.0  # seconds of user time alone
         self.errors = root.parent / f"{name}.stderr"
         self._environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         self._streams = [
@@ -64,6 +66,7 @@ class Runtime:
         _, status, usage = os.wait4(pid, 0)
         seconds = time.perf_counter() - before
         self.cpu = usage.ru_utime + usage.ru_stime
+        self.user, self.faults = usage.ru_utime, usage.ru_minflt
         if status != 0:
             words = self.errors.read_text(errors="replace").strip().splitlines()
             raise RuntimeError(f"{self.name} {command} failed: {words[-1] if words else status}")
@@ -145,6 +148,12 @@ class Bench:
             for runtime in self._turns():
                 self._life_cycle(runtime, note)
         return rows, cpu
+
+    def one_of_each(self, runtime: Runtime, note: Callable[[str, str, float], object]) -> None:
+        """Every command once; `note` is called after each with it, the runtime's name and the seconds it took."""
+        for row, folder in (("run", self.plain), ("engine", self.engine)):
+            note(row, runtime.name, runtime.call("run", "--bundle", str(folder), self._new_id()))
+        self._life_cycle(runtime, note)
 
     def peak_rss(self, rounds: int) -> dict[str, dict[str, int]]:
         """KiB that each command holds at its highest, the largest of some rounds.
