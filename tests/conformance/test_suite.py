@@ -16,7 +16,7 @@ import pytest
 from .conftest import REPOSITORY, Ran, environment
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("v2", [False, True], ids=["host", "v2"])
 @pytest.mark.parametrize("name", ["pyrun", "runc"])
 def test_nothing_unexpected(
@@ -36,7 +36,7 @@ def test_nothing_unexpected(
     out = tmp_path / "report"
     ran = suite(
         path, *profiles, "--expect", name, "--level", "may", "--out", str(out), "--test-timeout", "200",
-        v2=v2, timeout=550,
+        v2=v2, timeout=1150,
     )  # fmt: skip
     assert ran.results("fail", "error", "xpass") == {}
     assert (ran.code, ran.footer["complete"]) == (0, True)
