@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from oci_conformance.core.cgroup import Cgroups
 from oci_conformance.profiles.support import limits
 from oci_conformance.profiles.support.limits import Knob
 from oci_conformance.run.case import Case, Refused
@@ -65,14 +66,23 @@ def _changed(text: str) -> bool:
 
 
 def _grows(t: Case) -> None:
-    """How a weight (10 to 1000) becomes one of cgroup2 (1 to 10000) is left open, but more has to remain more."""
+    """How a weight (10 to 1000) becomes one of cgroup2 (1 to 10000) is left open, but more has to remain more: in the
+    file of the scheduler BFQ where that has one, or in that of all."""
     try:
         made = [t.create({f"{BLOCK}.weight": value}) for value in (10, 100, 1000)]
     except Refused:
         return
-    weights = [c.limit("io", v1="", v2="io.weight").removeprefix("default ") for c in made]
+    seen = {}
+    for name in ("io.bfq.weight", "io.weight"):
+        folders = [Cgroups.of(each.pid).directory("io") for each in made]
+        texts = [(folder / name).read_text() for folder in folders if folder and (folder / name).exists()]
+        seen[name] = [text.partition("\n")[0].removeprefix("default ") for text in texts]
+    t.check("blkio.weight", any(map(_is_growing, seen.values())), "weights that grow", seen)
+
+
+def _is_growing(weights: list[str]) -> bool:
     numbers = [int(each) for each in weights if each.isdigit()]
-    t.check("blkio.weight", numbers == sorted({*numbers}) and len(numbers) == 3, "weights that grow", weights)
+    return numbers == sorted({*numbers}) and len(numbers) == 3
 
 
 @test("blkio.leafWeight", needs=NEEDS)
