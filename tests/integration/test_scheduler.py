@@ -215,3 +215,15 @@ def test_exec_where_cgroups_have_no_real_time(pyrun, bundle, tmp_path):
     sentence = container.exec_refused((), "--process", str(path))
     assert "linux.resources.cpu.realtimeRuntime" in sentence
     container.delete("--force")
+
+
+def test_exec_refuses_it_and_leaves_nothing(pyrun, bundle, tmp_path):
+    """A policy that the kernel refuses to a process of exec: the sentence says so, and the process is gone."""
+    container = pyrun.start(bundle(sh="exec sleep 1000"))
+    path = tmp_path / "process.json"
+    path.write_text(json.dumps({"cwd": "/", "args": ["sleep", "1000"], "scheduler": {"policy": "SCHED_ISO"}}))
+    sentence = container.exec_refused((), "--process", str(path))
+    assert "process.scheduler: setting SCHED_ISO: sched_setattr: Invalid argument" in sentence
+    processes = json.loads(pyrun.ok("ps", "--format", "json", container.id).out)
+    assert processes == [container.pid]
+    container.delete("--force")
