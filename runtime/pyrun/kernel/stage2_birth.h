@@ -34,7 +34,7 @@ static void write_pid(char *at, char filler)
 
 static void set_listen_pid(char **envp)
 {
-    const char name[] = "LISTEN_PID=";
+    static const char name[] = "LISTEN_PID=";
     for (; *envp; envp++) {
         unsigned long i = 0;
         while (name[i] && (*envp)[i] == name[i])
