@@ -56,7 +56,7 @@ _UPDATE = (
         "FILE",
         "linux.resources as JSON, - for standard input; then no other option",
     ),
-    (("--blkio-weight",), TEXT, "WEIGHT", "share of block I/O, 10 to 1000 (not supported yet)"),
+    (("--blkio-weight",), TEXT, "WEIGHT", "share of block I/O, 10 to 1000"),
     (("--cpu-burst",), TEXT, "MICROSECONDS", "CPU time that may be saved up and used beyond the quota"),
     (("--cpu-idle",), TEXT, "0|1", "1 for SCHED_IDLE: CPU time only when nobody else wants it"),
     (("--cpu-period",), TEXT, "MICROSECONDS", "the period that --cpu-quota counts in"),
