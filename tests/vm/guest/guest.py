@@ -119,8 +119,15 @@ class Bundle:
             self.config["mounts"].append(entry)
 
     def pyrun(self, *words: str) -> str:
-        """What a command of pyrun's prints, which must succeed, and leave nobody behind who has its output open."""
-        return self.host.ok(str(RUNTIME), *self.options, *words)
+        """What a command of pyrun's prints, which must succeed. create's output goes to a file, since the container
+        holds it open."""
+        if words[0] != "create":
+            return self.host.ok(str(RUNTIME), *self.options, *words)
+        script = 'exec "$@" >"$0" 2>&1 </dev/null'
+        argv = (str(RUNTIME), *self.options, *words)
+        done = self.host("sh", "-c", script, f"/tmp/out-of-{self.path.name}", *argv)
+        assert done.returncode == 0, self.output()
+        return self.output()
 
     def refused(self) -> str:
         """The sentence of a create that must fail."""
@@ -138,10 +145,7 @@ class Bundle:
         """A container that runs; its name."""
         name = name or self.new_name()
         try:
-            script = 'exec "$@" >"$0" 2>&1 </dev/null'
-            words = (str(RUNTIME), *self.options, "create", "--bundle", str(self.path), name)
-            done = self.host("sh", "-c", script, f"/tmp/out-of-{self.path.name}", *words)
-            assert done.returncode == 0, self.output()
+            self.pyrun("create", "--bundle", str(self.path), name)
             self.pyrun("start", name)
             yield name
         finally:
