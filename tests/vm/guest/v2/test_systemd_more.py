@@ -52,6 +52,7 @@ def settings(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 def test_a_reload_changes_nothing(root: Host) -> None:
     """`systemctl daemon-reload` leaves every setting of the container's cgroup as it is, and an update's, too."""
     with Bundle(root) as one:
