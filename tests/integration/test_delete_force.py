@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -103,6 +104,38 @@ def test_a_small_limit_of_file_sizes(pyrun: Pyrun, bundle: Make) -> None:
     pyrun.wrapper = ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh"]
     sentence = pyrun.refused(bundle({"annotations": {"x": "y" * 4096}}))
     assert "File too large" in sentence
+
+
+READ_ONLY = """
+for place in $(grep -E ' - cgroup2? ' /proc/self/mountinfo | cut -d' ' -f5); do
+  mount -o remount,bind,ro "$place" || exit 99
+done
+exec "$@"
+"""
+
+
+def test_cgroups_that_nobody_can_remove(pyrun: Pyrun, bundle: Make) -> None:
+    """Where cgroup file systems are read-only, every process ends and the id is free; a warning names what stays."""
+    needs.program("unshare")
+    container = pyrun.start(bundle(sh="sleep 1000 & exec sleep 1000").namespace("pid", None))
+    record = json.loads((pyrun.root / container.id / "state.json").read_text().split("\n")[0])["cgroup"]
+    folders = [Path(each["mount"] + record["path"]) for each in record["hierarchies"]]
+    members = folders[0] / "cgroup.procs"
+    try:
+        eventually(lambda: len(members.read_text().split()) == 2, "there are no two processes")
+        pyrun.wrapper = ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh"]
+        forced = pyrun("delete", "--force", container.id)
+        pyrun.wrapper = []
+        assert (forced.code, forced.out) == (0, "")
+        assert "read-only" in forced.err.lower()
+        assert record["path"] in forced.err
+        assert members.read_text() == ""
+        assert "does not exist" in pyrun.error("state", container.id)
+    finally:
+        pyrun.wrapper = []
+        for folder in folders:
+            if folder.exists():
+                folder.rmdir()
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["init lives", "init is gone"])

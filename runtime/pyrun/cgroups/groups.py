@@ -174,5 +174,6 @@ def rmdir(directory: str) -> bool:
         if error.errno != errno.ENOENT and exists(
             directory
         ):  # a read-only file system says EROFS of anything
-            raise PyrunError(f"removing the cgroup {directory}: {files.reason(error)}") from None
+            text = f"removing the cgroup {directory}: {files.reason(error)}"
+            raise PyrunError(text, errno=error.errno or 0) from None
     return True

@@ -29,5 +29,5 @@ def run(root: str, values: Values, arguments: list[str]) -> int:
                 f'container "{found.id}" is {status}, and only a stopped one can be deleted',
                 hint="kill it, or use --force",
             )
-    destroy.destroy(found, with_hooks=True)
+    destroy.destroy(found, with_hooks=True, force=force)
     return 0

@@ -5,12 +5,13 @@ Hot module. One way for delete, `delete --force`, a failed create, and `run` at 
 
 from __future__ import annotations
 
+import errno
 import posix
 import time
 
 from pyrun.base import log
 from pyrun.base.errors import PyrunError, failed, render, words
-from pyrun.cgroups import driver
+from pyrun.cgroups import driver, groups
 from pyrun.container import states
 from pyrun.container.store import Container
 from pyrun.features import hooks, intel_rdt
@@ -20,18 +21,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrun.cgroups.driver import Record
     from pyrun.commandline.parse import Values
 
 KILL_TIMEOUT = 10.0  # seconds to wait for a killed process to be gone
 FIRST_PAUSE = 100  # milliseconds until it is looked after
 
 
-def destroy(container: Container, with_hooks: bool) -> None:
-    """Kill what is left, remove the cgroups and the state, then run the poststop hooks (if `with_hooks`)."""
+def destroy(container: Container, with_hooks: bool, force: bool = False) -> None:
+    """Kill what is left, remove the cgroups and the state, then run the poststop hooks (if `with_hooks`).
+
+    With `force`, cgroups that nobody can remove aren't in the way. Raises PyrunError if something else stays.
+    """
     record = container.record
     kill_init(record)
     if record.get("cgroup"):
-        driver.of(record["cgroup"]).remove(record["cgroup"])
+        _remove_cgroups(record["cgroup"], force)
     if record.get("rdt"):
         intel_rdt.remove(record["rdt"])
     try:
@@ -42,6 +47,20 @@ def destroy(container: Container, with_hooks: bool) -> None:
     log.debug("its processes, cgroups and state are gone")
     if with_hooks and record:
         run_poststop(record)
+
+
+def _remove_cgroups(cgroup: Record, force: bool) -> None:
+    cgroups = driver.of(cgroup)
+    try:
+        cgroups.remove(cgroup)
+    except PyrunError as error:
+        if not force or error.errno != errno.EROFS:
+            raise
+        end = time.monotonic() + KILL_TIMEOUT
+        while (left := cgroups.pids(cgroup)) and time.monotonic() < end:
+            groups.kill_all(left)
+            time.sleep(0.01)
+        log.warn(f"{error.sentence}; the container is deleted all the same, and its cgroups stay")
 
 
 def undo(container: Container, options: Values, ran_hooks: bool) -> None:
