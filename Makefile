@@ -46,7 +46,7 @@ test-all: build/bin/pyrun $(SUITE) build/test/pyrun-traced build/.host-test-all 
 test-vm: build/bin/pyrun $(SUITE) build/.venv-dev
 	VM_SECONDS=$(VM_SECONDS) bash tests/vm/test.sh $(VM_FLAGS)
 
-# What CI runs: without the tests that are marked `long`.
+# Without the tests that are marked `long`.
 test-vm-short: build/bin/pyrun $(SUITE) build/.venv-dev
 	VM_SECONDS=$(VM_SECONDS) bash tests/vm/test.sh --short $(VM_FLAGS)
 
