@@ -133,7 +133,9 @@ class Container:
             if not isinstance(pid, int) or isinstance(pid, bool) or not 0 < pid < LARGEST_PID:
                 raise Broken(f"state has no usable pid: {pid!r}")
             began = kernel.born(pid)
-            if began is not None and began < self._since:
+            before = began is not None and began < self._since
+            # We may be as young as create, to a hundredth of a second.
+            if before or pid == os.getpid() or kernel.is_below(os.getpid(), pid):
                 raise Broken(f"state names the pid {pid}, of a process that was there before create")
             self._pid = pid
         return self._pid
