@@ -7,12 +7,12 @@ classes. Source: Documentation/filesystems/resctrl.rst, Documentation/filesystem
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import os
 import struct
 import sys
 from pathlib import Path
+
+import fuse_server
 
 CLASSES, MONITORED = 3, 3
 WHOLE, LEAST, STEP = 0xFF, 10, 10
@@ -101,7 +101,7 @@ class Tree:
         elif node.name == "tasks":
             self.move(node.parent, int(text))
         else:
-            raise Refused(errno.EACCES)
+            raise Refused(errno.EACCES, "")
 
     def write_schemata(self, values, text):
         new = dict(values)
@@ -129,40 +129,40 @@ class Tree:
 
     def refuse(self, words):
         self.said = words
-        raise Refused(errno.EINVAL)
+        raise Refused(errno.EINVAL, "")
 
     def move(self, group, pid):
         if not alive(pid):
-            raise Refused(errno.ESRCH)
+            raise Refused(errno.ESRCH, "")
         if group.id in self.schemata:
             self.where[pid] = (group, group)
         elif self.where.get(pid, (self.top,))[0] is group.parent.parent:
             self.where[pid] = (group.parent.parent, group)
         else:
             self.said = "Can't move task to different control group"
-            raise Refused(errno.EINVAL)
+            raise Refused(errno.EINVAL, "")
 
     def mkdir(self, parent, name):
         if name in parent.children:
-            raise Refused(errno.EEXIST)
+            raise Refused(errno.EEXIST, "")
         if parent is self.top:
             if len(self.schemata) > CLASSES:
-                raise Refused(errno.ENOSPC)
+                raise Refused(errno.ENOSPC, "")
             group = Node(self, parent, name, DIRECTORY)
             self.fill_class(group)
         elif parent.name == "mon_groups":
             if sum(len(n.children) for n in self.nodes.values() if n.name == "mon_groups") >= MONITORED:
-                raise Refused(errno.ENOSPC)
+                raise Refused(errno.ENOSPC, "")
             group = Node(self, parent, name, DIRECTORY)
             self.fill_group(group)
         else:
-            raise Refused(errno.EPERM)
+            raise Refused(errno.EPERM, "")
         return group
 
     def rmdir(self, parent, name):
         group = parent.children[name]
         if parent is not self.top and parent.name != "mon_groups":
-            raise Refused(errno.EPERM)
+            raise Refused(errno.EPERM, "")
         del parent.children[name]
         self.schemata.pop(group.id, None)
         for child in group.children.get("mon_groups", Node(self, None, "", 0)).children.values():
@@ -192,24 +192,17 @@ def entry(node):
 
 def folder(node):
     """What readdir(3) finds."""
-    found = b""
-    for place, name in enumerate(node.children, 1):
-        data = name.encode()
-        kind = 4 if node.children[name].mode == DIRECTORY else 8
-        found += struct.pack("=2Q2I", 1, place, len(data), kind) + data + b"\0" * (-len(data) % 8)
-    return found
+    return fuse_server.directory(
+        (name, 4 if child.mode == DIRECTORY else 8) for name, child in node.children.items()
+    )
 
 
 def answer(tree, code, node, body):
-    """The reply to one request of FUSE, but for its header; None: there is none."""
-    if code in (2, 36, 42):  # forget, interrupt
-        return None
-    if code == 26:  # init
-        return struct.pack("=4I2H2I2HI7I", 7, 31, 65536, 0, 8, 8, 65536, 1, 0, 0, 0, *[0] * 7)
+    """The reply to one request of FUSE, but for its header."""
     if code == 1:  # lookup
         child = node.children.get(body[:-1].decode())
         if child is None:
-            raise Refused(errno.ENOENT)
+            raise Refused(errno.ENOENT, "")
         return entry(child)
     if code in (3, 4):  # getattr, setattr
         return struct.pack("=Q2I", 0, 0, 0) + attributes(node)
@@ -233,45 +226,18 @@ def answer(tree, code, node, body):
         return bytes(80)
     if code in (18, 20, 25, 29, 38):  # release, fsync, flush, releasedir, destroy
         return b""
-    raise Refused(errno.ENOSYS)
-
-
-def serve(fd):
-    """Answer requests until the file system is unmounted."""
-    tree = Tree()
-    while True:
-        try:
-            data = os.read(fd, 1 << 20)
-        except OSError as error:
-            if error.errno == errno.ENODEV:
-                return
-            continue
-        _, code, unique, node = struct.unpack_from("=2I2Q", data)
-        try:
-            reply, number = answer(tree, code, tree.nodes.get(node), data[40:]), 0
-        except Refused as error:
-            reply, number = b"", error.args[0]
-        if reply is not None:
-            os.write(fd, struct.pack("=IiQ", 16 + len(reply), -number, unique) + reply)
+    raise Refused(errno.ENOSYS, "")
 
 
 def main(place):
     """Mount it, print the table of mounts with it, and serve."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    fd = os.open("/dev/fuse", os.O_RDWR)
-    options = f"fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other"
-    for call in (
-        libc.unshare(0x20000),
-        libc.mount(None, b"/", None, (1 << 18) | 16384, None),
-        libc.mount(b"resctrl", place.encode(), b"fuse", 0, options.encode()),
-    ):
-        if call:
-            raise OSError(ctypes.get_errno(), "mounting")
+    tree = Tree()
+    fd = fuse_server.mount("resctrl", place, "user_id=0,allow_other")
     lines = Path("/proc/self/mountinfo").read_text()
     (line,) = [each for each in lines.splitlines() if f" {place} " in each]
     before = line.partition(" - ")[0]
     print(lines.replace(line, f"{before} - resctrl resctrl rw"), end="\0", flush=True)
-    serve(fd)
+    fuse_server.serve(fd, lambda code, node, body: answer(tree, code, tree.nodes.get(node), body))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ Source: Documentation/filesystems/fuse.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
 import sys
+
+import fuse_server
 
 READING = os.O_RDONLY
 
@@ -50,19 +51,12 @@ class Folder:
 
     def entries(self, path):
         """What readdir(3) finds."""
-        found = b""
-        for place, name in enumerate(sorted(os.listdir(path)), 1):
-            data = name.encode()
-            kind = os.lstat(f"{path}/{name}").st_mode >> 12
-            found += struct.pack("=2Q2I", 1, place, len(data), kind) + data + b"\0" * (-len(data) % 8)
-        return found
+        return fuse_server.directory(
+            (name, os.lstat(f"{path}/{name}").st_mode >> 12) for name in sorted(os.listdir(path))
+        )
 
     def answer(self, code, node, body):
-        """The reply to a request, but for its header; None: there is none."""
-        if code in (2, 36, 42):  # forget, interrupt
-            return None
-        if code == 26:  # init
-            return struct.pack("=4I2H2I2HI7I", 7, 31, 65536, 0, 8, 8, 65536, 1, 0, 0, 0, *[0] * 7)
+        """The reply to a request, but for its header."""
         path = self.paths.get(node, "")
         if code == 1:  # lookup
             child = f"{path}/{body[:-1].decode()}"
@@ -90,38 +84,12 @@ class Folder:
             return b""
         raise OSError(errno.EROFS if code in (4, 6, 8, 9, 10, 11, 12, 13, 16, 35, 45) else errno.ENOSYS, "")
 
-    def serve(self, fd):
-        """Answer until the file system is unmounted."""
-        while True:
-            try:
-                data = os.read(fd, 1 << 20)
-            except OSError as error:
-                if error.errno == errno.ENODEV:
-                    return
-                continue
-            _, code, unique, node = struct.unpack_from("=2I2Q", data)
-            try:
-                reply, number = self.answer(code, node, data[40:]), 0
-            except OSError as error:
-                reply, number = b"", error.errno or errno.EIO
-            if reply is not None:
-                os.write(fd, struct.pack("=IiQ", 16 + len(reply), -number, unique) + reply)
-
 
 def main(folder, place, options):
     """Mount it, say so, and serve."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    fd = os.open("/dev/fuse", os.O_RDWR)
-    data = f"fd={fd},rootmode=40000,group_id=0,{options}"
-    for call in (
-        libc.unshare(0x20000),
-        libc.mount(None, b"/", None, (1 << 18) | 16384, None),
-        libc.mount(b"folder", place.encode(), b"fuse", 0, data.encode()),
-    ):
-        if call:
-            raise OSError(ctypes.get_errno(), "mounting")
+    fd = fuse_server.mount("folder", place, options)
     print("mounted", flush=True)
-    Folder(folder).serve(fd)
+    fuse_server.serve(fd, Folder(folder).answer)
 
 
 if __name__ == "__main__":
