@@ -8,6 +8,7 @@ results is no pass any more, nor a refusal that the text permits.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shlex
 import sys
 import tempfile
@@ -61,13 +62,20 @@ def run(
             outcomes.append(Outcome(mutant, "impossible", _why(mutant, baseline)))
             say(outcomes[-1])
     with runner.CONTEXT.Pool(jobs, worker.set_up, (plan,)) as pool:
-        for outcome in pool.imap_unordered(_try, tasks):
-            if outcome.status == "survived" and not _exists(outcome.mutant, baseline):
-                outcome = Outcome(
-                    outcome.mutant, "impossible", "only refused bundles have this property here"
-                )
-            say(outcome)
-            outcomes.append(outcome)
+        workers = multiprocessing.active_children()
+        try:
+            for outcome in pool.imap_unordered(_try, tasks):
+                if outcome.status == "survived" and not _exists(outcome.mutant, baseline):
+                    outcome = Outcome(
+                        outcome.mutant, "impossible", "only refused bundles have this property here"
+                    )
+                say(outcome)
+                outcomes.append(outcome)
+        finally:
+            pool.terminate()
+            pool.join()
+            for each in workers:
+                runner.bury(each, ())
     return outcomes
 
 
