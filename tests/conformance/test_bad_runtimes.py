@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,15 +129,22 @@ def test_leaves_processes(suite: Callable[..., Ran], bad: Callable[[str], Path],
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(runtime: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """However often it is told to end, a run cleans up, and its stream has a footer."""
     command = [str(SUITE), "run", "--runtime", str(runtime), "--format", "json", "--jobs", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(tmp_path)) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]
         assert '"type": "header"' in lines[0]
-        process.send_signal(number)
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for _ in range(40):  # as timeout(1) does, which sends it twice
+            process.send_signal(number)
+            time.sleep(0.005)
         rest = process.stdout.read()
         assert process.wait(60) == 2
     assert '"complete": false' in rest.splitlines()[-1]
+    assert workers
+    left = [path for pid in workers for path in Path("/sys/fs/cgroup").glob(f"**/oci-conformance-{pid}")]
+    assert not left
 
 
 def test_worker_dies(suite: Callable[..., Ran], bad: Callable[[str], Path], runtime: Path) -> None:

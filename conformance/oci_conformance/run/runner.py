@@ -17,6 +17,7 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import FrameType
 
 from oci_conformance import __version__
 from oci_conformance.core import cgroup, kernel, probe
@@ -113,13 +114,21 @@ def bury(process: multiprocessing.process.BaseProcess, others: Container[int | N
     cgroup.remove(f"oci-conformance-{process.pid}")
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Once is enough: cleaning up must not be cut short, and timeout(1) sends its signal twice."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
 def session(options: Options, ids: frozenset[str]) -> Iterator[Plan]:
     """Everything that a run needs, and its end: the folder of its files, the probe in it, the runtime tried out.
 
     Raises CannotRun.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a KeyboardInterrupt, as by Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     kernel.become_subreaper()
     folder = Path(tempfile.mkdtemp(prefix="oci-conformance-"))
     closed = [str(path) for path in folder.parents if not path.stat().st_mode & 0o001]
