@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+OF_EXEC = "the exec of a test brings a document of its own, which create isn't given"
+NO_SOCKET = "with a terminal and no console socket create is refused, whatever the size is"
+
 EQUIVALENT = {
     "alter:ociVersion": "another patch release of the same version asks for the same",
     "accept:cgroup.unfit-error": "a runtime may check whether a cgroup is fit, and needn't",
@@ -18,4 +21,15 @@ EQUIVALENT = {
     "mount-option:rnorelatime": "the kernel takes it for what is so anyway",
     "drop:linux.resources.memory.checkBeforeUpdate": "a runtime may check, and needn't",
     "alter:linux.resources.memory.checkBeforeUpdate": "a runtime may check, and needn't",
+    "drop:process.execCPUAffinity": OF_EXEC,
+    "drop:process.execCPUAffinity.initial": OF_EXEC,
+    "drop:process.execCPUAffinity.final": OF_EXEC,
+    "alter:process.execCPUAffinity.initial": OF_EXEC,
+    "alter:process.execCPUAffinity.final": OF_EXEC,
+    "accept:values.process.consoleSize": NO_SOCKET,
+    "accept:values.process.consoleSize.height": NO_SOCKET,
+    "accept:values.process.consoleSize.width": NO_SOCKET,
+    "mount-option:idmap": "a mount that has mappings is mapped without it, too",
+    "accept:mounts.idmap-no-implied-error": "a runtime that implies the mappings has no error to give",
+    "accept:mounts.ridmap-no-implied-error": "a runtime that implies the mappings has no error to give",
 }

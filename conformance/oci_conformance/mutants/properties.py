@@ -35,10 +35,6 @@ SHOWN_BY = {
 }
 
 
-# Of exec's own document: what create is given of it has no effect that a test could miss.
-OF_EXEC = "process.execCPUAffinity"
-
-
 def _another(path: str, node: dict[str, Any]) -> Edit:
     """The edit that gives a property another value: a valid one where the names are known."""
     if "enum" in node:
@@ -52,8 +48,6 @@ def mutants() -> list[Mutant]:
     """All of them, in the order of the tables."""
     found = []
     for path, node in properties(schema.schema("config")):
-        if path.startswith(OF_EXEC):
-            continue
         kills = SHOWN_BY.get(path, ())
         found.append(Mutant(f"drop:{path}", f"{path} is ignored", kills, path, (("drop", path, None),)))
         if _is_value(node):

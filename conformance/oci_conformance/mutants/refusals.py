@@ -9,9 +9,6 @@ from oci_spec import catalogue
 # Effects of a refusal, not demands for one; and refusals of operations, which operations.py has.
 OTHERS = ("errors.", "kill.", "delete.", "start.", "state-op.", "hooks.timeout", "caps.")
 
-# With a terminal and without a console socket, create is refused whatever the rest says: nobody could notice.
-TERMINAL = values.PREFIX + "process.consoleSize"
-
 
 def refusals() -> list[str]:
     """The ids of requirements to refuse a configuration."""
@@ -34,8 +31,7 @@ def mutants() -> list[Mutant]:
         Mutant(
             f"accept:{id}",
             "what is invalid is replaced by something valid",
-            () if id.startswith(TERMINAL) else (id,),
-            "a terminal that create can open" if id.startswith(TERMINAL) else "",
+            (id,),
             behaviour="accept_anything",
         )
         for id in refusals()
