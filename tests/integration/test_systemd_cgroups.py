@@ -268,10 +268,8 @@ def test_a_unit_of_another_container_is_left_alone(
     assert "StopUnit" not in [name for name, _ in systemd.calls]
 
 
-def test_a_unit_that_comes_in_between_is_left_alone(
-    pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle], create: Callable[..., str]
-) -> None:
-    """Somebody else makes the unit after the plan was made: the create fails, and the unit stays."""
+def refused_for_a_taken_unit(pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle]) -> str:
+    """Have somebody else make the unit after the plan was made: the create names it and stops nothing. The id."""
     container_id = pyrun.id()
     one = bundle(sh="true")
     one.config["linux"]["cgroupsPath"] = f"pyruntest.slice:p:{container_id}"
@@ -279,8 +277,16 @@ def test_a_unit_that_comes_in_between_is_left_alone(
     systemd.taken = True
     sentence = pyrun.error(*SYSTEMD, "create", "--bundle", str(one.path), container_id)
     assert f"p-{container_id}.scope" in sentence
-    pyrun.assert_gone(container_id)
     assert "StopUnit" not in [name for name, _ in systemd.calls]
+    return container_id
+
+
+def test_a_unit_that_comes_in_between_is_left_alone(
+    pyrun: Pyrun, systemd: SystemdStandIn, bundle: Callable[..., Bundle], create: Callable[..., str]
+) -> None:
+    """Somebody else makes the unit after the plan was made: the create fails, and the unit stays."""
+    container_id = refused_for_a_taken_unit(pyrun, systemd, bundle)
+    pyrun.assert_gone(container_id)
     unit = f"p-{container_id}.scope"
     assert systemd.cgroup(unit).joinpath("cgroup.procs").read_text().split() == [
         str(systemd.other.pid if systemd.other else 0)
@@ -457,14 +463,7 @@ def test_a_taken_unit_on_cgroup_v1_is_left_alone(
     pyrun: Pyrun, v1: SystemdStandIn, bundle: Callable[..., Bundle], create: Callable[..., str]
 ) -> None:
     """There, too, a unit that somebody else makes in between stays; what pyrun had made for the container goes."""
-    container_id = pyrun.id()
-    one = bundle(sh="true")
-    one.config["linux"]["cgroupsPath"] = f"pyruntest.slice:p:{container_id}"
-    one.write()
-    v1.taken = True
-    sentence = pyrun.error(*SYSTEMD, "create", "--bundle", str(one.path), container_id)
-    assert f"p-{container_id}.scope" in sentence
-    assert "StopUnit" not in [name for name, _ in v1.calls]
+    refused_for_a_taken_unit(pyrun, v1, bundle)
     assert not Path("/sys/fs/cgroup/freezer/pyruntest.slice").exists()
 
 
