@@ -34,7 +34,7 @@ PATH_CALLS = set(
 FOLLOWING = {"stat", "chown", "chmod", "utime"}  # need follow_symlinks=False
 # pyrun.kernel's own calls that take a path
 KERNEL_CALLS = {
-    "calls": {"openat2", "read_file", "write_file", "connect", "listen", "replace_file"},
+    "calls": {"openat2", "read_file", "write_file", "connect", "listen", "replace_file", "exists"},
     "mounts": {"mount", "umount_detach", "pivot_root"},
     "process": {"execveat", "setns"},
 }
@@ -205,7 +205,10 @@ ALLOWED = {
         ("features/intel_rdt.py", call): "the host's resctrl"
         for call in (
             "calls.read_file('/proc/self/mountinfo')",
-            "posix.stat(path)",
+            "calls.exists(f'{group}/schemata')",
+            "calls.exists(group)",
+            "calls.exists(f'{top}/mon_groups')",
+            "calls.exists(monitor)",
             "calls.read_file(f'{group}/schemata')",
             "posix.mkdir(rdt['class'], 493)",
             "posix.rmdir(rdt['class'])",

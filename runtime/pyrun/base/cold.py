@@ -13,6 +13,7 @@ import sys
 
 from pyrun.base import built
 from pyrun.base.errors import PyrunError
+from pyrun.kernel import calls
 
 BINARY = "PYRUN_BINARY"  # the environment variable that tells the full interpreter where it came from
 #: What the full interpreter runs: its arguments are the folder beside the binary ("" for modules that pip installed
@@ -47,10 +48,10 @@ def command(arguments: list[str]) -> tuple[list[str], dict[bytes, bytes]]:
     environment[BINARY.encode()] = binary.encode("utf-8", "surrogateescape")
     prefix = binary.rpartition("/")[0].rpartition("/")[0]
     library = f"{prefix}/lib/pyrun"
-    if _exists(f"{library}/pyrun/commandline/full.py"):
+    if calls.exists(f"{library}/pyrun/commandline/full.py"):
         options = ["-I", "-S", "-X", "utf8", "-c", BOOT, library, library]
         return [built.PYTHON, *options, *arguments], environment
-    python = f"{prefix}/bin/python" if _exists(f"{prefix}/pyvenv.cfg") else built.PYTHON
+    python = f"{prefix}/bin/python" if calls.exists(f"{prefix}/pyvenv.cfg") else built.PYTHON
     return [python, "-I", "-X", "utf8", "-c", BOOT, "", library, *arguments], environment
 
 
@@ -64,11 +65,3 @@ def execute(arguments: list[str]) -> None:
             f"this command needs the Python interpreter {argv[0]}: {posix.strerror(error.errno or 0)}",
             hint="install it, or build pyrun again with the one you have",
         ) from None
-
-
-def _exists(path: str) -> bool:
-    try:
-        posix.stat(path)
-    except OSError:
-        return False
-    return True

@@ -11,6 +11,7 @@ import posix
 
 from pyrun.base.errors import PyrunError
 from pyrun.cgroups import files
+from pyrun.kernel import calls
 from pyrun.kernel.calls import O_CLOEXEC, read_all
 
 TYPE_CHECKING = False
@@ -38,15 +39,6 @@ def owner_of(directory: str) -> str | None:
         return posix.getxattr(directory, MARK).decode()
     except OSError:
         return None
-
-
-def exists(directory: str) -> bool:
-    """Whether the cgroup is there."""
-    try:
-        posix.stat(directory)
-    except OSError:
-        return False
-    return True
 
 
 def processes(directory: str) -> list[int]:
@@ -171,7 +163,7 @@ def rmdir(directory: str) -> bool:
     except OSError as error:
         if error.errno == errno.EBUSY:
             return False
-        if error.errno != errno.ENOENT and exists(
+        if error.errno != errno.ENOENT and calls.exists(
             directory
         ):  # a read-only file system says EROFS of anything
             text = f"removing the cgroup {directory}: {files.reason(error)}"

@@ -16,6 +16,7 @@ import time
 from pyrun.base import log
 from pyrun.base.errors import PyrunError, failed
 from pyrun.cgroups import cgroupfs, devices, files, groups, hierarchies, limits, systemd_manager, units, v2
+from pyrun.kernel import calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _complete(record: Record, pid: int) -> None:
         if not _is_systemds(hierarchy):
             continue
         directory = hierarchies.directory_of(record, hierarchy)
-        if not groups.exists(directory):
+        if not calls.exists(directory):
             cgroupfs.create({**record, "hierarchies": [hierarchy]}, "false")
         if pid not in groups.processes(directory):
             files.write(directory, "cgroup.procs", str(pid), JSON_PATH)
@@ -199,7 +200,7 @@ def _stop_pending(record: Record) -> None:
     try:
         systemd_manager.stop_if_ours(record["unit"])
     except PyrunError as error:
-        if groups.exists(_directory(record)):
+        if calls.exists(_directory(record)):
             raise
         log.debug(error.sentence)  # a create that failed for that has no unit
 
@@ -253,6 +254,6 @@ def remove(record: Record) -> None:
     kill(record)
     if pending:
         _stop_pending(record)
-    elif groups.exists(_directory(record)):
+    elif calls.exists(_directory(record)):
         systemd_manager.stop(record["unit"])
     cgroupfs.remove(record)

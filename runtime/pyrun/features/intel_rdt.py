@@ -53,8 +53,8 @@ def find(making: Making) -> None:
     shared = rdt.get("closID") or ""
     name = shared or making.id
     group = top if name == "/" else f"{top}/{name}"
-    is_there = _exists(f"{group}/schemata")
-    if not is_there and _exists(group):
+    is_there = calls.exists(f"{group}/schemata")
+    if not is_there and calls.exists(group):
         raise PyrunError(f"{name} is no class: resctrl has that name for itself", f"{PROPERTY}.closID")
     lines = _lines(rdt)
     if shared and not lines and not is_there:
@@ -63,9 +63,9 @@ def find(making: Making) -> None:
     if is_there and lines:
         _compare(group, lines)
     monitor = f"{group}/mon_groups/{making.id}" if rdt.get("enableMonitoring") else ""
-    if monitor and not _exists(f"{top}/mon_groups"):
+    if monitor and not calls.exists(f"{top}/mon_groups"):
         raise PyrunError("this host's resctrl can't monitor", MONITORING)
-    if monitor and _exists(monitor):
+    if monitor and calls.exists(monitor):
         raise PyrunError(f"{IS_ANOTHERS} {monitor}", MONITORING)
     making.rdt = {
         "top": top,
@@ -74,14 +74,6 @@ def find(making: Making) -> None:
         "monitor": monitor,
         "isThere": is_there,
     }
-
-
-def _exists(path: str) -> bool:
-    try:
-        posix.stat(path)
-    except OSError:
-        return False
-    return True
 
 
 def _lines(rdt: types.IntelRdt) -> list[tuple[str, str]]:

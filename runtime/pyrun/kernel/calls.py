@@ -91,6 +91,15 @@ def write_all(fd: int, data: bytes) -> None:
         data = data[posix.write(fd, data) :]
 
 
+def exists(path: str) -> bool:
+    """Is there something of this name on the host, that we may look at?"""
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
+
+
 def read_all(fd: int, limit: int) -> bytes:
     """Return all that `fd` holds. Raises OSError(EFBIG) if that is more than `limit` bytes."""
     parts = []

@@ -19,9 +19,9 @@ def make(making: Making) -> None:
     making.driver.create(cgroup, rootless)
     if cgroup["hierarchies"] is not hierarchies:  # the container does without some
         making.container.add({"cgroup": cgroup})
-    owner = planned.cgroup_owner()
-    if owner > 0:
-        making.driver.give(cgroup, owner)
+    making.owner = planned.cgroup_owner()
+    if making.owner > 0:
+        making.driver.give(cgroup, making.owner)
     making.inside.cgroup_view = making.driver.view(cgroup)
     making.inside.cgroup_entrance = making.driver.tasks(cgroup)
     making.seat = making.driver.seat(cgroup)
@@ -33,8 +33,7 @@ def begin(making: Making) -> None:
     resources = planned.linux.get("resources") or {}
     making.resources = table.upgrade(resources, planned.config["ociVersion"])
     annotations = planned.config.get("annotations") or {}
-    owner = planned.cgroup_owner()
-    if making.driver.begin(making.cgroup, making.pid, making.resources, annotations, owner):
+    if making.driver.begin(making.cgroup, making.pid, making.resources, annotations, making.owner):
         making.container.add({"cgroup": making.cgroup})  # from here on it is ours to take away
 
 

@@ -40,6 +40,7 @@ class Making:
         "mounts_joined",
         "net_devices",
         "options",
+        "owner",
         "pid",
         "plan",
         "rdt",
@@ -56,6 +57,7 @@ class Making:
     cgroup: Record
     driver: Driver  # of these cgroups
     rdt: dict[str, Any]  # its class of resctrl, see features/intel_rdt.py
+    owner: int  # the host's id of who is to own the cgroup, or -1
     resources: dict[str, Any]  # linux.resources in today's meaning
     seat: int  # the v2 cgroup that the child is born in, or -1
     sync: int  # our end of the connection with the child

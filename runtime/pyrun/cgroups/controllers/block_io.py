@@ -8,7 +8,8 @@ for cgroups. A limit is for a whole disk.
 from __future__ import annotations
 
 from pyrun.base.errors import PyrunError
-from pyrun.cgroups import files, groups
+from pyrun.cgroups import files
+from pyrun.kernel import calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ STATS_V2 = {
 def v1(block_io: dict[str, Any], directory: str = "") -> list[Write]:
     """What to write into the container's cgroup of the blkio hierarchy, `directory`. Raises PyrunError for a weight out
     of range."""
-    begin = "blkio.bfq" if groups.exists(f"{directory}/blkio.bfq.weight") else "blkio"
+    begin = "blkio.bfq" if calls.exists(f"{directory}/blkio.bfq.weight") else "blkio"
     writes: list[Write] = []
     for key, name in (("weight", f"{begin}.weight"), ("leafWeight", "blkio.leaf_weight")):
         if weight := _weight(block_io, key, PATH):
@@ -70,7 +71,7 @@ def v1(block_io: dict[str, Any], directory: str = "") -> list[Write]:
 def v2(block_io: dict[str, Any], directory: str) -> list[Write]:
     """What to write into a cgroup v2, `directory`. Raises PyrunError for a weight out of range, and for leafWeight, of
     which v2 has no equivalent."""
-    has_bfq = groups.exists(f"{directory}/io.bfq.weight")
+    has_bfq = calls.exists(f"{directory}/io.bfq.weight")
     name = "io.bfq.weight" if has_bfq else "io.weight"
     writes: list[Write] = []
     parts = [("default", block_io, PATH), *_devices(block_io, "weightDevice")]
