@@ -104,6 +104,8 @@ def test_a_small_limit_of_file_sizes(pyrun: Pyrun, bundle: Make) -> None:
     pyrun.wrapper = ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh"]
     sentence = pyrun.refused(bundle({"annotations": {"x": "y" * 4096}}))
     assert "File too large" in sentence
+    assert "state.json" in sentence
+    assert "RLIMIT_FSIZE" in sentence
 
 
 READ_ONLY = """

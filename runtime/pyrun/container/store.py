@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+# Why a line can't be written: errno -> what to do.
+NO_ROOM = {
+    errno.EFBIG: "the limit on the size of files (RLIMIT_FSIZE, ulimit -f) must be higher",
+    errno.ENOSPC: "--root is where there must be room",
+    errno.EDQUOT: "--root is where there must be room for this user",
+}
+
 
 class Container:
     """An open state folder and what state.json says; `locked` says whether we hold its lock."""
@@ -43,18 +50,27 @@ class Container:
         self.config = b""
 
     def add(self, facts: dict[str, Any], config: bytes = b"") -> None:
-        """Add a line to state.json, which is made with the first; and the bytes of config.json, for exec."""
+        """Add a line to state.json, which is made with the first; and the bytes of config.json, for exec.
+
+        Raises PyrunError if there is no room for it.
+        """
         self.record.update(facts)
         data = jsontext.encode(facts).encode() + b"\n"
         if config:
             self.config = config
             data += state_file.CONFIG + f"{len(config)}\n".encode() + config + b"\n"
         flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_NOFOLLOW | O_CLOEXEC
-        fd = posix.open("state.json", flags, 0o600, dir_fd=self.dirfd)
+        fd = -1
         try:
+            fd = posix.open("state.json", flags, 0o600, dir_fd=self.dirfd)
             calls.write_all(fd, data)
+        except OSError as error:
+            path = f"{self.root}/{self.id}/state.json"
+            hint = NO_ROOM.get(error.errno or 0, "")
+            raise failed("writing the container's state", error, hint=hint, path=path) from None
         finally:
-            posix.close(fd)
+            if fd >= 0:
+                posix.close(fd)
 
     def load(self) -> None:
         """Read state.json. Without one (create was killed before its first line) the record is empty.
