@@ -110,3 +110,20 @@ def test_container_ends_without_a_reader_of_stderr(pyrun, bundle, reaper):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0
     pyrun.ok("delete", container_id)
     pyrun.assert_gone(container_id)
+
+
+@pytest.mark.parametrize("detached", [True, False], ids=["detached", "foreground"])
+@pytest.mark.parametrize("fault", ["format", "hook"])
+def test_run_takes_its_container_back(pyrun, bundle, fault, detached):
+    """A container whose start fails has no other owner than `run`, which leaves nothing of it."""
+    one = bundle(sh="true")
+    if fault == "format":
+        (one.rootfs / "bin/garbage").write_text("no program\n")
+        (one.rootfs / "bin/garbage").chmod(0o755)
+        one.args("/bin/garbage")
+    else:
+        one.hook("poststart", "exit 3")
+    container_id = pyrun.id()
+    options = ["--detach"] if detached else []
+    pyrun.error("run", *options, "--bundle", str(one.write().path), container_id)
+    pyrun.assert_gone(container_id)
